@@ -1,0 +1,1 @@
+"""What runs inside the jar: guest sources, read as data and never imported by the host."""
