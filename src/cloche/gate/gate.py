@@ -1,0 +1,512 @@
+"""The gate of one run: a state machine that every effect passes.
+
+Owns the order of things: check, policy, budget, journal, perform, journal, deliver.
+Invariants:
+- no I/O: the host performs what `request` lets pass and makes durable what `take_entries` returns,
+  records of a request before it performs, records of a completion before the guest sees it;
+- every request of a guest is answered: with leave to perform, with a recorded answer, or with a
+  refusal; a guest's fault is never an exception;
+- once closed, diverged or failed, the gate lets nothing pass and records nothing (absorbing);
+- a replay that ends without divergence wrote the same bytes as the recorded run.
+
+Not recorded (`record=False`) it only checks policy and budget: the fast way for runs that nobody
+will replay. One gate serves one run on one thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
+
+import msgspec
+
+from cloche.gate.budget import Budget, ceilings_of
+from cloche.gate.canonical import digest, encode_canonical, encode_plain
+from cloche.gate.effect import EffectCompletion, EffectError, EffectRequest
+from cloche.gate.entries import (
+    Delivered,
+    EffectCompleted,
+    EffectRefused,
+    EffectStarted,
+    Entry,
+    RunFinished,
+    RunInputs,
+    RunOutcome,
+    split_inputs,
+)
+from cloche.gate.errors import (
+    ApprovalUnavailableError,
+    BudgetExhaustedError,
+    DivergenceError,
+    EffectInvalidError,
+    GateClosedError,
+    GateMisuseError,
+    JournalError,
+    JournalValueTooLargeError,
+    PolicyDeniedError,
+    ValueInvalidError,
+)
+from cloche.gate.journal import Chain, Journal
+from cloche.gate.policy import KIND_PATTERN, Allow, Ask, Deny, Policy, decide
+from cloche.gate.replay import Delivery, Replay, completion_of
+
+if TYPE_CHECKING:
+    from cloche.errors import ClocheError
+    from cloche.limits import Limits
+
+# A guest with more different targets than this pays for its decisions again.
+DECISION_CACHE_COUNT_MAX = 4096
+
+_Phase = Literal["new", "open", "stopped", "finished", "failed"]
+
+
+class Perform(msgspec.Struct, frozen=True):
+    """Perform this request, then call `complete`."""
+
+    request: EffectRequest
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """Replay: do not perform; `next_delivery` brings the recorded answer when its time comes."""
+
+    request: EffectRequest
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The effect was refused, and this is the answer."""
+
+    completion: EffectCompletion
+
+
+Verdict: TypeAlias = Perform | Recorded | Answered
+
+
+class Gate:
+    """The gate of one run.
+
+    Args:
+        policy: what the run may do.
+        limits: the ceilings of the run.
+        replay: a finished journal whose completions answer this run, or None to live.
+        record: False for a run without a journal; a replay always records.
+
+    Raises:
+        JournalUnfinishedError: the journal to replay stops before the run finished.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        limits: Limits,
+        *,
+        replay: Journal | None = None,
+        record: bool = True,
+    ) -> None:
+        self._policy = policy
+        self._limits = limits.gate
+        self._budget = Budget(ceilings=ceilings_of(limits, policy))
+        self._chain = Chain(limits) if record or replay is not None else None
+        self._replay = None if replay is None else Replay(replay)
+        self._replay_hash = None if replay is None else replay.hash
+        self._phase: _Phase = "new"
+        self._closed_reason = ""
+        self._failure: ClocheError | None = None
+        self._refusals: dict[tuple[str, str], EffectError | None] = {}
+        self._next_sequence = 0
+        self._refused_count = 0
+        self._ordinals: dict[str, int] = {}
+        self._open: set[int] = set()
+        self._answered: set[int] = set()
+        self._records: list[bytes] = []
+
+    @property
+    def recording(self) -> bool:
+        """Whether this gate writes a journal."""
+        return self._chain is not None
+
+    @property
+    def replaying(self) -> bool:
+        """Whether a recorded run answers this one."""
+        return self._replay is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the gate lets nothing pass any more."""
+        return self._phase not in ("new", "open")
+
+    @property
+    def open_sequences(self) -> frozenset[int]:
+        """The effects that were begun and are not complete."""
+        return frozenset(self._open)
+
+    def started(self, inputs: RunInputs) -> None:
+        """Open the gate; the first call. Records what the run is given.
+
+        Raises:
+            DivergenceError: replay with other inputs. JournalError: over a limit.
+            In both cases the gate is closed.
+        """
+        self._expect_phase("started", "new")
+        self._phase = "open"
+        if self._chain is None:
+            return
+        for entry in split_inputs(inputs):
+            self._write(entry)
+
+    def request(
+        self, kind: str, target: str, args: Any, *, task: str = "main", size_bytes: int = 0
+    ) -> Verdict:
+        """Decide about one effect that the guest asks for.
+
+        Args:
+            kind: what sort of effect; nothing that the guest says is trusted.
+            target: whom it concerns.
+            args: plain JSON.
+            task: the guest's task that asks; ordinals count within it.
+            size_bytes: size of the args as they came, for a gate that does not record.
+
+        Raises:
+            DivergenceError: replay, and the recorded run did something else here.
+            BudgetExhaustedError: more refusals than gate.effect_count_max: stop the guest.
+            JournalError: over a limit of the journal.
+            In all cases the gate is closed.
+        """
+        if self._phase != "open":
+            return self._answer_closed()
+        sequence = self._next_sequence
+        ordinal = self._ordinals.get(task, 0)
+        self._next_sequence = sequence + 1
+        self._ordinals[task] = ordinal + 1
+        asked = EffectRequest(
+            sequence=sequence, task=task, ordinal=ordinal, kind=kind, target=target, args=args
+        )
+        refusal = self._refusal(kind, target)
+        if self._chain is not None:
+            return self._request_recorded(asked, refusal)
+        if refusal is None and size_bytes > self._limits.args_limit_bytes:
+            refusal = self._args_too_large()
+        if refusal is None:
+            budget = self._budget.charge(kind, size_bytes)
+            if isinstance(budget, Budget):
+                self._budget = budget
+                self._open.add(sequence)
+                return Perform(asked)
+            refusal = EffectError.from_error(budget)
+        self._count_refusal()
+        return Answered(EffectCompletion(sequence=sequence, error=refusal))
+
+    def complete(
+        self,
+        request: EffectRequest,
+        *,
+        value: Any = None,
+        error: EffectError | None = None,
+        duration_ns: int = 0,
+    ) -> EffectCompletion:
+        """Record how a performed effect ended and return what the guest shall see.
+
+        A value that is not plain JSON, or over gate.value_limit_bytes, becomes an error for the
+        guest: the effect was performed, its value is lost, and nothing is truncated.
+
+        Raises:
+            GateMisuseError: the request is not open. GateClosedError: the run has finished.
+            JournalError: over a limit of the journal; the gate is closed.
+        """
+        if self._phase not in ("open", "stopped"):
+            raise GateClosedError(reason=self._closed_reason or self._phase)
+        sequence = request.sequence
+        if sequence not in self._open or self._replay is not None:
+            raise GateMisuseError(call="complete", problem=f"effect {sequence} is not open")
+        completion = self._completion(sequence, value, error, duration_ns)
+        self._open.remove(sequence)
+        self._budget = self._budget.settle(len(completion.value_text or b""))
+        if self._chain is not None:
+            self._write(
+                EffectCompleted(
+                    sequence=sequence,
+                    value=completion.value_text,
+                    error=_error_text(completion.error),
+                    duration_ns=duration_ns,
+                )
+            )
+            self._answered.add(sequence)
+        return completion
+
+    def next_delivery(self) -> Delivery | None:
+        """Replay: return what the guest got next in the recorded run, to be given to `deliver`.
+
+        None: the recorded run gave it nothing more here; then it ended, or did something else.
+        """
+        if self._replay is None:
+            raise GateMisuseError(call="next_delivery", problem="this gate does not replay")
+        if self._phase != "open":
+            return None
+        self._copy_completed(self._replay)
+        return self._replay.delivery()
+
+    def deliver(self, sequences: tuple[int, ...], clock_advance_ns: int) -> None:
+        """Record that these answers reach the guest now, in this order.
+
+        Completions and refusals are delivered, each once. Empty `sequences`: only the clock moved.
+
+        Raises:
+            GateMisuseError: an effect has no answer to deliver. GateClosedError: closed before.
+            DivergenceError: replay, and another delivery was recorded here; the gate is closed.
+        """
+        if self._phase != "open":
+            raise GateClosedError(reason=self._closed_reason or self._phase)
+        if self._chain is None:
+            return
+        missing = [sequence for sequence in sequences if sequence not in self._answered]
+        if missing and self._replay is None:
+            problem = f"effects {missing} have no answer to deliver"
+            raise GateMisuseError(call="deliver", problem=problem)
+        self._write(Delivered(sequences=sequences, clock_advance_ns=clock_advance_ns))
+        self._answered.difference_update(sequences)
+
+    def close(self, reason: str) -> None:
+        """Stop believing the guest: from now on every request is refused and not recorded.
+
+        Effects in flight may still be completed, and the run be finished. Does nothing if closed.
+        """
+        if self._phase in ("new", "open"):
+            self._phase = "stopped"
+            self._closed_reason = reason
+
+    def finish(self, outcome: RunOutcome) -> str | None:
+        """Record the end of the run and return the journal's hash, None where nothing is recorded.
+
+        Raises:
+            DivergenceError: replay, and the recorded run ended otherwise, or did not end here; or
+                the divergence that closed the gate before.
+            JournalError: over a limit; or the failure that closed the gate before.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._expect_phase("finish", "open", "stopped")
+        if self._chain is None:
+            self._end("finished", "the run has finished")
+            return None
+        error = outcome.error
+        self._write(
+            RunFinished(
+                exit_code=outcome.exit_code,
+                stage=outcome.stage,
+                error=None if error is None else encode_canonical(error),
+                stdout_sha256=outcome.stdout_sha256,
+                stderr_sha256=outcome.stderr_sha256,
+                files_sha256=outcome.files_sha256,
+                clock_ns=outcome.clock_ns,
+                effects=dict(self._budget.calls_by_kind),
+                refused=self._refused_count,
+            )
+        )
+        self._end("finished", "the run has finished")
+        head = self._chain.head.hex()
+        if self._replay_hash is not None and head != self._replay_hash:
+            raise GateMisuseError(call="finish", problem="equal entries gave another hash")
+        return head
+
+    def take_entries(self) -> list[bytes]:
+        """Return the records written since the last call; the caller makes them durable."""
+        records = self._records
+        self._records = []
+        return records
+
+    def _request_recorded(self, asked: EffectRequest, refusal: EffectError | None) -> Verdict:
+        text: bytes | None = None
+        try:
+            text = encode_canonical(
+                asked.args,
+                limit_bytes=self._limits.args_limit_bytes,
+                depth_max=self._limits.value_depth_max,
+            )
+        except ValueInvalidError as error:
+            refusal = EffectError.from_error(EffectInvalidError(problem=f"args: {error.message}"))
+        if refusal is None and text is not None:
+            verdict = self._start(msgspec.structs.replace(asked, args_text=text), text)
+            if not isinstance(verdict, EffectError):
+                return verdict
+            refusal = verdict
+        assert refusal is not None
+        return self._refuse(
+            EffectRefused(
+                sequence=asked.sequence,
+                task=asked.task,
+                ordinal=asked.ordinal,
+                kind=asked.kind if _kind_is_valid(asked.kind) else "",
+                target=asked.target if self._target_is_valid(asked.target) else "",
+                args_sha256="" if text is None else digest(text),
+                error=encode_plain(refusal.to_document()),
+            )
+        )
+
+    def _start(self, request: EffectRequest, text: bytes) -> Verdict | EffectError:
+        if self._replay is None:
+            budget = self._budget.charge(request.kind, len(text))
+            if not isinstance(budget, Budget):
+                return EffectError.from_error(budget)
+        recorded = self._write(
+            EffectStarted(
+                sequence=request.sequence,
+                task=request.task,
+                ordinal=request.ordinal,
+                kind=request.kind,
+                target=request.target,
+                args=text,
+            )
+        )
+        if isinstance(recorded, EffectRefused):
+            return self._refused(recorded)
+        self._budget = self._budget.spend(request.kind, len(text))
+        self._open.add(request.sequence)
+        return Perform(request) if self._replay is None else Recorded(request)
+
+    def _refuse(self, refused: EffectRefused) -> Answered:
+        recorded = self._write(refused)
+        assert isinstance(recorded, EffectRefused)
+        return self._refused(recorded)
+
+    def _refused(self, recorded: EffectRefused) -> Answered:
+        self._count_refusal()
+        self._answered.add(recorded.sequence)
+        return Answered(completion_of(recorded))
+
+    def _count_refusal(self) -> None:
+        self._refused_count += 1
+        limit = self._limits.effect_count_max
+        if self._refused_count > limit:
+            # A guest that goes on after so many refusals would only fill the journal.
+            self.close("BUDGET_EXHAUSTED")
+            raise BudgetExhaustedError(
+                budget="gate.effect_count_max (refused)", limit=limit, used=self._refused_count
+            )
+
+    def _completion(
+        self, sequence: int, value: Any, error: EffectError | None, duration_ns: int
+    ) -> EffectCompletion:
+        text: bytes | None = None
+        limit_bytes = self._limits.value_limit_bytes
+        try:
+            if error is None:
+                depth_max = self._limits.value_depth_max
+                text = encode_plain(value, limit_bytes=limit_bytes, depth_max=depth_max)
+            else:
+                error = _printable(error)
+                encode_plain(error.message, limit_bytes=limit_bytes)
+        except ValueInvalidError as invalid:
+            error = EffectError.from_error(_lost(invalid, limit_bytes))
+        return EffectCompletion(
+            sequence=sequence, value_text=text, error=error, duration_ns=duration_ns
+        )
+
+    def _refusal(self, kind: str, target: str) -> EffectError | None:
+        """Return why policy or form forbid the effect, None if they do not; cached."""
+        if type(kind) is not str or type(target) is not str:
+            return _INVALID_TYPES
+        key = (kind, target)
+        try:
+            return self._refusals[key]
+        except KeyError:
+            if len(self._refusals) >= DECISION_CACHE_COUNT_MAX:
+                self._refusals.clear()
+            error = self._decide(kind, target)
+            refusal = None if error is None else EffectError.from_error(error)
+            self._refusals[key] = refusal
+            return refusal
+
+    def _decide(self, kind: str, target: str) -> ClocheError | None:
+        if not _kind_is_valid(kind):
+            return EffectInvalidError(problem=f"kind must match {KIND_PATTERN.pattern}")
+        if not self._target_is_valid(target):
+            limit_bytes = self._limits.target_limit_bytes
+            problem = f"target must be printable text of 1 to {limit_bytes} bytes"
+            return EffectInvalidError(problem=problem)
+        decision = decide(self._policy, kind, target)
+        match decision:
+            case Allow():
+                return None
+            case Deny():
+                return PolicyDeniedError(kind=kind, target=target, reason=decision.reason)
+            case Ask():
+                return ApprovalUnavailableError(kind=kind, target=target, who=decision.who)
+        assert_never(decision)
+
+    def _target_is_valid(self, target: object) -> bool:
+        # `isprintable` also refuses control characters and halves of surrogate pairs.
+        if not isinstance(target, str) or not target or not target.isprintable():
+            return False
+        return len(target.encode()) <= self._limits.target_limit_bytes
+
+    def _args_too_large(self) -> EffectError:
+        limit_bytes = self._limits.args_limit_bytes
+        problem = f"args: value at $ makes the text longer than {limit_bytes} bytes"
+        return EffectError.from_error(EffectInvalidError(problem=problem))
+
+    def _answer_closed(self) -> Answered:
+        self._expect_phase("request", "open", "stopped", "finished", "failed")
+        error = EffectError.from_error(GateClosedError(reason=self._closed_reason))
+        return Answered(EffectCompletion(sequence=self._next_sequence, error=error))
+
+    def _write(self, entry: Entry) -> Entry:
+        """Append an entry, in a replay the recorded one that it repeats, and return that."""
+        assert self._chain is not None
+        try:
+            if self._replay is not None:
+                self._copy_completed(self._replay)
+                entry = self._replay.match(entry)
+            self._records.append(self._chain.append(entry))
+        except (DivergenceError, JournalError) as error:
+            self._fail(error)
+        return entry
+
+    def _copy_completed(self, replay: Replay) -> None:
+        assert self._chain is not None
+        for entry in replay.completed():
+            self._records.append(self._chain.append(entry))
+            self._open.remove(entry.sequence)
+            self._answered.add(entry.sequence)
+            self._budget = self._budget.settle(len(entry.value or b""))
+
+    def _fail(self, error: ClocheError) -> None:
+        self._failure = error
+        self._end("failed", error.code)
+        raise error
+
+    def _end(self, phase: _Phase, reason: str) -> None:
+        self._phase = phase
+        self._closed_reason = reason
+
+    def _expect_phase(self, call: str, *phases: _Phase) -> None:
+        if self._phase not in phases:
+            problem = f"called when the gate is {self._phase}, expected {' or '.join(phases)}"
+            raise GateMisuseError(call=call, problem=problem)
+
+
+_INVALID_TYPES = EffectError.from_error(
+    EffectInvalidError(problem="kind and target must be strings")
+)
+
+
+def _kind_is_valid(kind: object) -> bool:
+    return isinstance(kind, str) and KIND_PATTERN.match(kind) is not None
+
+
+def _printable(error: EffectError) -> EffectError:
+    # A message of the operating system may hold bytes that are no UTF-8.
+    message = error.message.encode("utf-8", "replace").decode()
+    return msgspec.structs.replace(error, message=message)
+
+
+def _error_text(error: EffectError | None) -> bytes | None:
+    return None if error is None else encode_plain(error.to_document())
+
+
+def _lost(invalid: ValueInvalidError, limit_bytes: int) -> ClocheError:
+    if invalid.fields["reason"] != "size":
+        return invalid
+    return JournalValueTooLargeError(
+        what="the value of a performed effect",
+        limit="gate.value_limit_bytes",
+        limit_bytes=limit_bytes,
+        size_bytes=limit_bytes + 1,
+    )

@@ -1,0 +1,60 @@
+"""What the gate needs from the world, as protocols.
+
+Owns the two ports and the exception by which a handler says that its effect failed.
+It implements nothing: adapters do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cloche.gate.effect import EffectError, EffectRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class EffectFailure(Exception):  # noqa: N818 - a failure is an answer, not an error of the host
+    """Raised by a handler: the effect failed, and the guest shall see this error as data."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error = EffectError(
+            code=code, message=message, retryable=retryable, retry_after_ms=retry_after_ms
+        )
+
+
+class EffectHandler(Protocol):
+    """Performs effects of one kind."""
+
+    def perform(self, request: EffectRequest, run_id: str) -> Any:
+        """Perform the effect and return its value, plain JSON.
+
+        `effect.idempotency_key(run_id, request)` is equal when the run is executed again; a handler
+        that passes it on makes at-least-once into once.
+
+        Raises:
+            EffectFailure: the effect failed; the guest sees the error. Anything else that is
+                raised is a fault of the handler, and ends the run.
+        """
+
+
+class JournalSink(Protocol):
+    """Keeps the records of one journal."""
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Append encoded records; when this returns they are as durable as the sink makes them.
+
+        Raises:
+            OSError: nothing, or a prefix that ends inside a record, was appended; absorbing.
+        """
+
+    def close(self) -> None:
+        """Release what the sink holds; a second call does nothing."""
