@@ -1,0 +1,1 @@
+"""What the checker needs from the machine: files and the grimp library. Decides nothing."""

@@ -1,0 +1,1 @@
+"""The rules of the contract: pure functions from a `Subject` to findings, one file per subject."""
