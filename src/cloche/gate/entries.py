@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 FORMAT_VERSION = 1
 
@@ -307,21 +307,13 @@ def _collect(ref: ContentRef, parts: Iterator[Content]) -> bytes:
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
-    """Return an entry as JSON-ready data: `entry` first, JSON text parsed, bytes marked."""
+    """Return an entry as data: `entry` first, JSON text parsed, the data of contents as bytes."""
     document: dict[str, Any] = {"entry": ENTRY_NAMES[type(entry)]}
     for name in entry.__struct_fields__:
-        document[name] = _plain(getattr(entry, name), is_json=name in JSON_FIELDS)
+        value = getattr(entry, name)
+        if name in JSON_FIELDS and value is not None:
+            value = msgspec.json.decode(value)
+        elif not isinstance(value, bytes):
+            value = msgspec.to_builtins(value)
+        document[name] = value
     return document
-
-
-def _plain(value: Any, *, is_json: bool) -> Any:
-    if isinstance(value, bytes):
-        if is_json:
-            return msgspec.json.decode(value)
-        return {"$base64": msgspec.to_builtins(value)}
-    return msgspec.to_builtins(value)
-
-
-def sequences_of(entries: Iterable[Entry]) -> int:
-    """Return how many effects were requested in these entries."""
-    return sum(isinstance(entry, EffectStarted | EffectRefused) for entry in entries)

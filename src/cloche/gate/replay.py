@@ -156,13 +156,14 @@ def _differing(recorded: Any, entry: Any, names: Sequence[str]) -> list[str]:
 
 def _side(entry: Entry) -> dict[str, Any]:
     document = entry_document(entry)
-    for name, value in document.items():
-        if not isinstance(value, int | None):
-            document[name] = _preview(value)
-    return document
+    return {name: _preview(value) for name, value in document.items()}
 
 
 def _preview(value: Any) -> Any:
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
     text = value if isinstance(value, str) else encode_plain(value).decode()
     if len(text) <= PREVIEW_LENGTH:
         return value

@@ -2,7 +2,7 @@
 
 Owns the file of one journal: created here, never overwritten, readable by its owner only.
 Invariants:
-- the file appears with its header complete, or not at all;
+- no record is written before the header is;
 - with `durable`, `append` returns when the records are on the disk;
 - a crash leaves whole records, or a last one that readers report as truncated.
 """
@@ -10,7 +10,6 @@ Invariants:
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,25 +70,20 @@ def read_chunks(path: str | Path) -> Iterator[bytes]:
 
 
 def _create(path: Path, *, durable: bool) -> int:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise JournalExistsError(path=str(path)) from None
     try:
         _write_all(descriptor, HEADER)
         if durable:
             os.fsync(descriptor)
-        # A link, unlike a rename, fails where the path exists.
-        os.link(temporary, path)
-    except FileExistsError:
-        os.close(descriptor)
-        raise JournalExistsError(path=str(path)) from None
+            _sync_directory(path.parent)
     except BaseException:
         os.close(descriptor)
+        path.unlink()
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    if durable:
-        _sync_directory(path.parent)
     return descriptor
 
 
