@@ -1,0 +1,104 @@
+"""Run code that an agent wrote in a WebAssembly sandbox where every effect passes one gate.
+
+    import cloche
+
+    result = cloche.run("print(6 * 7)", language="python")
+    assert result.run.stdout == "42\\n"
+
+Everything public is reachable from here; modules are imported when a name is first used, so that
+`import cloche` costs a millisecond.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from cloche._version import __version__
+from cloche.errors import ClocheError
+
+if TYPE_CHECKING:
+    from cloche.exec.api import events, replay, run, run_streaming
+    from cloche.exec.errors import (
+        CompilationFailedError,
+        ExecError,
+        InternalExecError,
+        InvalidRunError,
+        ResourceExceededError,
+        RuntimeFailedError,
+        TimeoutExceededError,
+        UnsupportedLanguageError,
+    )
+    from cloche.exec.types import (
+        Encoding,
+        ExecEvent,
+        ExecResult,
+        Failed,
+        File,
+        Finished,
+        StageResult,
+        StderrChunk,
+        StdoutChunk,
+    )
+    from cloche.gate.errors import DivergenceError
+    from cloche.gate.policy import Policy
+    from cloche.gate.ports import EffectFailure
+    from cloche.limits import Limits
+
+__all__ = [
+    # running
+    "run",
+    "run_streaming",
+    "events",
+    "replay",
+    # what goes in
+    "Encoding",
+    "File",
+    "Limits",
+    "Policy",
+    # what comes out
+    "ExecEvent",
+    "ExecResult",
+    "Failed",
+    "Finished",
+    "StageResult",
+    "StderrChunk",
+    "StdoutChunk",
+    # errors
+    "ClocheError",
+    "CompilationFailedError",
+    "DivergenceError",
+    "EffectFailure",
+    "ExecError",
+    "InternalExecError",
+    "InvalidRunError",
+    "ResourceExceededError",
+    "RuntimeFailedError",
+    "TimeoutExceededError",
+    "UnsupportedLanguageError",
+    # the package
+    "__version__",
+]
+
+_HOMES = {
+    "cloche.exec.api": ("events", "replay", "run", "run_streaming"),
+    "cloche.exec.errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "cloche.exec.types": (
+        *("Encoding", "File", "ExecEvent", "ExecResult", "Failed", "Finished"),
+        *("StageResult", "StderrChunk", "StdoutChunk"),
+    ),
+    "cloche.gate.errors": ("DivergenceError",),
+    "cloche.gate.policy": ("Policy",),
+    "cloche.gate.ports": ("EffectFailure",),
+    "cloche.limits": ("Limits",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'cloche' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,1 @@
+"""The engine's touch with the world: wasmtime, the cache folder, threads."""

@@ -1,0 +1,135 @@
+"""How each guest module is driven: its imports, its prelude, its turn.
+
+One driver per language. A driver knows the exports and the calling convention of its module
+(guest ABI, version 1) and nothing of images, limits or runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from cloche.engine.abi import GuestStopped, Stop
+from cloche.engine.adapters import wasi
+from cloche.engine.adapters.machine import Machine
+from cloche.engine.adapters.wasm import Linker, Store
+
+_PYTHON_TURN: Final = b"_cloche_turn()"
+
+
+class Driver(Protocol):
+    """What instances need of a language."""
+
+    def define_imports(self, linker: Linker) -> None:
+        """Define every import of the module."""
+
+    def bind(self, store: Store) -> Any:
+        """Look up the exports that `turn` needs; the result is passed to the other methods."""
+
+    def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> None:
+        """Run the prelude, given as (file name, text) in order, in a raw instance."""
+
+    def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
+        """Hand `body` to the guest and run it until the turn ends."""
+
+
+def _checked_message(machine: Machine, length: int) -> None:
+    limit = machine.limits.guests.message_limit_bytes
+    if length > limit:
+        raise GuestStopped(
+            Stop(kind="protocol", message=f"the guest sent a message of more than {limit} bytes")
+        )
+
+
+class PythonDriver:
+    """CPython as a WASI reactor: `turn` executes source text, `host.call` carries everything."""
+
+    def define_imports(self, linker: Linker) -> None:
+        """Define WASI and `host.call`."""
+        wasi.define(linker)
+        linker.define("host", "call", "iiii", _python_host_call)
+
+    def bind(self, store: Store) -> Any:
+        """Return (turn, host_alloc)."""
+        return store.export("turn"), store.export("host_alloc")
+
+    def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> None:
+        """Execute each prelude source in `__main__`."""
+        for name, text in sources:
+            if self._execute(machine, exports, text.encode()):
+                raise GuestStopped(Stop(kind="trap", message=f"the prelude file {name} failed"))
+
+    def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
+        """Make `body` the job, then call the prelude's entry."""
+        machine.job = body
+        self._execute(machine, exports, _PYTHON_TURN)
+
+    def _execute(self, machine: Machine, exports: Any, source: bytes) -> int:
+        turn, alloc = exports
+        pointer = machine.store.call(alloc, len(source))
+        machine.memory.write(pointer, source)
+        return machine.store.call(turn, pointer, len(source))
+
+
+def _python_host_call(
+    machine: Machine, pointer: int, length: int, out_pointer: int, out_length: int
+) -> int:
+    if not length:
+        raise GuestStopped(Stop(kind="protocol", message="the guest sent an empty message"))
+    _checked_message(machine, length - 1)
+    body = machine.memory.read(pointer, length)
+    reply = machine.operate(body[0], body[1:])
+    if isinstance(reply, int):
+        raise GuestStopped(Stop(kind="protocol", message="this guest has its files through WASI"))
+    at = machine.store.call(machine.alloc, len(reply))
+    machine.memory.write(at, reply)
+    machine.memory.write_u32(out_pointer, at)
+    machine.memory.write_u32(out_length, len(reply))
+    return 0
+
+
+class JavaScriptDriver:
+    """quickjs-ng behind our own C: one input buffer, one turn, one gate."""
+
+    def define_imports(self, linker: Linker) -> None:
+        """Define `cloche.gate`, `cloche.gate_read` and the WASI functions its C library links."""
+        wasi.define(linker)
+        linker.define("cloche", "gate", "iii", _gate)
+        linker.define("cloche", "gate_read", "i", _gate_read, returns=False)
+
+    def bind(self, store: Store) -> Any:
+        """Return (turn, alloc)."""
+        return store.export("cloche_turn"), store.export("cloche_alloc")
+
+    def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> None:
+        """Start the module, then evaluate each prelude source."""
+        store = machine.store
+        store.call(store.export("_initialize"))
+        if store.call(store.export("cloche_init")):
+            raise GuestStopped(Stop(kind="trap", message="the JavaScript engine did not start"))
+        prelude = store.export("cloche_prelude")
+        for name, text in sources:
+            body = name.encode() + b"\0" + text.encode()
+            pointer = store.call(exports[1], len(body))
+            machine.memory.write(pointer, body)
+            if store.call(prelude, pointer, len(body)):
+                raise GuestStopped(Stop(kind="trap", message=f"the prelude file {name} failed"))
+
+    def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
+        """Copy `body` into the guest's input buffer and run it."""
+        turn, alloc = exports
+        pointer = machine.store.call(alloc, len(body))
+        machine.memory.write(pointer, body)
+        machine.store.call(turn, pointer, len(body))
+
+
+def _gate(machine: Machine, operation: int, pointer: int, length: int) -> int:
+    _checked_message(machine, length)
+    reply = machine.operate(operation, machine.memory.read(pointer, length))
+    if isinstance(reply, int):
+        return reply & 0xFFFFFFFF
+    machine.reply = reply
+    return len(reply)
+
+
+def _gate_read(machine: Machine, pointer: int) -> None:
+    machine.memory.write(pointer, machine.reply)

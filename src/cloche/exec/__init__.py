@@ -1,0 +1,1 @@
+"""golem:exec: run a program once, streamed or not. Sessions are not here yet."""

@@ -1,0 +1,1 @@
+"""Running: threads, clocks and files around the pure rules of `exec`."""

@@ -1,0 +1,278 @@
+"""The effects of one run: every one of them through the gate, live or replayed.
+
+Owns what is in flight. Invariants:
+- nothing is performed that the gate did not let pass, and nothing reaches the guest before the
+  gate's records of it are durable;
+- submitted effects really overlap, on threads; the order in which they complete is recorded, and a
+  replay repeats it;
+- the virtual clock moves by what was recorded: by how long the guest had to wait.
+
+The gate itself runs on the guest's thread only.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from cloche.engine.abi import GuestStopped, Stop, Submission, encode
+from cloche.engine.virtual_os import Clock
+from cloche.gate.effect import EffectCompletion, EffectError, EffectRequest
+from cloche.gate.errors import BudgetExhaustedError
+from cloche.gate.gate import Answered, Gate, Perform, Recorded
+from cloche.gate.ports import EffectFailure, EffectHandler, JournalSink
+from cloche.limits import Limits
+
+_NO_HANDLER: Final = "EFFECT_UNAVAILABLE"
+_POLL_S: Final = 0.1  # how often a wait looks whether the run was cancelled
+NS_PER_S: Final = 1_000_000_000
+
+
+class Effects:
+    """Answers a guest's effects (an `EffectPort`).
+
+    Args:
+        gate: opened already.
+        handlers: who performs which kind.
+        clock: the guest's.
+        sink: keeps the journal, None if nobody does.
+        run_id: for idempotency keys.
+        deadline_ns: of the run, on the clock of `time.monotonic_ns`.
+        cancelled: whether somebody wants the run to stop.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        handlers: Mapping[str, EffectHandler],
+        *,
+        limits: Limits,
+        clock: Clock,
+        sink: JournalSink | None,
+        run_id: str,
+        deadline_ns: int,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._gate = gate
+        self._handlers = handlers
+        self._limits = limits
+        self._clock = clock
+        self._sink = sink
+        self._run_id = run_id
+        self.deadline_ns = deadline_ns
+        self._cancelled = cancelled
+        self._guest_ids: dict[int, int] = {}
+        self._done: queue.SimpleQueue[tuple[EffectRequest, Any, EffectError | None, int]] = (
+            queue.SimpleQueue()
+        )
+        self._refused: list[EffectCompletion] = []
+        self._failure: BaseException | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the guest may still be told of a completion."""
+        return bool(self._guest_ids)
+
+    def flush(self) -> None:
+        """Make the gate's new records durable."""
+        records = self._gate.take_entries()
+        if records and self._sink is not None:
+            self._sink.append(records)
+
+    # --- the port ---
+
+    def call(self, submission: Submission) -> bytes:
+        """Answer one effect now."""
+        gate = self._gate
+        verdict = self._request(submission)
+        if isinstance(verdict, Recorded):
+            completion, advance_ns = self._recorded(verdict.request)
+        elif isinstance(verdict, Perform):
+            completion = self._perform_now(verdict.request)
+            advance_ns = completion.duration_ns
+        else:
+            completion, advance_ns = verdict.completion, 0
+        if gate.recording and not gate.closed:
+            gate.deliver((completion.sequence,), advance_ns)
+            self.flush()
+        self._clock.advance(advance_ns)
+        return completion.to_guest()
+
+    def submit(self, submission: Submission) -> None:
+        """Start one effect."""
+        if submission.id is None or submission.id in self._guest_ids.values():
+            raise GuestStopped(
+                Stop(kind="protocol", message="a submitted effect needs a number of its own")
+            )
+        verdict = self._request(submission)
+        if isinstance(verdict, Answered):
+            self._guest_ids[verdict.completion.sequence] = submission.id
+            self._refused.append(verdict.completion)
+            return
+        self._guest_ids[verdict.request.sequence] = submission.id
+        if isinstance(verdict, Perform):
+            self.flush()
+            self._start(verdict.request)
+
+    def wait(self, timeout_ns: int | None) -> list[bytes]:
+        """Wait for completions; see `EffectPort`."""
+        if self._gate.replaying:
+            return self._replayed()
+        if not self._guest_ids and timeout_ns is None:
+            raise GuestStopped(
+                Stop(kind="protocol", message="the guest waits for nothing that could happen")
+            )
+        completions, waited_ns = self._collect(timeout_ns)
+        if not completions:
+            waited_ns = timeout_ns or 0
+        return self._deliver(completions, waited_ns)
+
+    def close(self) -> None:
+        """Stop: what has not begun never will, what is in flight is not waited for."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # --- live ---
+
+    def _request(self, submission: Submission) -> Perform | Recorded | Answered:
+        try:
+            return self._gate.request(submission.kind, submission.target, submission.args)
+        except BudgetExhaustedError as error:
+            raise GuestStopped(Stop(kind="effects", message=error.message)) from None
+
+    def _perform_now(self, request: EffectRequest) -> EffectCompletion:
+        self.flush()
+        value, error, duration_ns = self._perform(request)
+        if self._failure is not None:
+            raise self._failure
+        return self._gate.complete(request, value=value, error=error, duration_ns=duration_ns)
+
+    def _perform(self, request: EffectRequest) -> tuple[Any, EffectError | None, int]:
+        handler = self._handlers.get(request.kind)
+        if handler is None:
+            return None, _unavailable(request), 0
+        started_ns = time.monotonic_ns()
+        value: Any = None
+        error: EffectError | None = None
+        try:
+            value = handler.perform(request, self._run_id)
+        except EffectFailure as failure:
+            error = failure.error
+        except BaseException as failure:  # noqa: BLE001 - a broken handler ends the run, see wait
+            self._failure = failure
+        return value, error, time.monotonic_ns() - started_ns
+
+    def _start(self, request: EffectRequest) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(
+                max_workers=self._limits.gate.effect_concurrency_max,
+                thread_name_prefix="cloche-effect",
+            )
+        self._pool.submit(lambda: self._done.put((request, *self._perform(request))))
+
+    def _collect(self, timeout_ns: int | None) -> tuple[list[EffectCompletion], int]:
+        started_ns = time.monotonic_ns()
+        if self._refused:
+            refused, self._refused = self._refused, []
+            return refused, 0
+        until_ns = self.deadline_ns
+        if timeout_ns is not None:
+            until_ns = min(until_ns, started_ns + timeout_ns)
+        first = self._take(until_ns)
+        if first is None:
+            if time.monotonic_ns() >= self.deadline_ns:
+                raise GuestStopped(Stop(kind="time", message="the run's time is over"))
+            return [], 0
+        completions = [first]
+        while (more := self._take(0)) is not None:
+            completions.append(more)
+        return completions, time.monotonic_ns() - started_ns
+
+    def _take(self, until_ns: int) -> EffectCompletion | None:
+        while True:
+            left_s = (until_ns - time.monotonic_ns()) / NS_PER_S
+            try:
+                if left_s > 0:
+                    done = self._done.get(timeout=min(left_s, _POLL_S))
+                else:
+                    done = self._done.get_nowait()
+            except queue.Empty:
+                if self._cancelled():
+                    raise GuestStopped(Stop(kind="cancelled")) from None
+                if left_s > 0:
+                    continue
+                return None
+            if self._failure is not None:
+                raise self._failure
+            request, value, error, duration_ns = done
+            return self._gate.complete(request, value=value, error=error, duration_ns=duration_ns)
+
+    def _deliver(self, completions: list[EffectCompletion], advance_ns: int) -> list[bytes]:
+        sequences = tuple(completion.sequence for completion in completions)
+        self._gate.deliver(sequences, advance_ns)
+        self.flush()
+        self._clock.advance(advance_ns)
+        return [
+            completion.to_guest(id_text=encode(self._guest_ids.pop(completion.sequence)))
+            for completion in completions
+        ]
+
+    # --- replay ---
+
+    def _recorded(self, request: EffectRequest) -> tuple[EffectCompletion, int]:
+        delivery = self._gate.next_delivery()
+        if delivery is None or delivery.sequences != (request.sequence,):
+            # The gate knows what was recorded instead: it says so in its divergence.
+            self._gate.deliver((request.sequence,), 0)
+            raise GuestStopped(_REPLAY_ENDED)
+        return delivery.completions[0], delivery.clock_advance_ns
+
+    def _replayed(self) -> list[bytes]:
+        delivery = self._gate.next_delivery()
+        if delivery is None:
+            raise GuestStopped(_REPLAY_ENDED)
+        unknown = [n for n in delivery.sequences if n not in self._guest_ids]
+        self._refused = [c for c in self._refused if c.sequence not in delivery.sequences]
+        if unknown:
+            self._gate.deliver((), 0)
+        return self._deliver(list(delivery.completions), delivery.clock_advance_ns)
+
+
+_REPLAY_ENDED: Final = Stop(kind="time", message="the recorded run was stopped here")
+
+
+def _unavailable(request: EffectRequest) -> EffectError:
+    return EffectError(
+        code=_NO_HANDLER,
+        message=f"nothing in this run answers {request.kind} effects ({request.target})",
+    )
+
+
+class CancelToken:
+    """Lets another thread stop a run."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._stop: Callable[[], None] | None = None
+
+    def cancel(self) -> None:
+        """Stop the run within a tick; a run that has not begun is stopped when it does."""
+        self._event.set()
+        if self._stop is not None:
+            self._stop()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._event.is_set()
+
+    def bind(self, stop: Callable[[], None]) -> None:
+        """Say what stops the run."""
+        self._stop = stop
+        if self._event.is_set():
+            stop()

@@ -1,0 +1,291 @@
+"""Runs a request: instance, gate, turns, outcome.
+
+Owns the order of a run's life: image (outside the deadline), gate opened, files in place, turns
+until the guest is done or stopped, gate finished, files taken out.
+Invariants: a guest's fault is data in the returned `Execution`; what is raised is the host's
+fault (a broken handler, a full disk, a divergence), and the instance is closed then too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from cloche.engine import abi
+from cloche.engine.abi import Report, Stop
+from cloche.engine.adapters.images import Images
+from cloche.engine.adapters.instance import Instance
+from cloche.engine.adapters.machine import Machine
+from cloche.engine.errors import ImageError
+from cloche.engine.typescript import TypeScriptError, strip_types
+from cloche.engine.vfs import FileSystem, FileSystemError, StoredFile
+from cloche.engine.virtual_os import Stream
+from cloche.exec.adapters.effects import CancelToken, Effects
+from cloche.exec.errors import ExecError, InvalidRunError
+from cloche.exec.outcome import Ending, ending_of
+from cloche.exec.request import RunRequest
+from cloche.exec.types import ExecResult
+from cloche.gate.entries import RunOutcome
+from cloche.gate.gate import Gate
+from cloche.gate.journal import Journal
+from cloche.gate.ports import EffectHandler, JournalSink
+
+NS_PER_MS: Final = 1_000_000
+RUN_ID_BYTES: Final = 16
+
+OutputListener = Callable[[Stream, bytes], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """A run that is over.
+
+    Args:
+        run_id: unique, not part of the journal.
+        result: output, exit code, time, memory.
+        error: None when the program ended by itself, whatever its exit code.
+        exit_code: what a shell would see.
+        files: what the file system holds, sorted by path.
+        journal_hash: names the run: equal for equal runs; None when nothing was recorded.
+        image: name of the image it ran in.
+        fuel_used: instructions, when the run was given fuel.
+    """
+
+    run_id: str
+    language: str
+    result: ExecResult
+    error: ExecError | None
+    exit_code: int
+    files: tuple[StoredFile, ...] = field(repr=False)
+    journal_hash: str | None
+    image: str
+    fuel_used: int | None = None
+
+
+class Runner:
+    """Runs requests. One per process is enough; callable from any thread.
+
+    Args:
+        images: where instances come from.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def execute(
+        self,
+        request: RunRequest,
+        *,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        on_output: OutputListener | None = None,
+        sink: JournalSink | None = None,
+        replay: Journal | None = None,
+        record: bool = True,
+        cancel: CancelToken | None = None,
+    ) -> Execution:
+        """Run a request to its end.
+
+        Args:
+            request: what to run.
+            handlers: who performs which kind of effect.
+            on_output: gets each piece of output as it is written.
+            sink: keeps the journal.
+            replay: answers every effect from this journal; nothing is performed.
+            record: False for no journal at all (faster effects, no hash).
+            cancel: stops the run from another thread.
+
+        Raises:
+            InvalidRunError: the files do not fit or have impossible names.
+            ImageError: the image cannot be made.
+            DivergenceError: a replay that does something else than was recorded.
+            JournalError: the journal would exceed its limits.
+        """
+        image = self.images.get(request.image_name, fuel=request.limits.guests.fuel > 0)
+        if image.language != request.guest_language:
+            raise InvalidRunError(
+                f"the image {image.name} runs {image.language}, the program is {request.language}"
+            )
+        run = _Run(self, request, Instance(image), on_output, cancel or CancelToken())
+        try:
+            gate = Gate(request.policy, request.limits, replay=replay, record=record)
+            return run.execute(gate, handlers or {}, sink)
+        finally:
+            run.instance.close()
+
+
+class _Run:
+    """One execution in progress."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        request: RunRequest,
+        instance: Instance,
+        on_output: OutputListener | None,
+        cancel: CancelToken,
+    ) -> None:
+        self.instance = instance
+        self._request = request
+        self._on_output = on_output
+        self._cancel = cancel
+        self._output: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        self._runner = runner
+        self._machine = Machine(
+            request.limits,
+            now_ns=request.now_ns,
+            seed=request.seed,
+            stdin=request.stdin,
+            sink=self._write,
+            transform=transform_document,
+        )
+        instance.attach(self._machine)
+
+    def _write(self, stream: Stream, data: bytes) -> None:
+        self._output[stream] += data
+        if self._on_output is not None:
+            self._on_output(stream, data)
+
+    def execute(
+        self, gate: Gate, handlers: Mapping[str, EffectHandler], sink: JournalSink | None
+    ) -> Execution:
+        request, machine, instance = self._request, self._machine, self.instance
+        run_id = secrets.token_hex(RUN_ID_BYTES)
+        self._place_files(machine.files)
+        started_ns = time.monotonic_ns()
+        effects = Effects(
+            gate,
+            handlers,
+            limits=request.limits,
+            clock=machine.clock,
+            sink=sink,
+            run_id=run_id,
+            deadline_ns=started_ns + request.limits.guests.timeout_ms * NS_PER_MS,
+            cancelled=lambda: self._cancel.cancelled,
+        )
+        machine.effects = effects
+        gate.started(request.inputs(instance.image.id, world="sandboxed"))
+        effects.flush()
+        try:
+            outcome = self._turns(effects)
+        finally:
+            effects.close()
+        time_ms = (time.monotonic_ns() - started_ns) // NS_PER_MS
+        ending = ending_of(
+            outcome,
+            stdout=bytes(self._output["stdout"]),
+            stderr=bytes(self._output["stderr"]),
+            time_ms=time_ms,
+            memory_bytes=instance.memory_bytes,
+            limits=request.limits,
+        )
+        files = tuple(machine.files.files())
+        journal_hash = gate.finish(self._run_outcome(ending, files))
+        effects.flush()
+        return Execution(
+            run_id=run_id,
+            language=request.guest_language,
+            result=ending.result,
+            error=ending.error,
+            exit_code=ending.exit_code,
+            files=files,
+            journal_hash=journal_hash,
+            image=instance.image.name,
+            fuel_used=self._fuel_used(),
+        )
+
+    def _place_files(self, files: FileSystem) -> None:
+        request = self._request
+        try:
+            if request.cwd != "/":
+                files.make_directories(request.cwd)
+            for file in request.files:
+                files.add(file)
+        except FileSystemError as error:
+            raise InvalidRunError(
+                f"the files of the run cannot be put in place: {error.errno.name}; check their "
+                "names, sizes and number against `cloche limits --group guests`"
+            ) from None
+
+    def _turns(self, effects: Effects) -> Report | Stop:
+        request, instance = self._request, self.instance
+        code = request.code
+        if request.is_typescript:
+            try:
+                code = strip_types(code, request.filename)
+            except TypeScriptError as error:
+                return self._not_typescript(error)
+        body = abi.encode(request.start_input(code))
+        deadline_ns = effects.deadline_ns
+        self._cancel.bind(instance.cancel)
+        for _ in range(request.limits.guests.turn_count_max):
+            outcome = instance.turn(body, deadline_ns=deadline_ns)
+            if isinstance(outcome, Stop):
+                return self._stopped(outcome)
+            if outcome.state != "waiting":
+                return outcome
+            try:
+                completions = effects.wait(self._timeout_ns(outcome))
+            except abi.GuestStopped as stopped:
+                return self._stopped(stopped.stop)
+            body = abi.deliver_input(completions) if completions else abi.WAKE
+        return Stop(kind="turns")
+
+    def _timeout_ns(self, report: Report) -> int | None:
+        if report.wake_ns is None:
+            return None
+        return max(0, report.wake_ns - self._machine.clock.now_ns)
+
+    def _stopped(self, stop: Stop) -> Stop:
+        if self._cancel.cancelled and stop.kind == "time":
+            return Stop(kind="cancelled")
+        return stop
+
+    def _not_typescript(self, error: TypeScriptError) -> Report:
+        self._write("stderr", f"{error.display()}\n".encode())
+        return Report(
+            state="failed",
+            exit_code=1,
+            stage="compile",
+            error=abi.GuestError(name="SyntaxError", message=error.reason),
+        )
+
+    def _run_outcome(self, ending: Ending, files: tuple[StoredFile, ...]) -> RunOutcome:
+        error = ending.error
+        return RunOutcome(
+            exit_code=ending.exit_code,
+            stage=ending.stage,
+            error=None if error is None else {"code": error.code, "message": error.message},
+            stdout_sha256=hashlib.sha256(self._output["stdout"]).hexdigest(),
+            stderr_sha256=hashlib.sha256(self._output["stderr"]).hexdigest(),
+            files_sha256=files_digest(files),
+            clock_ns=self._machine.clock.now_ns,
+        )
+
+    def _fuel_used(self) -> int | None:
+        fuel = self._request.limits.guests.fuel
+        return fuel - self.instance.fuel_left() if fuel else None
+
+
+def files_digest(files: tuple[StoredFile, ...]) -> str:
+    """Return the SHA-256 that stands for a set of files: paths and contents."""
+    digest = hashlib.sha256()
+    for file in files:
+        content = hashlib.sha256(file.content).hexdigest()
+        digest.update(f"{content} {file.path}\0".encode())
+    return digest.hexdigest()
+
+
+def transform_document(source: str, filename: str) -> dict[str, object]:
+    """Strip types for a guest that loads a TypeScript module (operation TRANSFORM)."""
+    try:
+        return {"code": strip_types(source, filename)}
+    except TypeScriptError as error:
+        return {
+            "error": {"message": error.reason, "line": error.line, "column": error.column}
+        }
+    except ImageError as error:
+        return {"error": {"message": error.message, "line": 0, "column": 0}}

@@ -1,0 +1,1 @@
+"""Where limits come from: the machine, a file, the environment."""

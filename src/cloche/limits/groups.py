@@ -1,0 +1,327 @@
+"""Every limit of the system, declared once.
+
+The groups hardware, storage, runtime, capacity and net are `system.Limits` of seed 001; the others
+are this project's. A field without a range is a reading or an estimate and cannot be configured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloche.limits.fields import GIB, KIB, MIB, Group, limit
+
+FALLBACK_RAM_BYTES = 512 * MIB  # when nothing tells how much there is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareLimits(Group):
+    """What the machine has."""
+
+    total_ram: int = limit(
+        FALLBACK_RAM_BYTES, "bytes", label="Total RAM", description="Detected system memory"
+    )
+    available_ram: int = limit(
+        FALLBACK_RAM_BYTES,
+        "bytes",
+        label="Available RAM",
+        description="Estimate of the memory that is available; equal to the total",
+    )
+    cpu_cores: int = limit(1, "count", label="CPU cores", description="Detected CPU cores")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageLimits(Group):
+    """Files and rows that are kept."""
+
+    max_vfs: int = limit(
+        FALLBACK_RAM_BYTES // 4,
+        "bytes",
+        10 * MIB,
+        GIB,
+        label="VFS cache",
+        description="Size of the file cache; a quarter of the memory",
+    )
+    max_upload: int = limit(
+        FALLBACK_RAM_BYTES // 10,
+        "bytes",
+        MIB,
+        100 * MIB,
+        label="Max upload",
+        description="Size of one upload; a tenth of the memory, at least 10 MiB",
+    )
+    write_queue: int = limit(
+        1000, "count", 100, 10_000, label="Write queue", description="Writes that may be pending"
+    )
+    max_file_size: int = limit(
+        100 * MIB, "bytes", MIB, GIB, label="Max file", description="Size of one stored file"
+    )
+    max_site_size: int = limit(
+        500 * MIB, "bytes", 10 * MIB, 5 * GIB, label="Max site", description="Size of one site"
+    )
+    max_log_rows: int = limit(
+        500_000,
+        "count",
+        10_000,
+        5_000_000,
+        label="Max log rows",
+        description="Rows of the activity log",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeLimits(Group):
+    """One request to a hosted app."""
+
+    exec_timeout: int = limit(
+        5000,
+        "ms",
+        100,
+        10_000,
+        label="Exec timeout",
+        description="Time that one request to an app may run",
+    )
+    max_memory: int = limit(
+        50 * MIB,
+        "bytes",
+        MIB,
+        256 * MIB,
+        label="Max memory",
+        description="Memory of one request to an app",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityLimits(Group):
+    """What the machine can serve: estimates, and the ceilings that follow."""
+
+    users: int = limit(
+        50, "count", label="Concurrent users", description="Conservative estimate of users"
+    )
+    users_max: int = limit(
+        100, "count", label="Max users", description="Best-case estimate of users"
+    )
+    reads: int = limit(200, "req/s", label="Read throughput", description="Estimate of reads")
+    writes: int = limit(100, "req/s", label="Write throughput", description="Estimate of writes")
+    mixed: int = limit(
+        150, "req/s", label="Mixed throughput", description="Estimate at 80 % reads, 20 % writes"
+    )
+    max_requests: int = limit(
+        500, "count", 50, 5000, label="Max concurrent", description="Requests at the same time"
+    )
+    timeout_ms: int = limit(
+        5000, "ms", 1000, 30_000, label="Request timeout", description="Time for one request"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetLimits(Group):
+    """Outbound HTTP."""
+
+    max_calls: int = limit(
+        5, "count", 1, 20, label="Max calls", description="Outbound calls per request"
+    )
+    call_timeout: int = limit(
+        4000, "ms", 1000, 10_000, label="Call timeout", description="Time for one outbound call"
+    )
+    budget: int = limit(
+        4000, "ms", 1000, 10_000, label="HTTP budget", description="Outbound time per request"
+    )
+    app_concurrency: int = limit(
+        5, "count", 1, 20, label="App concurrency", description="Outbound calls at once per app"
+    )
+    concurrency: int = limit(
+        20, "count", 5, 100, label="Concurrency", description="Outbound calls at once in all"
+    )
+    max_req_body: int = limit(
+        MIB, "bytes", KIB, 10 * MIB, label="Max request", description="Size of an outgoing body"
+    )
+    max_response: int = limit(
+        MIB, "bytes", KIB, 10 * MIB, label="Max response", description="Size of a response body"
+    )
+    max_redirects: int = limit(
+        3, "count", 0, 10, label="Max redirects", description="Redirects that are followed"
+    )
+    rate_limit: int = limit(
+        0, "req/min", 0, 1000, label="Rate limit", description="Calls per domain; 0 is off"
+    )
+    rate_burst: int = limit(
+        0, "count", 0, 100, label="Rate burst", description="Calls above the rate, at once"
+    )
+    log_buffer: int = limit(
+        1000, "count", 100, 10_000, label="Log buffer", description="Log entries before a flush"
+    )
+    log_flush: int = limit(
+        1000, "ms", 500, 10_000, label="Log flush", description="Time between flushes of the log"
+    )
+    cache_max_items: int = limit(
+        0, "count", 0, 10_000, label="Cache items", description="Cached responses; 0 is off"
+    )
+    cache_max_bytes: int = limit(
+        0, "bytes", 0, 100 * MIB, label="Cache size", description="Memory of the cache; 0 is off"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestsLimits(Group):
+    """One run of a guest."""
+
+    timeout_ms: int = limit(
+        5000,
+        "ms",
+        1,
+        86_400_000,
+        label="Timeout",
+        description="Wall time of a run; waiting for a person does not count",
+    )
+    memory_limit_bytes: int = limit(
+        256 * MIB,
+        "bytes",
+        16 * MIB,
+        4 * GIB,
+        label="Memory",
+        description="Linear memory of a guest; a Python guest starts at 40 MiB",
+    )
+    fuel: int = limit(
+        0,
+        "instructions",
+        0,
+        10**15,
+        label="Fuel",
+        description="Instructions of a run; 0 does not count them",
+    )
+    stdin_limit_bytes: int = limit(
+        64 * MIB, "bytes", 0, GIB, label="Input", description="Standard input of a run"
+    )
+    code_limit_bytes: int = limit(
+        MIB, "bytes", 1, 64 * MIB, label="Program", description="Size of a program's text"
+    )
+    output_limit_bytes: int = limit(
+        4 * MIB,
+        "bytes",
+        0,
+        GIB,
+        label="Output",
+        description="Standard output and error of a run, together",
+    )
+    file_limit_bytes: int = limit(
+        32 * MIB, "bytes", 0, GIB, label="File", description="Size of one file"
+    )
+    files_limit_bytes: int = limit(
+        128 * MIB, "bytes", 0, 4 * GIB, label="Files", description="Size of all files together"
+    )
+    file_count_max: int = limit(
+        10_000, "count", 0, 1_000_000, label="File count", description="Files and folders"
+    )
+    path_limit_bytes: int = limit(
+        4096, "bytes", 64, 65_536, label="Path", description="Length of a path"
+    )
+    path_depth_max: int = limit(
+        64, "count", 1, 256, label="Path depth", description="Folders inside folders"
+    )
+    open_file_count_max: int = limit(
+        256, "count", 8, 65_536, label="Open files", description="Files open at the same time"
+    )
+    argument_count_max: int = limit(
+        256, "count", 0, 65_536, label="Arguments", description="Number of arguments"
+    )
+    argument_limit_bytes: int = limit(
+        64 * KIB, "bytes", 0, MIB, label="Argument size", description="All arguments together"
+    )
+    environment_limit_bytes: int = limit(
+        64 * KIB, "bytes", 0, MIB, label="Environment size", description="All variables together"
+    )
+    environment_count_max: int = limit(
+        256, "count", 0, 65_536, label="Environment", description="Number of variables"
+    )
+    turn_count_max: int = limit(
+        100_000, "count", 1, 10**9, label="Turns", description="Turns of a run"
+    )
+    host_call_count_max: int = limit(
+        10_000_000, "count", 1, 10**12, label="Host calls", description="Host calls of a run"
+    )
+    stack_limit_bytes: int = limit(
+        8 * MIB, "bytes", 8 * MIB, 8 * MIB, label="Stack", description="WebAssembly stack of a guest"
+    )
+    message_limit_bytes: int = limit(
+        16 * MIB, "bytes", KIB, GIB, label="Message", description="Size of one host call's message"
+    )
+    timer_count_max: int = limit(
+        100_000, "count", 1, 10_000_000, label="Timers", description="Timers that may be pending"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateLimits(Group):
+    """Effects and journals."""
+
+    effect_count_max: int = limit(
+        10_000, "count", 0, 10**9, label="Effects", description="Effects of a run"
+    )
+    effect_concurrency_max: int = limit(
+        32, "count", 1, 1024, label="Concurrency", description="Effects in flight in a run"
+    )
+    args_limit_bytes: int = limit(
+        MIB, "bytes", 16, GIB, label="Arguments", description="Arguments of one effect, as JSON"
+    )
+    value_limit_bytes: int = limit(
+        8 * MIB, "bytes", 16, GIB, label="Value", description="Value of one effect, as JSON"
+    )
+    value_depth_max: int = limit(
+        64, "count", 1, 512, label="Value depth", description="Nesting of arguments and values"
+    )
+    target_limit_bytes: int = limit(
+        2048, "bytes", 1, 65_536, label="Target", description="Name of what an effect is aimed at"
+    )
+    journal_entry_limit_bytes: int = limit(
+        16 * MIB, "bytes", KIB, GIB, label="Journal entry", description="Size of one entry"
+    )
+    journal_entry_count_max: int = limit(
+        1_000_000, "count", 1, 10**9, label="Journal entries", description="Entries of a journal"
+    )
+    journal_limit_bytes: int = limit(
+        GIB, "bytes", KIB, 1024 * GIB, label="Journal", description="Size of a journal"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits(Group):
+    """Images and instances of a process."""
+
+    tick_ms: int = limit(
+        5, "ms", 1, 1000, label="Tick", description="Resolution of deadlines"
+    )
+    pool_size: int = limit(
+        2, "count", 0, 1024, label="Pool", description="Ready instances kept per image in use"
+    )
+    snapshot_limit_bytes: int = limit(
+        GIB, "bytes", MIB, 16 * GIB, label="Snapshot", description="Size of an opened snapshot"
+    )
+    compile_lock_timeout_ms: int = limit(
+        600_000,
+        "ms",
+        1000,
+        86_400_000,
+        label="Compile wait",
+        description="Time to wait for another process that compiles the same module",
+    )
+    image_count_max: int = limit(
+        32, "count", 1, 1024, label="Images", description="Images that a process keeps"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchLimits(Group):
+    """The architecture check."""
+
+    module_count_max: int = limit(
+        5000, "count", 1, 1_000_000, label="Modules", description="Modules of a project"
+    )
+    edge_count_max: int = limit(
+        50_000, "count", 1, 10_000_000, label="Imports", description="Imports between modules"
+    )
+    finding_count_max: int = limit(
+        2000, "count", 1, 1_000_000, label="Findings", description="Findings of one check"
+    )
+    document_limit_bytes: int = limit(
+        4 * MIB, "bytes", KIB, GIB, label="Document", description="Size of one contract document"
+    )
