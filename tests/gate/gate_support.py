@@ -47,8 +47,8 @@ def make_inputs(**changes):
         "cwd": "/work",
         "seed": 7,
         "now_ns": 1_700_000_000_000_000_000,
-        "limits": b'{"gate":{}}',
-        "policy": b'{"tool":{"allow":["add"]}}',
+        "limits": {"gate": {}},
+        "policy": {"tool": {"allow": ["add"]}},
         "world": "fixture",
     }
     return RunInputs(**{**fields, **changes})

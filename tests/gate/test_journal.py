@@ -283,6 +283,22 @@ def test_second_spelling_is_refused():
             "record 4: no entry: Input data was truncated",
         ),
         (
+            (*started(), effect(0, args=b'{"z":1,"a":2}')),
+            "record 4: no entry: `args` is JSON in another spelling",
+        ),
+        (
+            (*started(), effect(0), completed(0, b"[1, 2]")),
+            "record 5: no entry: `value` is JSON in another spelling",
+        ),
+        (
+            (*started(), effect(0), completed(0, b"[" * 300 + b"]" * 300)),
+            "record 5: no entry: value at $" + "[0]" * 256 + " is nested too deep",
+        ),
+        (
+            (*started(), effect(0, args=b"[" * 100_000)),
+            "record 4: no entry: maximum recursion depth exceeded while deserializing an object",
+        ),
+        (
             (*started(), effect(0), completed(0, None, b"{}")),
             "record 5: no entry: Object missing required field `code`",
         ),
@@ -318,7 +334,8 @@ def test_inputs_round_trip(size_bytes):
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
-json_texts = st.sampled_from([b"null", b"[1,2.0]", b'{"z":1,"a":"\xc3\xa9"}'])
+args_texts = st.sampled_from([b"null", b"[1,2.0]", b'{"a":"\xc3\xa9","z":1}'])
+json_texts = args_texts | st.just(b'{"z":1,"a":2}')
 errors = st.sampled_from([b'{"code":"X","message":"m","retryable":true}'])
 
 
@@ -339,7 +356,7 @@ def journals(draw):
     open_, answered, sequence = [], [], 0
     for step in draw(st.lists(st.sampled_from("srcd"), max_size=12)):
         if step == "s":
-            entries.append(effect(sequence, task=draw(texts), args=draw(json_texts)))
+            entries.append(effect(sequence, task=draw(texts), args=draw(args_texts)))
             open_.append(sequence)
             sequence += 1
         elif step == "r":

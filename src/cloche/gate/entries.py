@@ -15,9 +15,13 @@ It knows neither bytes on disk nor hashes: `journal` does.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
+
+from cloche.gate.canonical import decode, encode_canonical
+from cloche.gate.errors import GateMisuseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,13 +31,18 @@ FORMAT_VERSION = 1
 # The size of one part of a content: small against the limit of an entry, large against overhead.
 CONTENT_PART_BYTES = 1 << 20
 
-# Text fields of entries that hold a JSON document.
-JSON_FIELDS = frozenset({"args", "value", "error", "limits", "policy"})
+# Fields of entries that hold JSON text: canonical, or plain where the order of keys is seen.
+CANONICAL_FIELDS = frozenset({"args", "limits", "policy"})
+PLAIN_FIELDS = frozenset({"value", "error"})
+JSON_FIELDS = CANONICAL_FIELDS | PLAIN_FIELDS
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+COUNT_MAX = (1 << 63) - 1
+DIGEST_PATTERN = "^[0-9a-f]{64}$"
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 # No upper bound: msgpack holds no integer over 64 bits.
 Unsigned = Annotated[int, msgspec.Meta(ge=0)]
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=DIGEST_PATTERN)]
 
 
 class _Entry(
@@ -172,10 +181,13 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a run is given. `limits` and `policy` are canonical JSON text.
+    """Everything a run is given. `limits` and `policy` are their JSON-ready documents.
 
     `env` keeps its order, because a guest can see it. `seed` has 64 bits; `now_ns` is the start of
-    the virtual clock in nanoseconds of the Unix epoch.
+    the virtual clock in nanoseconds of the Unix epoch, below 2**63.
+
+    Raises:
+        GateMisuseError: on construction, when a number is out of range or a text is not Unicode.
     """
 
     language: str
@@ -189,9 +201,17 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str = "/"
     seed: int = 0
     now_ns: int = 0
-    limits: bytes = b"{}"
-    policy: bytes = b"{}"
+    limits: dict[str, Any] = msgspec.field(default_factory=dict)
+    policy: dict[str, Any] = msgspec.field(default_factory=dict)
     world: str = "sandboxed"
+
+    def __post_init__(self) -> None:
+        _check("RunInputs", "seed", 0 <= self.seed < 1 << 64)
+        _check("RunInputs", "now_ns", 0 <= self.now_ns <= COUNT_MAX)
+        paths = (file.path for file in self.files)
+        names = (self.language, self.image_id, self.filename, self.cwd, self.world)
+        for text in (*names, *paths, *self.argv, *(part for pair in self.env for part in pair)):
+            _check("RunInputs", f"the text {text!r}", _is_unicode(text))
 
 
 class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +219,9 @@ class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     `error` is a JSON-ready document or None; it must hold nothing that differs between two
     executions (elapsed time, memory use).
+
+    Raises:
+        GateMisuseError: on construction, when a number is out of range or a digest is none.
     """
 
     exit_code: int
@@ -209,9 +232,34 @@ class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
     clock_ns: int
     error: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        _check("RunOutcome", "exit_code", abs(self.exit_code) <= COUNT_MAX)
+        _check("RunOutcome", "clock_ns", 0 <= self.clock_ns <= COUNT_MAX)
+        for name in ("stdout_sha256", "stderr_sha256", "files_sha256"):
+            is_digest = re.fullmatch(DIGEST_PATTERN, getattr(self, name)) is not None
+            _check("RunOutcome", name, is_digest)
+
+
+def _check(call: str, what: str, holds: bool) -> None:
+    # Found here, before anything is written that no reader would take.
+    if not holds:
+        raise GateMisuseError(call=call, problem=f"{what} cannot be recorded")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 def split_inputs(inputs: RunInputs) -> Iterator[RunStarted | Content]:
-    """Yield the entries that stand for these inputs: `RunStarted`, then each content once."""
+    """Yield the entries that stand for these inputs: `RunStarted`, then each content once.
+
+    Raises:
+        ValueInvalidError: the limits or the policy are no JSON document.
+    """
     contents = (inputs.code, inputs.stdin, *(file.content for file in inputs.files))
     refs = tuple(_reference(content) for content in contents)
     yield RunStarted(
@@ -231,8 +279,8 @@ def split_inputs(inputs: RunInputs) -> Iterator[RunStarted | Content]:
         cwd=inputs.cwd,
         seed=inputs.seed,
         now_ns=inputs.now_ns,
-        limits=inputs.limits,
-        policy=inputs.policy,
+        limits=encode_canonical(inputs.limits),
+        policy=encode_canonical(inputs.policy),
     )
     written: set[str] = set()
     for content, ref in zip(contents, refs, strict=True):
@@ -276,8 +324,8 @@ def join_inputs(started: RunStarted, contents: Sequence[Content]) -> RunInputs:
         cwd=started.cwd,
         seed=started.seed,
         now_ns=started.now_ns,
-        limits=started.limits,
-        policy=started.policy,
+        limits=decode(started.limits),
+        policy=decode(started.policy),
     )
 
 
@@ -312,7 +360,7 @@ def entry_document(entry: Entry) -> dict[str, Any]:
     for name in entry.__struct_fields__:
         value = getattr(entry, name)
         if name in JSON_FIELDS and value is not None:
-            value = msgspec.json.decode(value)
+            value = decode(value)
         elif not isinstance(value, bytes):
             value = msgspec.to_builtins(value)
         document[name] = value

@@ -114,7 +114,7 @@ class GateMisuseError(ClocheError):
     blame = "cloche"
 
     def __init__(self, *, call: str, problem: str) -> None:
-        super().__init__(f"Gate.{call}: {problem}", call=call, problem=problem)
+        super().__init__(f"{call}: {problem}", call=call, problem=problem)
 
 
 class ValueInvalidError(ClocheError):

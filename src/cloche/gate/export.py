@@ -15,7 +15,7 @@ import msgspec
 
 from cloche.errors import ClocheError
 from cloche.gate.canonical import encode_canonical, encode_plain
-from cloche.gate.entries import JSON_FIELDS, Content, Entry, entry_document
+from cloche.gate.entries import JSON_FIELDS, PLAIN_FIELDS, Content, Entry, entry_document
 from cloche.gate.errors import JournalCorruptError
 from cloche.gate.journal import Chain, JournalReader, read_records
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cloche.limits import Limits
-
-# A guest sees the order of keys in these, so they are kept as they are.
-_PLAIN_FIELDS = frozenset({"value", "error"})
-
 
 def to_json_lines(chunks: bytes | Iterable[bytes], limits: Limits) -> Iterator[str]:
     """Yield one line per verified record, each with its line feed; raises as `JournalReader`."""
@@ -62,7 +58,7 @@ def from_json_lines(lines: Iterable[str], limits: Limits) -> Iterator[bytes]:
 
 def _entry(document: dict[str, Any]) -> Entry:
     for name in JSON_FIELDS.intersection(document):
-        encode = encode_plain if name in _PLAIN_FIELDS else encode_canonical
+        encode = encode_plain if name in PLAIN_FIELDS else encode_canonical
         document[name] = None if _is_absent(name, document) else encode(document[name])
     if document["entry"] == "content":
         document["data"] = b64decode(document["data"]["$base64"], validate=True)

@@ -216,6 +216,8 @@ class Gate:
         sequence = request.sequence
         if sequence not in self._open or self._replay is not None:
             raise GateMisuseError(call="complete", problem=f"effect {sequence} is not open")
+        if duration_ns < 0:
+            raise GateMisuseError(call="complete", problem=f"duration_ns is {duration_ns}")
         completion = self._completion(sequence, value, error, duration_ns)
         self._open.remove(sequence)
         self._budget = self._budget.settle(len(completion.value_text or b""))
@@ -256,10 +258,8 @@ class Gate:
             raise GateClosedError(reason=self._closed_reason or self._phase)
         if self._chain is None:
             return
-        missing = [sequence for sequence in sequences if sequence not in self._answered]
-        if missing and self._replay is None:
-            problem = f"effects {missing} have no answer to deliver"
-            raise GateMisuseError(call="deliver", problem=problem)
+        if self._replay is None:
+            self._check_delivery(sequences, clock_advance_ns)
         self._write(Delivered(sequences=sequences, clock_advance_ns=clock_advance_ns))
         self._answered.difference_update(sequences)
 
@@ -381,6 +381,18 @@ class Gate:
                 budget="gate.effect_count_max (refused)", limit=limit, used=self._refused_count
             )
 
+    def _check_delivery(self, sequences: tuple[int, ...], clock_advance_ns: int) -> None:
+        problem = ""
+        missing = [sequence for sequence in sequences if sequence not in self._answered]
+        if missing:
+            problem = f"effects {missing} have no answer to deliver"
+        elif len(set(sequences)) != len(sequences):
+            problem = f"effects {list(sequences)}: one would be delivered twice"
+        elif clock_advance_ns < 0:
+            problem = f"clock_advance_ns is {clock_advance_ns}; a clock does not go back"
+        if problem:
+            raise GateMisuseError(call="deliver", problem=problem)
+
     def _completion(
         self, sequence: int, value: Any, error: EffectError | None, duration_ns: int
     ) -> EffectCompletion:
@@ -488,7 +500,7 @@ _INVALID_TYPES = EffectError.from_error(
 
 
 def _kind_is_valid(kind: object) -> bool:
-    return isinstance(kind, str) and KIND_PATTERN.match(kind) is not None
+    return isinstance(kind, str) and KIND_PATTERN.fullmatch(kind) is not None
 
 
 def _printable(error: EffectError) -> EffectError:

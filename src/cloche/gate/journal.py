@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cloche.gate.canonical import decode, encode_canonical, encode_plain
 from cloche.gate.effect import EffectError
 from cloche.gate.entries import (
     FORMAT_VERSION,
     JSON_FIELDS,
+    PLAIN_FIELDS,
     Content,
     Delivered,
     EffectCompleted,
@@ -43,6 +45,7 @@ from cloche.gate.errors import (
     JournalTruncatedError,
     JournalValueTooLargeError,
     JournalVersionError,
+    ValueInvalidError,
 )
 
 if TYPE_CHECKING:
@@ -257,21 +260,26 @@ def _decode_entry(index: int, body: bytes) -> Entry:
     try:
         entry: Entry = _decode_body(body)
         _check_documents(entry)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, ValueInvalidError, RecursionError) as error:
         raise JournalCorruptError(index=index, problem=f"no entry: {error}") from error
     return entry
 
 
 def _check_documents(entry: Entry) -> None:
-    # Whoever replays or shows an entry may rely on its JSON text.
+    """Check that JSON fields hold JSON in its one spelling; whoever replays or shows relies on it.
+
+    Raises:
+        ValueError, msgspec.DecodeError, ValueInvalidError: a field does not.
+    """
     for name in JSON_FIELDS.intersection(entry.__struct_fields__):
         text = getattr(entry, name)
         if text is None:
             continue
         if name == "error" and not isinstance(entry, RunFinished):
             msgspec.json.decode(text, type=EffectError)
-        else:
-            msgspec.json.decode(text)
+        encode = encode_plain if name in PLAIN_FIELDS else encode_canonical
+        if encode(decode(text)) != text:
+            raise ValueError(f"`{name}` is JSON in another spelling")
 
 
 class _Order:

@@ -22,7 +22,7 @@ import msgspec
 
 from cloche.gate.errors import PolicyInvalidError
 
-KIND_PATTERN: re.Pattern[str] = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+KIND_PATTERN: re.Pattern[str] = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 # A policy is written by people or their tools; more rules than this is a mistake.
 RULE_COUNT_MAX = 10_000
@@ -245,16 +245,13 @@ def _check_policy(policy: Policy) -> None:
         raise PolicyInvalidError(where="kinds", problem="kinds must be sorted, each once")
     rule_count = 0
     for kind, rules in policy.kinds:
-        if not KIND_PATTERN.match(kind):
-            raise PolicyInvalidError(where=repr(kind), problem=f"kind must match {_KIND_FORM}")
+        if not KIND_PATTERN.fullmatch(kind):
+            raise PolicyInvalidError(where=repr(kind), problem=f"kind must match {KIND_PATTERN.pattern}")
         rule_count += len(rules.allow) + len(rules.deny) + len(rules.ask)
         _check_rules(kind, rules)
     if rule_count > RULE_COUNT_MAX:
         problem = f"{rule_count} rules, at most {RULE_COUNT_MAX} are read"
         raise PolicyInvalidError(where="kinds", problem=problem)
-
-
-_KIND_FORM = KIND_PATTERN.pattern.removesuffix(r"\Z")
 
 
 def _check_rules(kind: str, rules: Rules) -> None:

@@ -1,0 +1,116 @@
+"""The conformance suite on every sink, and what is special about files."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+from gate_support import make_limits, small_run
+
+from cloche.gate.adapters.file import CHUNK_BYTES, FileSink, read_chunks
+from cloche.gate.adapters.memory import MemorySink
+from cloche.gate.errors import JournalExistsError
+from cloche.gate.journal import HEADER, encode_file, verify
+from cloche.testing.gate import check_journal_sink
+
+
+def test_memory_conforms():
+    """The memory sink passes the suite."""
+
+    def open_sink():
+        sink = MemorySink()
+        return sink, sink.to_bytes
+
+    check_journal_sink(open_sink, make_limits())
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_file_conforms(tmp_path, durable):
+    """The file sink passes the suite, with and without waiting for the disk."""
+    paths = (tmp_path / f"{number}.cloche" for number in range(100))
+
+    def open_sink():
+        path = next(paths)
+        return FileSink(path, durable=durable), lambda: b"".join(read_chunks(path))
+
+    check_journal_sink(open_sink, make_limits())
+
+
+class ForgetfulSink(MemorySink):
+    """Loses the last record of each group."""
+
+    def append(self, records):
+        super().append(records[:-1])
+
+
+class OpenSink(MemorySink):
+    """Never closes."""
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("broken", [ForgetfulSink, OpenSink])
+def test_suite_finds_broken_sinks(broken):
+    """The suite fails on a sink that loses records, and on one that takes them when closed."""
+
+    def open_sink():
+        sink = broken()
+        return sink, sink.to_bytes
+
+    with pytest.raises(AssertionError, match="^journal sink breaks a rule: "):
+        check_journal_sink(open_sink, make_limits())
+
+
+def test_file_is_for_its_owner(tmp_path):
+    """Nobody but the owner can read a journal, whatever the umask."""
+    path = tmp_path / "run.cloche"
+    old = os.umask(0)
+    try:
+        FileSink(path).close()
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_file_is_never_overwritten(tmp_path):
+    """An existing file, link or dangling link is refused and stays as it was."""
+    path = tmp_path / "run.cloche"
+    path.write_bytes(b"mine")
+    dangling = tmp_path / "link"
+    dangling.symlink_to(tmp_path / "nowhere")
+    for taken in (path, dangling):
+        with pytest.raises(JournalExistsError) as caught:
+            FileSink(taken)
+        assert caught.value.message == f"{taken} exists: a journal never overwrites a file"
+    assert path.read_bytes() == b"mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_missing_directory_leaves_nothing(tmp_path):
+    """A file that cannot be made is the system's error."""
+    with pytest.raises(FileNotFoundError):
+        FileSink(tmp_path / "no" / "run.cloche")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_closes_the_sink():
+    """After a failed write the sink takes nothing more: no record can follow half a record."""
+    sink = FileSink.__new__(FileSink)
+    sink._durable = False
+    sink._descriptor = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(OSError, match="No space left"):
+        sink.append(small_run())
+    with pytest.raises(ValueError, match="^the journal sink is closed$"):
+        sink.append(small_run())
+    sink.close()
+
+
+def test_chunks_are_bounded(tmp_path):
+    """A file is read in chunks, in order; a journal is verified from them."""
+    path = tmp_path / "run.cloche"
+    path.write_bytes(encode_file(small_run()))
+    assert verify(read_chunks(path), make_limits()).finished
+    path.write_bytes(HEADER + bytes(CHUNK_BYTES))
+    assert [len(chunk) for chunk in read_chunks(path)] == [CHUNK_BYTES, len(HEADER)]
