@@ -8,6 +8,7 @@ adapter for one would be, and `test` must not hold `true` and `1` for equal.
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -90,23 +91,22 @@ def combine(patches: Iterable[Patch]) -> tuple[Patch, ...]:
     What adds or replaces comes first (an addition at the end shifts nothing), then what removes,
     from the end of each array and the depth of each object backwards.
     """
-    unique = dict.fromkeys((patch.document, patch.operations) for patch in patches)
+    unique = {json.dumps(patch.to_document(), sort_keys=True): patch for patch in patches}
     joined: dict[str, list[Operation]] = {}
-    for document, operations in sorted(unique, key=_combination_key):
-        joined.setdefault(document, []).extend(operations)
+    for patch in sorted(unique.values(), key=_combination_key):
+        joined.setdefault(patch.document, []).extend(patch.operations)
     return tuple(
         Patch(document=document, operations=tuple(operations))
         for document, operations in sorted(joined.items())
     )
 
 
-def _combination_key(item: tuple[str, tuple[Operation, ...]]) -> tuple[Any, ...]:
-    document, operations = item
-    last = operations[-1]
+def _combination_key(patch: Patch) -> tuple[Any, ...]:
+    last = patch.operations[-1]
     if last.op != "remove":
-        return (document, 0, ())
+        return (patch.document, 0, ())
     # Later positions first: negated indices, and negated code points for names.
-    return (document, 1, (*map(_descending, parse_pointer(last.path)), (2,)))
+    return (patch.document, 1, (*map(_descending, parse_pointer(last.path)), (2,)))
 
 
 def _descending(part: str) -> tuple[Any, ...]:
