@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from gate_support import make_limits
 
 

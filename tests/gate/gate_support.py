@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 from cloche.gate.entries import InputFile, RunInputs, RunOutcome
 from cloche.gate.gate import Gate, Perform
 from cloche.gate.journal import encode_file
 from cloche.gate.policy import Policy
-
-DEFAULTS = {
-    "effect_count_max": 10_000,
-    "effect_concurrency_max": 32,
-    "args_limit_bytes": 1 << 20,
-    "value_limit_bytes": 8 << 20,
-    "journal_entry_limit_bytes": 16 << 20,
-    "journal_entry_count_max": 1_000_000,
-    "journal_limit_bytes": 1 << 30,
-    "value_depth_max": 64,
-    "target_limit_bytes": 2048,
-}
+from cloche.limits import Limits
 
 ZERO_SHA256 = "0" * 64
 
 
 def make_limits(**gate):
     """Return limits with these fields of the gate group changed."""
-    return SimpleNamespace(gate=SimpleNamespace(**{**DEFAULTS, **gate}))
+    limits = Limits()
+    return replace(limits, gate=replace(limits.gate, **gate))
 
 
 def make_inputs(**changes):
@@ -41,14 +31,14 @@ def make_inputs(**changes):
             InputFile(path="/b.txt", content=b""),
             InputFile(path="/copy.txt", content=b"aaa"),
         ),
-        "argv": ("main.js", "-v"),
+        "args": ("main.js", "-v"),
         "env": (("LANG", "C"), ("A", "1")),
         "stdin": b"line\n",
         "cwd": "/work",
         "seed": 7,
         "now_ns": 1_700_000_000_000_000_000,
-        "limits": {"gate": {}},
-        "policy": {"tool": {"allow": ["add"]}},
+        "limits": b'{"gate":{}}',
+        "policy": b'{"tool":{"allow":["add"]}}',
         "world": "fixture",
     }
     return RunInputs(**{**fields, **changes})

@@ -67,7 +67,10 @@ class LiveHost:
         if self.random.random() < 0.3:
             error = EffectError(code="IO", message="no é", retryable=self.random.random() < 0.5)
             return self.gate.complete(request, error=error, duration_ns=duration_ns)
-        value = {"z": self.random.random(), "a": [request.sequence, "x" * self.random.randint(0, 9)]}
+        value = {
+            "z": self.random.random(),
+            "a": [request.sequence, "x" * self.random.randint(0, 9)],
+        }
         return self.gate.complete(request, value=value, duration_ns=duration_ns)
 
 

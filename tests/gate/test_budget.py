@@ -58,15 +58,19 @@ def test_settling_frees_concurrency_only():
             make_budget(),
             "tool",
             101,
-            "budget gate.journal_limit_bytes (sent) is used up: 101 of 100. "
-            "Raise it, or ask for less",
+            (
+                "budget gate.journal_limit_bytes (sent) is used up: 101 of 100. "
+                "Raise it, or ask for less"
+            ),
         ),
         (
             make_budget().charge("tool", 1).settle(100),
             "tool",
             1,
-            "budget gate.journal_limit_bytes (received) is used up: 100 of 100. "
-            "Raise it, or ask for less",
+            (
+                "budget gate.journal_limit_bytes (received) is used up: 100 of 100. "
+                "Raise it, or ask for less"
+            ),
         ),
     ],
 )
@@ -112,12 +116,12 @@ def test_never_over_a_ceiling(steps):
 
 def test_ceilings_come_from_limits_and_policy():
     """The run's limits and the policy's ceilings per kind make the ceilings."""
-    limits = make_limits(effect_count_max=5, effect_concurrency_max=6, journal_limit_bytes=7)
+    limits = make_limits(effect_count_max=5, effect_concurrency_max=6, journal_limit_bytes=7000)
     policy = Policy.allow(tool=["a"]).and_calls_max(http=2)
     assert ceilings_of(limits, policy) == Ceilings(
         calls_max=5,
         concurrency_max=6,
-        bytes_out_max=7,
-        bytes_in_max=7,
+        bytes_out_max=7000,
+        bytes_in_max=7000,
         calls_max_by_kind={"http": 2},
     )

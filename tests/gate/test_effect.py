@@ -68,7 +68,7 @@ def test_key_parts_do_not_run_together():
 )
 def test_completion_has_value_or_error(fields):
     """A completion with neither or both is refused."""
-    with pytest.raises(ValueError, match="^a completion has either a value or an error$"):
+    with pytest.raises(ValueError, match=r"^a completion has either a value or an error$"):
         EffectCompletion(sequence=0, **fields)
 
 

@@ -160,8 +160,10 @@ def test_ordinals_count_within_tasks(record):
             "tool",
             "fs.pay",
             "APPROVAL_UNAVAILABLE",
-            "policy asks 'ann' before tool 'fs.pay', and no approver is connected: the effect was "
-            "not performed. Allow it in the policy or connect an approver",
+            (
+                "policy asks 'ann' before tool 'fs.pay', and no approver is connected: "
+                "the effect was not performed. Allow it in the policy or connect an approver"
+            ),
         ),
         (
             "Tool",
@@ -338,8 +340,7 @@ def test_host_out_of_order_is_told():
     with pytest.raises(GateMisuseError) as caught:
         gate.request("tool", "add", [])
     assert caught.value.message == (
-        "request: called when the gate is new, "
-        "expected open or stopped or finished or failed"
+        "request: called when the gate is new, expected open or stopped or finished or failed"
     )
     gate.started(make_inputs())
     with pytest.raises(GateMisuseError, match="called when the gate is open, expected new"):
@@ -461,3 +462,15 @@ def test_negative_duration_is_told():
     with pytest.raises(GateMisuseError, match="duration_ns is -1"):
         gate.complete(request, duration_ns=-1)
     gate.complete(request, duration_ns=0)
+
+
+@pytest.mark.parametrize("name", ["limits", "policy"])
+def test_documents_that_are_no_json(name):
+    """Limits and policy are recorded in canonical form; what is no JSON is refused."""
+    gate = Gate(TOOLS, make_limits())
+    with pytest.raises(GateMisuseError, match=f"^RunInputs: {name} is no JSON: "):
+        gate.started(make_inputs(**{name: b"{"}))
+    gate = Gate(TOOLS, make_limits())
+    gate.started(make_inputs(**{name: b'{ "b": 1, "a": "\\u00e9" }'}))
+    started = load_journal(encode_file(gate.take_entries()), make_limits()).entries[0]
+    assert getattr(started, name) == '{"a":"é","b":1}'.encode()

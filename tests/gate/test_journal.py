@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -123,7 +124,7 @@ def read_all(chunks):
     found = []
     try:
         for item in read_records(chunks, JournalReader(LIMITS)):
-            found.append(item)
+            found += [item]
     except JournalError as error:
         return found, (type(error), error.message)
     return found, None
@@ -134,7 +135,7 @@ def test_any_chunking_gives_the_same(cuts, end):
     """However a file, whole or cut short, is split into chunks: same records, same error."""
     data = FILE[:end]
     edges = [0, *sorted(cut for cut in cuts if cut <= end), end]
-    chunks = [data[left:right] for left, right in zip(edges, edges[1:], strict=False)]
+    chunks = [data[left:right] for left, right in pairwise(edges)]
     assert read_all(chunks) == read_all([data])
 
 
@@ -291,8 +292,8 @@ def test_second_spelling_is_refused():
             "record 5: no entry: `value` is JSON in another spelling",
         ),
         (
-            (*started(), effect(0), completed(0, b"[" * 300 + b"]" * 300)),
-            "record 5: no entry: value at $" + "[0]" * 256 + " is nested too deep",
+            (*started(), effect(0), completed(0, b"[" * 513 + b"]" * 513)),
+            "record 5: no entry: value at $" + "[0]" * 512 + " is nested too deep",
         ),
         (
             (*started(), effect(0, args=b"[" * 100_000)),
@@ -346,7 +347,7 @@ def journals(draw):
         split_inputs(
             make_inputs(
                 language=draw(texts),
-                argv=tuple(draw(st.lists(texts, max_size=3))),
+                args=tuple(draw(st.lists(texts, max_size=3))),
                 env=tuple(draw(st.lists(st.tuples(texts, texts), max_size=3))),
                 seed=draw(st.integers(0, 2**64 - 1)),
                 stdin=draw(st.binary(max_size=20)),
@@ -418,19 +419,21 @@ def test_announced_length_is_not_believed():
 
 def test_writing_over_a_limit():
     """An entry, a count or a total over its limit is an error, and the chain stays as it was."""
-    first = started()[0]
-    chain = Chain(make_limits(journal_entry_limit_bytes=100))
+    first = started(cwd="/" * 2000)[0]
+    chain = Chain(make_limits(journal_entry_limit_bytes=1024))
     with pytest.raises(JournalValueTooLargeError) as caught:
         chain.append(first)
     assert caught.value.message.endswith(
-        "over gate.journal_entry_limit_bytes = 100; recorded values are never truncated. "
+        "over gate.journal_entry_limit_bytes = 1024; recorded values are never truncated. "
         "Make it smaller or raise the limit"
     )
     assert (chain.count, chain.size_bytes) == (0, len(HEADER))
-    with pytest.raises(JournalTooLargeError, match="over gate.journal_entry_count_max = 0"):
-        Chain(make_limits(journal_entry_count_max=0)).append(first)
-    with pytest.raises(JournalTooLargeError, match="over gate.journal_limit_bytes = 50"):
-        Chain(make_limits(journal_limit_bytes=50)).append(first)
+    chain = Chain(make_limits(journal_entry_count_max=1))
+    chain.append(first)
+    with pytest.raises(JournalTooLargeError, match=r"over gate\.journal_entry_count_max = 1"):
+        chain.append(first)
+    with pytest.raises(JournalTooLargeError, match=r"over gate\.journal_limit_bytes = 1024"):
+        Chain(make_limits(journal_limit_bytes=1024)).append(first)
 
 
 def test_limits_of_size_are_exact():

@@ -65,14 +65,10 @@ def test_refused_effects_are_not_performed(program, seed):
     run_program(program, host)
     journal = load_journal(encode_file(gate.take_entries()), LIMITS)
     begun = {
-        (entry.task, entry.ordinal)
-        for entry in journal.entries
-        if isinstance(entry, EffectStarted)
+        (entry.task, entry.ordinal) for entry in journal.entries if isinstance(entry, EffectStarted)
     }
     refused = {
-        (entry.task, entry.ordinal)
-        for entry in journal.entries
-        if isinstance(entry, EffectRefused)
+        (entry.task, entry.ordinal) for entry in journal.entries if isinstance(entry, EffectRefused)
     }
     performed = [identity[:2] for identity in host.performed]
     assert len(set(performed)) == len(performed)

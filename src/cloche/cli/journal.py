@@ -54,12 +54,12 @@ def export(
     """Print a journal as JSON Lines: one object per record."""
     from cloche.gate.adapters.file import read_chunks
     from cloche.gate.export import to_json_lines
-    from cloche.limits import Limits
+    from cloche.limits import load_limits
 
     del as_json
     failure = None
     try:
-        for line in to_json_lines(read_chunks(file), Limits()):
+        for line in to_json_lines(read_chunks(file), load_limits()):
             sys.stdout.write(line)
     except _invalid() as error:
         failure = error
@@ -72,10 +72,10 @@ def verify(file: JournalFile, as_json: AsJson = False) -> None:
     """Check every record and the chain; exit with 1 and the first bad record if one is bad."""
     from cloche.gate.adapters.file import read_chunks
     from cloche.gate.journal import verify as verify_journal
-    from cloche.limits import Limits
+    from cloche.limits import load_limits
 
     try:
-        found = verify_journal(read_chunks(file), Limits())
+        found = verify_journal(read_chunks(file), load_limits())
     except _invalid() as error:
         if as_json:
             _print_json({"valid": False, "error": error.to_document()})
@@ -111,11 +111,11 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
     from cloche.gate.adapters.file import read_chunks
     from cloche.gate.entries import Content, Delivered, entry_document
     from cloche.gate.journal import JournalReader, read_records
-    from cloche.limits import Limits
+    from cloche.limits import load_limits
 
     elapsed_ns = 0
     chunks = read_chunks(file)
-    for index, (_, entry) in enumerate(read_records(chunks, JournalReader(Limits()))):
+    for index, (_, entry) in enumerate(read_records(chunks, JournalReader(load_limits()))):
         if isinstance(entry, Content):
             continue
         if isinstance(entry, Delivered):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 # The deepest and largest values the limits can be set to; for callers without a run's limits.
-DEPTH_CEILING = 256
+DEPTH_CEILING = 512
 SIZE_CEILING_BYTES = 1 << 30
 
 # Python reads and writes decimal integers of up to 4300 digits by default; this many bits fit.
@@ -122,6 +122,9 @@ def _encode(
         raise ValueInvalidError(
             path="$", problem="holds half of a surrogate pair", reason="type"
         ) from None
+    except RecursionError:
+        # The host's own stack was nearly full.
+        raise ValueInvalidError(path="$", problem="is nested too deep", reason="depth") from None
     return text
 
 
@@ -158,8 +161,10 @@ def _visit_items(
             # The two commonest leaves are counted here: a call for each would double the time.
             if kind is str:
                 size_bytes += len(item) + 2
-            elif kind is dict or kind is list or kind is tuple:
-                _visit(item, walk, depth_left - 1)
+            elif kind is dict:
+                _visit_items(item.items(), walk, depth_left - 1, keyed=True)
+            elif kind is list or kind is tuple:
+                _visit_items(enumerate(item), walk, depth_left - 1, keyed=False)
             else:
                 size_bytes += _leaf_bytes(item, walk)
         except _InvalidError as invalid:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import msgspec
 
 from cloche.gate.canonical import decode, encode_canonical
-from cloche.gate.errors import GateMisuseError
+from cloche.gate.errors import GateMisuseError, ValueInvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,10 +31,13 @@ FORMAT_VERSION = 1
 # The size of one part of a content: small against the limit of an entry, large against overhead.
 CONTENT_PART_BYTES = 1 << 20
 
-# Fields of entries that hold JSON text: canonical, or plain where the order of keys is seen.
-CANONICAL_FIELDS = frozenset({"args", "limits", "policy"})
-PLAIN_FIELDS = frozenset({"value", "error"})
-JSON_FIELDS = CANONICAL_FIELDS | PLAIN_FIELDS
+# Fields that hold JSON text, by entry: canonical, or plain where a guest sees the order of keys.
+CANONICAL_FIELDS = {
+    "run_started": ("limits", "policy"),
+    "effect_started": ("args",),
+    "run_finished": ("error",),
+}
+PLAIN_FIELDS = {"effect_refused": ("error",), "effect_completed": ("value", "error")}
 
 COUNT_MAX = (1 << 63) - 1
 DIGEST_PATTERN = "^[0-9a-f]{64}$"
@@ -76,7 +79,7 @@ class RunStarted(_Entry, frozen=True, kw_only=True, tag="run_started"):
     filename: str
     code: ContentRef
     files: tuple[FileRef, ...]
-    argv: tuple[str, ...]
+    args: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     stdin: ContentRef
     cwd: str
@@ -181,7 +184,7 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a run is given. `limits` and `policy` are their JSON-ready documents.
+    """Everything a run is given. `limits` and `policy` are JSON text, recorded canonically.
 
     `env` keeps its order, because a guest can see it. `seed` has 64 bits; `now_ns` is the start of
     the virtual clock in nanoseconds of the Unix epoch, below 2**63.
@@ -195,14 +198,14 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     filename: str
     code: bytes
     files: tuple[InputFile, ...] = ()
-    argv: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     stdin: bytes = b""
     cwd: str = "/"
     seed: int = 0
     now_ns: int = 0
-    limits: dict[str, Any] = msgspec.field(default_factory=dict)
-    policy: dict[str, Any] = msgspec.field(default_factory=dict)
+    limits: bytes = b"{}"
+    policy: bytes = b"{}"
     world: str = "sandboxed"
 
     def __post_init__(self) -> None:
@@ -210,7 +213,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
         _check("RunInputs", "now_ns", 0 <= self.now_ns <= COUNT_MAX)
         paths = (file.path for file in self.files)
         names = (self.language, self.image_id, self.filename, self.cwd, self.world)
-        for text in (*names, *paths, *self.argv, *(part for pair in self.env for part in pair)):
+        for text in (*names, *paths, *self.args, *(part for pair in self.env for part in pair)):
             _check("RunInputs", f"the text {text!r}", _is_unicode(text))
 
 
@@ -258,7 +261,7 @@ def split_inputs(inputs: RunInputs) -> Iterator[RunStarted | Content]:
     """Yield the entries that stand for these inputs: `RunStarted`, then each content once.
 
     Raises:
-        ValueInvalidError: the limits or the policy are no JSON document.
+        GateMisuseError: the limits or the policy are no JSON.
     """
     contents = (inputs.code, inputs.stdin, *(file.content for file in inputs.files))
     refs = tuple(_reference(content) for content in contents)
@@ -273,14 +276,14 @@ def split_inputs(inputs: RunInputs) -> Iterator[RunStarted | Content]:
             FileRef(path=file.path, read_only=file.read_only, content=ref)
             for file, ref in zip(inputs.files, refs[2:], strict=True)
         ),
-        argv=inputs.argv,
+        args=inputs.args,
         env=inputs.env,
         stdin=refs[1],
         cwd=inputs.cwd,
         seed=inputs.seed,
         now_ns=inputs.now_ns,
-        limits=encode_canonical(inputs.limits),
-        policy=encode_canonical(inputs.policy),
+        limits=_canonical("limits", inputs.limits),
+        policy=_canonical("policy", inputs.policy),
     )
     written: set[str] = set()
     for content, ref in zip(contents, refs, strict=True):
@@ -318,15 +321,22 @@ def join_inputs(started: RunStarted, contents: Sequence[Content]) -> RunInputs:
             InputFile(path=file.path, content=bodies[file.content.sha256], read_only=file.read_only)
             for file in started.files
         ),
-        argv=started.argv,
+        args=started.args,
         env=started.env,
         stdin=bodies[started.stdin.sha256],
         cwd=started.cwd,
         seed=started.seed,
         now_ns=started.now_ns,
-        limits=decode(started.limits),
-        policy=decode(started.policy),
+        limits=started.limits,
+        policy=started.policy,
     )
+
+
+def _canonical(name: str, text: bytes) -> bytes:
+    try:
+        return encode_canonical(decode(text))
+    except (msgspec.DecodeError, ValueInvalidError) as error:
+        raise GateMisuseError(call="RunInputs", problem=f"{name} is no JSON: {error}") from error
 
 
 def _reference(content: bytes) -> ContentRef:
@@ -356,11 +366,13 @@ def _collect(ref: ContentRef, parts: Iterator[Content]) -> bytes:
 
 def entry_document(entry: Entry) -> dict[str, Any]:
     """Return an entry as data: `entry` first, JSON text parsed, the data of contents as bytes."""
-    document: dict[str, Any] = {"entry": ENTRY_NAMES[type(entry)]}
+    tag = ENTRY_NAMES[type(entry)]
+    document: dict[str, Any] = {"entry": tag}
+    json_fields = (*CANONICAL_FIELDS.get(tag, ()), *PLAIN_FIELDS.get(tag, ()))
     for name in entry.__struct_fields__:
         value = getattr(entry, name)
-        if name in JSON_FIELDS and value is not None:
-            value = decode(value)
+        if name in json_fields:
+            value = None if value is None else decode(value)
         elif not isinstance(value, bytes):
             value = msgspec.to_builtins(value)
         document[name] = value

@@ -224,6 +224,21 @@ class JournalExistsError(JournalError):
         super().__init__(f"{path} exists: a journal never overwrites a file", path=path)
 
 
+class JournalStorageError(JournalError):
+    """The place of a journal could not be read or written. A sink that failed takes no more."""
+
+    code = "JOURNAL_STORAGE"
+    blame = "environment"
+
+    def __init__(self, *, action: str, path: str, reason: str) -> None:
+        super().__init__(
+            f"cannot {action} the journal {path}: {reason}",
+            action=action,
+            path=path,
+            reason=reason,
+        )
+
+
 class DivergenceError(ClocheError):
     """A replayed run did something else than the recorded one. State: the gate is closed.
 

@@ -15,7 +15,7 @@ import msgspec
 
 from cloche.errors import ClocheError
 from cloche.gate.canonical import encode_canonical, encode_plain
-from cloche.gate.entries import JSON_FIELDS, PLAIN_FIELDS, Content, Entry, entry_document
+from cloche.gate.entries import CANONICAL_FIELDS, PLAIN_FIELDS, Content, Entry, entry_document
 from cloche.gate.errors import JournalCorruptError
 from cloche.gate.journal import Chain, JournalReader, read_records
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cloche.limits import Limits
+
 
 def to_json_lines(chunks: bytes | Iterable[bytes], limits: Limits) -> Iterator[str]:
     """Yield one line per verified record, each with its line feed; raises as `JournalReader`."""
@@ -57,10 +58,14 @@ def from_json_lines(lines: Iterable[str], limits: Limits) -> Iterator[bytes]:
 
 
 def _entry(document: dict[str, Any]) -> Entry:
-    for name in JSON_FIELDS.intersection(document):
-        encode = encode_plain if name in PLAIN_FIELDS else encode_canonical
-        document[name] = None if _is_absent(name, document) else encode(document[name])
-    if document["entry"] == "content":
+    tag = document["entry"]
+    for name in CANONICAL_FIELDS.get(tag, ()):
+        if not _is_absent(name, document):
+            document[name] = encode_canonical(document[name])
+    for name in PLAIN_FIELDS.get(tag, ()):
+        if not _is_absent(name, document):
+            document[name] = encode_plain(document[name])
+    if tag == "content":
         document["data"] = b64decode(document["data"]["$base64"], validate=True)
     entry: Entry = msgspec.convert(document, type=Entry)
     return entry
@@ -69,5 +74,6 @@ def _entry(document: dict[str, Any]) -> Entry:
 def _is_absent(name: str, document: dict[str, Any]) -> bool:
     if document[name] is not None:
         return False
-    # A completed effect has a value of JSON null, or no value because it has an error.
-    return name == "error" or (name == "value" and document.get("error") is not None)
+    # A completed effect has a value of JSON null, or no value because it has an error. Fields are
+    # converted in order, value before error, so the error here is still a document or None.
+    return name == "error" or (name == "value" and document["error"] is not None)

@@ -17,15 +17,16 @@ It does no I/O.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cloche.gate.canonical import decode, encode_canonical, encode_plain
 from cloche.gate.effect import EffectError
 from cloche.gate.entries import (
+    CANONICAL_FIELDS,
+    ENTRY_NAMES,
     FORMAT_VERSION,
-    JSON_FIELDS,
     PLAIN_FIELDS,
     Content,
     Delivered,
@@ -49,7 +50,7 @@ from cloche.gate.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cloche.limits import Limits
 
@@ -271,15 +272,18 @@ def _check_documents(entry: Entry) -> None:
     Raises:
         ValueError, msgspec.DecodeError, ValueInvalidError: a field does not.
     """
-    for name in JSON_FIELDS.intersection(entry.__struct_fields__):
-        text = getattr(entry, name)
-        if text is None:
-            continue
-        if name == "error" and not isinstance(entry, RunFinished):
-            msgspec.json.decode(text, type=EffectError)
-        encode = encode_plain if name in PLAIN_FIELDS else encode_canonical
-        if encode(decode(text)) != text:
-            raise ValueError(f"`{name}` is JSON in another spelling")
+    tag = ENTRY_NAMES[type(entry)]
+    for name in CANONICAL_FIELDS.get(tag, ()):
+        _check_text(name, getattr(entry, name), encode_canonical)
+    for name in PLAIN_FIELDS.get(tag, ()):
+        _check_text(name, getattr(entry, name), encode_plain)
+    if isinstance(entry, EffectCompleted | EffectRefused) and entry.error is not None:
+        msgspec.json.decode(entry.error, type=EffectError)
+
+
+def _check_text(name: str, text: bytes | None, encode: Callable[[Any], bytes]) -> None:
+    if text is not None and encode(decode(text)) != text:
+        raise ValueError(f"`{name}` is JSON in another spelling")
 
 
 class _Order:

@@ -246,7 +246,9 @@ def _check_policy(policy: Policy) -> None:
     rule_count = 0
     for kind, rules in policy.kinds:
         if not KIND_PATTERN.fullmatch(kind):
-            raise PolicyInvalidError(where=repr(kind), problem=f"kind must match {KIND_PATTERN.pattern}")
+            raise PolicyInvalidError(
+                where=repr(kind), problem=f"kind must match {KIND_PATTERN.pattern}"
+            )
         rule_count += len(rules.allow) + len(rules.deny) + len(rules.ask)
         _check_rules(kind, rules)
     if rule_count > RULE_COUNT_MAX:

@@ -53,7 +53,9 @@ class JournalSink(Protocol):
         """Append encoded records; when this returns they are as durable as the sink makes them.
 
         Raises:
-            OSError: nothing, or a prefix that ends inside a record, was appended; absorbing.
+            JournalStorageError: nothing, or a prefix that may end inside a record, was appended;
+                the sink takes no more.
+            GateMisuseError: the sink is closed.
         """
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from cloche.gate.entries import RunInputs, RunOutcome
+from cloche.gate.errors import GateMisuseError
 from cloche.gate.gate import Gate, Perform
 from cloche.gate.journal import HEADER, encode_file, load_journal, verify
 from cloche.gate.policy import Policy
@@ -99,10 +100,10 @@ def _check_closed(open_sink: OpenSink, limits: Limits) -> None:
     sink.close()
     try:
         sink.append(records)
-    except ValueError:
+    except GateMisuseError:
         pass
     else:
-        _expect(False, "`append` after `close` raises ValueError")
+        _expect(False, "`append` after `close` raises GateMisuseError")
     _expect(read() == HEADER, "a closed sink keeps nothing more")
 
 

@@ -6,11 +6,11 @@ import os
 import stat
 
 import pytest
-from gate_support import make_limits, small_run
+from gate_support import make_inputs, make_limits, small_run
 
-from cloche.gate.adapters.file import CHUNK_BYTES, FileSink, read_chunks
+from cloche.gate.adapters.file import CHUNK_BYTES, FileSink, read_chunks, read_journal
 from cloche.gate.adapters.memory import MemorySink
-from cloche.gate.errors import JournalExistsError
+from cloche.gate.errors import GateMisuseError, JournalExistsError, JournalStorageError
 from cloche.gate.journal import HEADER, encode_file, verify
 from cloche.testing.gate import check_journal_sink
 
@@ -59,7 +59,7 @@ def test_suite_finds_broken_sinks(broken):
         sink = broken()
         return sink, sink.to_bytes
 
-    with pytest.raises(AssertionError, match="^journal sink breaks a rule: "):
+    with pytest.raises(AssertionError, match=r"^journal sink breaks a rule: "):
         check_journal_sink(open_sink, make_limits())
 
 
@@ -90,21 +90,35 @@ def test_file_is_never_overwritten(tmp_path):
 
 def test_missing_directory_leaves_nothing(tmp_path):
     """A file that cannot be made is the system's error."""
-    with pytest.raises(FileNotFoundError):
-        FileSink(tmp_path / "no" / "run.cloche")
+    path = tmp_path / "no" / "run.cloche"
+    with pytest.raises(JournalStorageError) as caught:
+        FileSink(path)
+    assert caught.value.message == f"cannot create the journal {path}: No such file or directory"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_full_disk_closes_the_sink():
+def test_full_disk_closes_the_sink(tmp_path):
     """After a failed write the sink takes nothing more: no record can follow half a record."""
-    sink = FileSink.__new__(FileSink)
-    sink._durable = False
-    sink._descriptor = os.open("/dev/full", os.O_WRONLY)
-    with pytest.raises(OSError, match="No space left"):
+    sink = FileSink(tmp_path / "run.cloche")
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, sink._descriptor)
+    os.close(full)
+    with pytest.raises(JournalStorageError, match=r"No space left on device$"):
         sink.append(small_run())
-    with pytest.raises(ValueError, match="^the journal sink is closed$"):
+    with pytest.raises(GateMisuseError, match=r"the sink is closed"):
         sink.append(small_run())
     sink.close()
+
+
+def test_journal_of_a_file(tmp_path):
+    """A file is read as a journal; one that is missing is an error of the place."""
+    path = tmp_path / "run.cloche"
+    path.write_bytes(encode_file(small_run()))
+    assert read_journal(path).inputs == make_inputs()
+    assert read_journal(path, make_limits()).finish is not None
+    with pytest.raises(JournalStorageError) as caught:
+        read_journal(tmp_path)
+    assert caught.value.message == f"cannot read the journal {tmp_path}: Is a directory"
 
 
 def test_chunks_are_bounded(tmp_path):

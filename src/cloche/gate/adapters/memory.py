@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloche.gate.errors import GateMisuseError
 from cloche.gate.journal import encode_file
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ class MemorySink:
         """Append encoded records.
 
         Raises:
-            ValueError: the sink is closed.
+            GateMisuseError: the sink is closed.
         """
         if self._closed:
-            raise ValueError("the journal sink is closed")
+            raise GateMisuseError(call="JournalSink.append", problem="the sink is closed")
         self._records.extend(records)
 
     def close(self) -> None:
