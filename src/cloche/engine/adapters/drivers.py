@@ -53,8 +53,10 @@ class PythonDriver:
         return store.export("turn"), store.export("host_alloc")
 
     def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> None:
-        """Execute each prelude source in `__main__`."""
-        for name, text in sources:
+        """Execute the first source in `__main__`; it installs the others as modules."""
+        for index, (name, text) in enumerate(sources):
+            if index and name.endswith(".py"):
+                text = f"_cloche_install({name.removesuffix('.py')!r}, {text!r})"  # noqa: PLW2901
             if self._execute(machine, exports, text.encode()):
                 raise GuestStopped(Stop(kind="trap", message=f"the prelude file {name} failed"))
 

@@ -1,0 +1,188 @@
+"""Turns: start a program, go on with it, say how it ended.
+
+The host calls `_cloche_turn()`; everything else is behind it. A turn ends with one report.
+"""
+
+import ast
+import atexit
+import builtins
+import gc
+import linecache
+import os
+import random
+import sys
+import types
+
+import __main__
+
+from _cloche import display, host
+from _cloche.loop import Loop
+
+_FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_CO_COROUTINE = 0x80
+_COMPILE_ERRORS = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
+
+_task = None
+_loop = None
+_DONE = {"state": "done", "exit_code": 0}
+_DONE_BYTES = b'\x03{"state":"done","exit_code":0}'
+
+
+def turn():
+    job = host.job()
+    op = job["op"]
+    try:
+        if op == "start":
+            report = _start(job)
+        else:
+            if op == "deliver":
+                host.deliver(job["completions"])
+            report = _drive()
+    except BaseException as error:
+        report = _failed(error)
+    if report["state"] != "waiting":
+        report = _exit(report)
+    _flush(sys.stdout)
+    _flush(sys.stderr)
+    if report is _DONE:
+        host._call(_DONE_BYTES)
+    else:
+        host.send(host.REPORT, report)
+
+
+builtins._cloche_turn = turn
+
+
+def _flush(stream):
+    try:
+        stream.flush()
+    except Exception:
+        # The program closed or replaced its stream; what it cannot print is lost by its own wish.
+        pass
+
+
+def _start(job):
+    global _task, _loop
+    _task = _loop = None
+    filename, source = job["filename"], job["code"]
+    _prepare(job)
+    try:
+        code = compile(source, filename, "exec", flags=_FLAGS, dont_inherit=True)
+    except _COMPILE_ERRORS as error:
+        display.show_syntax(error)
+        return {
+            "state": "failed",
+            "stage": "compile",
+            "exit_code": 1,
+            "error": display.describe(error),
+        }
+    namespace = __main__.__dict__
+    linecache.cache[filename] = (lambda: source,)
+    if code.co_flags & _CO_COROUTINE:
+        _loop = Loop()
+        _loop.enter()
+        try:
+            _task = _loop.create_task(types.FunctionType(code, namespace)())
+        finally:
+            _loop.leave()
+        return _drive()
+    exec(code, namespace)
+    return _DONE
+
+
+def _prepare(job):
+    if not job.get("persist") or "__cloche_started__" not in globals():
+        _reset(job["filename"])
+        globals()["__cloche_started__"] = True
+    sys.argv = job["argv"]
+    sys.path[:0] = [path for path in job["path"] if path not in sys.path]
+    if os.environ or job["env"]:
+        os.environ.clear()
+        os.environ.update(job["env"])
+    os.chdir(job["cwd"])
+    random.seed(job["seed"])
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(job["seed"] % 2**32)
+
+
+def _reset(filename):
+    namespace = __main__.__dict__
+    namespace.clear()
+    namespace.update(
+        __name__="__main__",
+        __doc__=None,
+        __package__=None,
+        __loader__=None,
+        __spec__=None,
+        __builtins__=builtins,
+        __file__=filename,
+    )
+
+
+def _drive():
+    loop, task = _loop, _task
+    loop.enter()
+    try:
+        while not task.done():
+            if not loop.step():
+                return {"state": "waiting", "wake_ns": loop.wake_ns()}
+        task.result()
+    finally:
+        loop.leave()
+    return _DONE
+
+
+def _failed(error):
+    if isinstance(error, SystemExit):
+        return _exited(error.code)
+    if isinstance(error, BaseExceptionGroup):
+        matching, _ = error.split(SystemExit)
+        if matching is not None and len(matching.exceptions) == 1:
+            return _exited(getattr(matching.exceptions[0], "code", 1))
+    resource = display.resource(error)
+    if resource == "memory":
+        error.__traceback__ = display._strip(error.__traceback__)
+        __main__.__dict__.clear()
+        gc.collect()
+    report = {
+        "state": "failed",
+        "stage": "run",
+        "exit_code": 1,
+        "error": display.describe(error),
+        "resource": resource,
+    }
+    try:
+        display.show(error)
+    except MemoryError:
+        report["resource"] = "memory"
+    except BaseException as problem:
+        # A broken excepthook: show what it was to show, then what it did.
+        import traceback
+
+        sys.excepthook = sys.__excepthook__
+        traceback.print_exception(error, file=sys.stderr)
+        traceback.print_exception(problem, file=sys.stderr)
+    return report
+
+
+def _exited(code):
+    if code is None:
+        return _DONE
+    if isinstance(code, int):
+        code &= 0xFF
+        return {"state": "done", "exit_code": code} if code else _DONE
+    print(code, file=sys.stderr)
+    return {"state": "done", "exit_code": 1}
+
+
+def _exit(report):
+    """Run what the program asked to be run at its end."""
+    try:
+        atexit._run_exitfuncs()
+    except SystemExit as error:
+        return _exited(error.code)
+    except BaseException as error:
+        if report["state"] == "done":
+            return _failed(error)
+    return report

@@ -1,0 +1,84 @@
+"""The one host call, and the effects that it carries.
+
+Owns what is pending: futures by the number that the host knows them by.
+"""
+
+import json
+
+import _host
+
+EFFECT, SUBMIT, REPORT, WAIT, JOB = 1, 2, 3, 4, 5
+
+_call = _host.call
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
+
+
+class EffectError(Exception):
+    """An effect that was refused or failed.
+
+    Attributes:
+        code: stable, to branch on.
+        message: for people.
+        retryable: whether trying again can help.
+        retry_after_ms: when, if known.
+    """
+
+    def __init__(self, code, message, retryable=False, retry_after_ms=None):
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.retry_after_ms = retry_after_ms
+
+
+EffectError.__module__ = "cloche"
+
+
+def send(op, document):
+    return _call(bytes((op,)) + _encode(document).encode())
+
+
+def job():
+    return _decode(_call(b"\x05").decode())
+
+
+def effect(kind, target, args):
+    """Ask for an effect and wait for it; return its value or raise EffectError."""
+    reply = _decode(send(EFFECT, {"kind": kind, "target": target, "args": args}).decode())
+    error = reply.get("error")
+    if error is not None:
+        raise EffectError(**error)
+    return reply["value"]
+
+
+pending = {}
+_next_id = 0
+
+
+def submit(kind, target, args, future):
+    """Ask for an effect; `future` gets its value or EffectError later."""
+    global _next_id
+    _next_id += 1
+    send(SUBMIT, {"id": _next_id, "kind": kind, "target": target, "args": args})
+    pending[_next_id] = future
+    return future
+
+
+def deliver(completions):
+    """Hand completions to their futures, in the order given."""
+    for completion in completions:
+        future = pending.pop(completion["id"], None)
+        if future is None or future.done():
+            continue
+        error = completion.get("error")
+        if error is None:
+            future.set_result(completion["value"])
+        else:
+            future.set_exception(EffectError(**error))
+
+
+def wait(timeout_s):
+    """Block until something completes or virtual time has passed."""
+    timeout_ns = None if timeout_s is None else max(0, int(timeout_s * 1e9))
+    deliver(_decode(send(WAIT, {"timeout_ns": timeout_ns}).decode()))
