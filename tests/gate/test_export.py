@@ -7,7 +7,7 @@ import json
 import pytest
 from gate_support import make_limits, small_file, small_run
 from hypothesis import given
-from test_journal import file_of, journals
+from journal_support import file_of, journals
 
 from cloche.gate.errors import JournalCorruptError
 from cloche.gate.export import from_json_lines, to_json_lines

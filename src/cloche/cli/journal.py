@@ -103,7 +103,7 @@ def _invalid() -> type[JournalError]:
 
 def _end(failure: JournalError | None) -> None:
     if failure is not None:
-        typer.echo(f"{failure.code}: {failure.message}", err=True)
+        typer.echo(_printable(f"{failure.code}: {failure.message}"), err=True)
         raise typer.Exit(1)
 
 
