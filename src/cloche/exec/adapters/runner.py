@@ -20,8 +20,8 @@ from cloche.engine.abi import Report, Stop
 from cloche.engine.adapters.images import Images
 from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
+from cloche.engine.adapters.typescript import TypeScriptError
 from cloche.engine.errors import ImageError
-from cloche.engine.typescript import TypeScriptError, strip_types
 from cloche.engine.vfs import FileSystem, FileSystemError, StoredFile
 from cloche.engine.virtual_os import Stream
 from cloche.exec.adapters.effects import CancelToken, Effects
@@ -140,7 +140,7 @@ class _Run:
             seed=request.seed,
             stdin=request.stdin,
             sink=self._write,
-            transform=transform_document,
+            transform=self._transform,
         )
         instance.attach(self._machine)
 
@@ -215,7 +215,7 @@ class _Run:
         code = request.code
         if request.is_typescript:
             try:
-                code = strip_types(code, request.filename)
+                code = self._runner.images.typescript().strip_types(code, request.filename)
             except TypeScriptError as error:
                 return self._not_typescript(error)
         body = abi.encode(request.start_input(code))
@@ -253,6 +253,13 @@ class _Run:
             error=abi.GuestError(name="SyntaxError", message=error.reason),
         )
 
+    def _transform(self, source: str, filename: str) -> dict[str, object]:
+        """Strip types for a guest that loads a TypeScript module (operation TRANSFORM)."""
+        try:
+            return {"code": self._runner.images.typescript().strip_types(source, filename)}
+        except TypeScriptError as error:
+            return {"error": {"message": error.reason, "line": error.line, "column": 0}}
+
     def _run_outcome(self, ending: Ending, files: tuple[StoredFile, ...]) -> RunOutcome:
         error = ending.error
         return RunOutcome(
@@ -278,14 +285,3 @@ def files_digest(files: tuple[StoredFile, ...]) -> str:
         digest.update(f"{content} {file.path}\0".encode())
     return digest.hexdigest()
 
-
-def transform_document(source: str, filename: str) -> dict[str, object]:
-    """Strip types for a guest that loads a TypeScript module (operation TRANSFORM)."""
-    try:
-        return {"code": strip_types(source, filename)}
-    except TypeScriptError as error:
-        return {
-            "error": {"message": error.reason, "line": error.line, "column": error.column}
-        }
-    except ImageError as error:
-        return {"error": {"message": error.message, "line": 0, "column": 0}}
