@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
 from arch.support import Project, make_shop
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

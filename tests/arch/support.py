@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-
-
+from typing import TYPE_CHECKING, Any
 
 from cloche.arch import Report, check_project, init_project
+from cloche.limits import Limits
+from cloche.limits.groups import ArchLimits
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ALL_WORLDS = ["fixture", "run-os", "run-os-sandboxed"]
 REAL_WORLDS = ["run-os", "run-os-sandboxed"]
@@ -71,16 +72,9 @@ def api(symbol: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def to_limits(**changes: int) -> Any:
+def to_limits(**changes: int) -> Limits:
     """Return limits with some of the group `arch` changed."""
-    values = {
-        "module_count_max": 5000,
-        "edge_count_max": 50_000,
-        "finding_count_max": 2000,
-        "document_limit_bytes": 4 * 2**20,
-        **changes,
-    }
-    return SimpleNamespace(arch=SimpleNamespace(**values))
+    return Limits(arch=ArchLimits(**changes))
 
 
 @dataclass

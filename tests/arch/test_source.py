@@ -115,7 +115,9 @@ def test_a_module_may_answer_names_it_does_not_bind():
 
 def test_functions_are_measured_with_their_owner():
     """Methods and nested functions have dotted names; decorators do not count."""
-    text = "@d\ndef f():\n    def g():\n        pass\n    return g\nclass K:\n    def m(self): ...\n"
+    text = (
+        "@d\ndef f():\n    def g():\n        pass\n    return g\nclass K:\n    def m(self): ...\n"
+    )
     sizes = [(item.name, item.line, item.line_count) for item in read(text).functions]
     assert sizes == [("f", 2, 4), ("f.g", 3, 2), ("K.m", 7, 1)]
 

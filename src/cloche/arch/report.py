@@ -16,7 +16,7 @@ from cloche.arch.jsonpatch import Patch, combine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloche.arch.errors import ArchError
+    from cloche.errors import ClocheError
 
 REPORT_VERSION = "arch.report@0.1.0"
 EXIT_OK = 0
@@ -87,7 +87,7 @@ class Report:
         yield self.summary()
 
 
-def error_document(error: ArchError) -> dict[str, Any]:
+def error_document(error: ClocheError) -> dict[str, Any]:
     """Return the report of a check that could not be made."""
     return {"schema_version": REPORT_VERSION, "status": "error", "error": error.to_document()}
 

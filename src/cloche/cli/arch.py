@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from cloche.arch import ArchError, Report
+    from cloche.arch import Report
+    from cloche.errors import ClocheError
 
 app = typer.Typer(
     name="arch",
@@ -34,12 +35,14 @@ def check(
     Prints ARCH_CONTRACT_OK (exit code 0), or each difference and ARCH_CONTRACT_FAIL (2). 3 means
     that a document is unreadable or invalid, 4 that the project is over the limits of arch.
     """
-    from cloche.arch import ArchError, check_project  # noqa: PLC0415 - keeps `cloche` fast to start
+    # Imports wait here so that other commands start fast.
+    from cloche.arch import check_project  # noqa: PLC0415
+    from cloche.errors import ClocheError  # noqa: PLC0415
     from cloche.limits import load_limits  # noqa: PLC0415
 
     try:
         report = check_project(path, load_limits(), write=write)
-    except ArchError as error:
+    except ClocheError as error:
         _fail(error, as_json=as_json)
     _print_report(report, as_json=as_json)
     raise typer.Exit(report.exit_code)
@@ -58,12 +61,13 @@ def init(
 
     Files that are already there are kept, and named.
     """
-    from cloche.arch import ArchError, init_project  # noqa: PLC0415
+    from cloche.arch import init_project  # noqa: PLC0415
+    from cloche.errors import ClocheError  # noqa: PLC0415
     from cloche.limits import load_limits  # noqa: PLC0415
 
     try:
         report = init_project(path, load_limits(), force=force)
-    except ArchError as error:
+    except ClocheError as error:
         _fail(error, as_json=as_json)
     if as_json:
         _print_json(report.to_document())
@@ -75,14 +79,16 @@ def init(
     typer.echo(f"Next: cloche arch check {path}")
 
 
-def _fail(error: ArchError, *, as_json: bool) -> NoReturn:
+def _fail(error: ClocheError, *, as_json: bool) -> NoReturn:
+    from cloche.arch import ArchError  # noqa: PLC0415
     from cloche.arch.report import error_document  # noqa: PLC0415
 
     if as_json:
         _print_json(error_document(error))
     else:
         typer.echo(f"ARCH_CONTRACT_ERROR: {error.code}: {error.message}", err=True)
-    raise typer.Exit(error.exit_code)
+    # A wrong setting of a limit comes from elsewhere and has no code of ours.
+    raise typer.Exit(error.exit_code if isinstance(error, ArchError) else ArchError.exit_code)
 
 
 def _print_json(document: object) -> None:

@@ -28,8 +28,10 @@ def test_an_app_without_an_adapter_for_one_of_its_worlds_is_found(project: Proje
     project.write("src/shop/app.py", app.read_text().replace("memory import Mem", "disk import D"))
     project.node("shop.app")["imports"].remove("shop.memory")
     assert project.messages("E_ARCH_WORLD_UNBOUND") == [
-        "app shop.app is allowed in fixture, where shop.ports has no adapter: "
-        "shop.disk is allowed in run-os, run-os-sandboxed"
+        (
+            "app shop.app is allowed in fixture, where shop.ports has no adapter: "
+            "shop.disk is allowed in run-os, run-os-sandboxed"
+        )
     ]
 
 
@@ -50,8 +52,10 @@ def test_each_port_of_an_app_is_judged_on_its_own(project: Project):
     ]
     project.node("shop.app")["imports"].append("shop.wall")
     assert project.messages("E_ARCH_WORLD_UNBOUND") == [
-        "app shop.app is allowed in fixture, where shop.clock has no adapter: "
-        "shop.wall is allowed in run-os, run-os-sandboxed"
+        (
+            "app shop.app is allowed in fixture, where shop.clock has no adapter: "
+            "shop.wall is allowed in run-os, run-os-sandboxed"
+        )
     ]
 
 

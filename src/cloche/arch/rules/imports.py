@@ -41,18 +41,24 @@ def _check_declared_names(subject: Subject) -> Iterator[Finding]:
             patch = remove_item(_GRAPH, "modules", index, "imports", position, value=name)
             prefix = _forbidden_prefix(subject, node.kind, name)
             if name == node.id:
-                code, message = "E_ARCH_IMPORT_UNUSED", f"{node.id} declares an import of itself"
+                code = "E_ARCH_IMPORT_UNUSED"
+                message = f"{node.id} declares an import of itself"
             elif prefix:
                 code = "E_ARCH_PREFIX_FORBIDDEN"
                 message = (
                     f"{node.kind} {node.id} declares {name}; {prefix} is forbidden to {node.kind}"
                 )
             else:
-                code, message = (
-                    "E_ARCH_IMPORT_UNKNOWN",
-                    f"{node.id} declares {name}, which is no node",
-                )
-            yield Finding(code=code, message=message, node_from=node.id, imported=name, patch=patch)
+                code = "E_ARCH_IMPORT_UNKNOWN"
+                message = f"{node.id} declares {name}, which is no node"
+            yield Finding(
+                code=code,
+                message=message,
+                node_from=node.id,
+                imported=name,
+                path=_GRAPH,
+                patch=patch,
+            )
 
 
 def _check_declared_edges(subject: Subject) -> Iterator[Finding]:
@@ -65,6 +71,7 @@ def _check_declared_edges(subject: Subject) -> Iterator[Finding]:
             message=f"{importer} declares {imported}, and none of its modules imports it",
             node_from=importer,
             node_to=imported,
+            path=_GRAPH,
             patch=remove_item(_GRAPH, *place, value=imported),
         )
     for pair in sorted(set(subject.sites) - subject.declared):

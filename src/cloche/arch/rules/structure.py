@@ -68,6 +68,7 @@ def _check_claims(subject: Subject) -> Iterator[Finding]:
             message=f"node {node.id} claims {claim}, and no module is there for it to own",
             node_from=node.id,
             module=claim,
+            path=_GRAPH,
             patch=_unclaim(subject, index, claim),
         )
 
@@ -130,6 +131,7 @@ def _check_duplicates(subject: Subject) -> Iterator[Finding]:
             code="E_ARCH_NODE_DUPLICATE",
             message=f"node id {node_id} stands {count} times in {_GRAPH}",
             node_from=node_id,
+            path=_GRAPH,
         )
 
 
@@ -147,6 +149,7 @@ def _check_exclusions(subject: Subject) -> Iterator[Finding]:
                 code="E_ARCH_EXCLUDE_EMPTY",
                 message=f"{_GRAPH} excludes {exclusion.prefix}, where no Python file is",
                 module=exclusion.prefix,
+                path=_GRAPH,
                 patch=remove_item(
                     _GRAPH, "exclude", index, value=exclusion.prefix, tested="/prefix"
                 ),
