@@ -110,7 +110,7 @@ def test_never_over_a_ceiling(steps):
         assert 0 <= budget.concurrency <= 2
         assert budget.bytes_out <= 100
         assert budget.calls_by_kind.get("http", 0) <= 1
-        assert budget.bytes_in < 100 + 60
+        assert budget.bytes_in < 100 + 2 * 60
         assert sum(budget.calls_by_kind.values()) == budget.calls
 
 
@@ -125,3 +125,9 @@ def test_ceilings_come_from_limits_and_policy():
         bytes_in_max=7000,
         calls_max_by_kind={"http": 2},
     )
+
+
+def test_the_last_byte_may_be_sent():
+    """A budget of bytes can be used to its last byte."""
+    full = make_budget().charge("tool", 60).charge("tool", 40)
+    assert (full.bytes_out, full.ceilings.bytes_out_max) == (100, 100)

@@ -25,7 +25,7 @@ from cloche.gate.errors import (
     GateMisuseError,
     JournalTooLargeError,
 )
-from cloche.gate.gate import Answered, Gate, Perform
+from cloche.gate.gate import DECISION_CACHE_COUNT_MAX, Answered, Gate, Perform
 from cloche.gate.journal import encode_file, load_journal
 from cloche.gate.policy import Policy
 
@@ -395,6 +395,7 @@ def test_decisions_of_many_targets():
         assert isinstance(verdict, Perform) == (str(number)[0] == "1")
         if isinstance(verdict, Perform):
             gate.complete(verdict.request)
+        assert len(gate._refusals) <= DECISION_CACHE_COUNT_MAX
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "rm", "fs.a"]), st.integers(0, 3))))

@@ -349,3 +349,12 @@ def test_limits_of_size_are_exact():
 def test_frame():
     """A record is framed by its length, four bytes little-endian."""
     assert frame(b"abc") == b"\x03\x00\x00\x00abc"
+
+
+def test_index_is_checked():
+    """A record in its place that says another index is told so."""
+    index, previous, body, head = msgspec.msgpack.decode(small_run()[0])
+    record = msgspec.msgpack.encode([index + 1, previous, body, head])
+    assert verify_error(encode_file([record])).message == (
+        "journal is corrupt at record 0: it says to be record 1"
+    )

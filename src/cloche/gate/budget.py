@@ -4,8 +4,8 @@ Owns the counters of one run and the refusals they give.
 Invariants:
 - immutable: charging returns a new budget, so a refused effect costs nothing;
 - a refusal says whether a retry in the same run can help;
-- bytes that come in are known only when an effect is complete, so the last value may go over its
-  ceiling by its own size; after that nothing more is performed.
+- bytes that come in are known only when an effect is complete, so the values of effects in flight
+  may go over the ceiling by their own sizes; after that nothing more is performed.
 
 It knows no time: deadlines belong to the engine.
 """

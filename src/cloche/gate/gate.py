@@ -476,8 +476,6 @@ class Gate:
         for entry in replay.completed():
             self._records.append(self._chain.append(entry))
             self._open.remove(entry.sequence)
-            self._answered.add(entry.sequence)
-            self._budget = self._budget.settle(len(entry.value or b""))
 
     def _fail(self, error: ClocheError) -> None:
         self._failure = error
