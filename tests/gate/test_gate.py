@@ -9,6 +9,7 @@ from gate_support import TOOLS, call, make_inputs, make_limits, make_outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloche.gate.admission import DECISION_CACHE_COUNT_MAX
 from cloche.gate.effect import EffectError, EffectRequest
 from cloche.gate.entries import (
     Content,
@@ -25,7 +26,7 @@ from cloche.gate.errors import (
     GateMisuseError,
     JournalTooLargeError,
 )
-from cloche.gate.gate import DECISION_CACHE_COUNT_MAX, Answered, Gate, Perform
+from cloche.gate.gate import Answered, Gate, Perform
 from cloche.gate.journal import encode_file, load_journal
 from cloche.gate.policy import Policy
 
@@ -188,9 +189,9 @@ def test_ordinals_count_within_tasks(record):
                 "tool",
                 target,
                 "EFFECT_INVALID",
-                "effect request is invalid: target must be printable text of 1 to 50 bytes",
+                "effect request is invalid: target must be text of 1 to 50 bytes, no control characters",
             )
-            for target in ("", "fs.\n", "fs.\ud800", "fs." + "é" * 24)
+            for target in ("", "fs.\n", "fs.\x85", "fs.\u2028", "fs.\ud800", "fs." + "é" * 24)
         ),
     ],
 )
@@ -395,7 +396,7 @@ def test_decisions_of_many_targets():
         assert isinstance(verdict, Perform) == (str(number)[0] == "1")
         if isinstance(verdict, Perform):
             gate.complete(verdict.request)
-        assert len(gate._refusals) <= DECISION_CACHE_COUNT_MAX
+        assert len(gate._admission._refusals) <= DECISION_CACHE_COUNT_MAX
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "rm", "fs.a"]), st.integers(0, 3))))

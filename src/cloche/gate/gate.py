@@ -15,10 +15,11 @@ will replay. One gate serves one run on one thread.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
+from cloche.gate.admission import Admission, kind_is_valid
 from cloche.gate.budget import Budget, ceilings_of
 from cloche.gate.canonical import digest, encode_canonical, encode_plain
 from cloche.gate.effect import EffectCompletion, EffectError, EffectRequest
@@ -34,7 +35,6 @@ from cloche.gate.entries import (
     split_inputs,
 )
 from cloche.gate.errors import (
-    ApprovalUnavailableError,
     BudgetExhaustedError,
     DivergenceError,
     EffectInvalidError,
@@ -42,19 +42,15 @@ from cloche.gate.errors import (
     GateMisuseError,
     JournalError,
     JournalValueTooLargeError,
-    PolicyDeniedError,
     ValueInvalidError,
 )
 from cloche.gate.journal import Chain, Journal
-from cloche.gate.policy import KIND_PATTERN, Allow, Ask, Deny, Policy, decide
 from cloche.gate.replay import Delivery, Replay, completion_of
 
 if TYPE_CHECKING:
     from cloche.errors import ClocheError
+    from cloche.gate.policy import Policy
     from cloche.limits import Limits
-
-# A guest with more different targets than this pays for its decisions again.
-DECISION_CACHE_COUNT_MAX = 4096
 
 _Phase = Literal["new", "open", "stopped", "finished", "failed"]
 
@@ -101,7 +97,6 @@ class Gate:
         replay: Journal | None = None,
         record: bool = True,
     ) -> None:
-        self._policy = policy
         self._limits = limits.gate
         self._budget = Budget(ceilings=ceilings_of(limits, policy))
         self._chain = Chain(limits) if record or replay is not None else None
@@ -110,7 +105,7 @@ class Gate:
         self._phase: _Phase = "new"
         self._closed_reason = ""
         self._failure: ClocheError | None = None
-        self._refusals: dict[tuple[str, str], EffectError | None] = {}
+        self._admission = Admission(policy, limits)
         self._next_sequence = 0
         self._refused_count = 0
         self._ordinals: dict[str, int] = {}
@@ -179,11 +174,11 @@ class Gate:
         asked = EffectRequest(
             sequence=sequence, task=task, ordinal=ordinal, kind=kind, target=target, args=args
         )
-        refusal = self._refusal(kind, target)
+        refusal = self._admission.refusal(kind, target)
         if self._chain is not None:
             return self._request_recorded(asked, refusal)
         if refusal is None and size_bytes > self._limits.args_limit_bytes:
-            refusal = self._args_too_large()
+            refusal = self._admission.args_too_large()
         if refusal is None:
             budget = self._budget.charge(kind, size_bytes)
             if isinstance(budget, Budget):
@@ -333,8 +328,8 @@ class Gate:
                 sequence=asked.sequence,
                 task=asked.task,
                 ordinal=asked.ordinal,
-                kind=asked.kind if _kind_is_valid(asked.kind) else "",
-                target=asked.target if self._target_is_valid(asked.target) else "",
+                kind=asked.kind if kind_is_valid(asked.kind) else "",
+                target=asked.target if self._admission.target_is_valid(asked.target) else "",
                 args_sha256="" if text is None else digest(text),
                 error=encode_plain(refusal.to_document()),
             )
@@ -411,49 +406,6 @@ class Gate:
             sequence=sequence, value_text=text, error=error, duration_ns=duration_ns
         )
 
-    def _refusal(self, kind: str, target: str) -> EffectError | None:
-        """Return why policy or form forbid the effect, None if they do not; cached."""
-        if type(kind) is not str or type(target) is not str:
-            return _INVALID_TYPES
-        key = (kind, target)
-        try:
-            return self._refusals[key]
-        except KeyError:
-            if len(self._refusals) >= DECISION_CACHE_COUNT_MAX:
-                self._refusals.clear()
-            error = self._decide(kind, target)
-            refusal = None if error is None else EffectError.from_error(error)
-            self._refusals[key] = refusal
-            return refusal
-
-    def _decide(self, kind: str, target: str) -> ClocheError | None:
-        if not _kind_is_valid(kind):
-            return EffectInvalidError(problem=f"kind must match {KIND_PATTERN.pattern}")
-        if not self._target_is_valid(target):
-            limit_bytes = self._limits.target_limit_bytes
-            problem = f"target must be printable text of 1 to {limit_bytes} bytes"
-            return EffectInvalidError(problem=problem)
-        decision = decide(self._policy, kind, target)
-        match decision:
-            case Allow():
-                return None
-            case Deny():
-                return PolicyDeniedError(kind=kind, target=target, reason=decision.reason)
-            case Ask():
-                return ApprovalUnavailableError(kind=kind, target=target, who=decision.who)
-        assert_never(decision)
-
-    def _target_is_valid(self, target: object) -> bool:
-        # `isprintable` also refuses control characters and halves of surrogate pairs.
-        if not isinstance(target, str) or not target or not target.isprintable():
-            return False
-        return len(target.encode()) <= self._limits.target_limit_bytes
-
-    def _args_too_large(self) -> EffectError:
-        limit_bytes = self._limits.args_limit_bytes
-        problem = f"args: value at $ makes the text longer than {limit_bytes} bytes"
-        return EffectError.from_error(EffectInvalidError(problem=problem))
-
     def _answer_closed(self) -> Answered:
         self._expect_phase("request", "open", "stopped", "finished", "failed")
         error = EffectError.from_error(GateClosedError(reason=self._closed_reason))
@@ -490,15 +442,6 @@ class Gate:
         if self._phase not in phases:
             problem = f"called when the gate is {self._phase}, expected {' or '.join(phases)}"
             raise GateMisuseError(call=call, problem=problem)
-
-
-_INVALID_TYPES = EffectError.from_error(
-    EffectInvalidError(problem="kind and target must be strings")
-)
-
-
-def _kind_is_valid(kind: object) -> bool:
-    return isinstance(kind, str) and KIND_PATTERN.fullmatch(kind) is not None
 
 
 def _printable(error: EffectError) -> EffectError:

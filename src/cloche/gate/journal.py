@@ -1,7 +1,7 @@
 """The ordered, hash-chained record of a run, as bytes.
 
-Owns format 1 of the journal (docs/architecture/encodings/journal-v1.md): records, the chain, the
-file framing, and the rules of order between entries.
+Owns format 1 of the journal (docs/architecture/encodings/journal-v1.md): records, the chain and
+the file framing. What entries say stands in `entries`, their rules of order in `order`.
 Invariants:
 - a record is the msgpack array [index, previous_hash, body, hash]; hash = SHA-256(previous_hash +
   body); the first previous_hash is the SHA-256 of the file header;
@@ -29,10 +29,8 @@ from cloche.gate.entries import (
     FORMAT_VERSION,
     PLAIN_FIELDS,
     Content,
-    Delivered,
     EffectCompleted,
     EffectRefused,
-    EffectStarted,
     Entry,
     RunFinished,
     RunInputs,
@@ -48,6 +46,7 @@ from cloche.gate.errors import (
     JournalVersionError,
     ValueInvalidError,
 )
+from cloche.gate.order import Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -145,7 +144,7 @@ class JournalReader:
     def __init__(self, limits: Limits) -> None:
         self._chain = Chain(limits)
         self._record_limit_bytes = limits.gate.journal_entry_limit_bytes + _RECORD_OVERHEAD_BYTES
-        self._order = _Order()
+        self._order = Order()
         self._buffer = bytearray()
         self._header_done = False
         self._failure: JournalError | None = None
@@ -284,74 +283,6 @@ def _check_documents(entry: Entry) -> None:
 def _check_text(name: str, text: bytes | None, encode: Callable[[Any], bytes]) -> None:
     if text is not None and encode(decode(text)) != text:
         raise ValueError(f"`{name}` is JSON in another spelling")
-
-
-class _Order:
-    """The rules of order between entries; `step` returns what is wrong, or an empty string."""
-
-    __slots__ = ("_answered", "_next_sequence", "_open", "_phase", "finished")
-
-    def __init__(self) -> None:
-        self.finished = False
-        self._phase = "start"
-        self._next_sequence = 0
-        self._open: set[int] = set()
-        self._answered: set[int] = set()
-
-    def step(self, entry: Entry) -> str:
-        if self.finished:
-            return "an entry after run_finished"
-        if isinstance(entry, RunStarted):
-            return self._start(entry)
-        if self._phase == "start":
-            return "the first entry is not run_started"
-        if isinstance(entry, Content):
-            return "" if self._phase == "contents" else "a content after the first effect"
-        self._phase = "effects"
-        return self._step_effect(entry)
-
-    def _step_effect(
-        self, entry: EffectStarted | EffectRefused | EffectCompleted | Delivered | RunFinished
-    ) -> str:
-        if isinstance(entry, RunFinished):
-            self.finished = True
-            return ""
-        if isinstance(entry, EffectCompleted):
-            return self._complete(entry)
-        if isinstance(entry, Delivered):
-            return self._deliver(entry)
-        return self._request(entry)
-
-    def _start(self, entry: RunStarted) -> str:
-        if self._phase != "start":
-            return "a second run_started"
-        self._phase = "contents"
-        if entry.format != FORMAT_VERSION:
-            return f"run_started has format {entry.format}, the file {FORMAT_VERSION}"
-        return ""
-
-    def _request(self, entry: EffectStarted | EffectRefused) -> str:
-        if entry.sequence != self._next_sequence:
-            return f"effect {entry.sequence} where effect {self._next_sequence} is due"
-        self._next_sequence += 1
-        (self._open if isinstance(entry, EffectStarted) else self._answered).add(entry.sequence)
-        return ""
-
-    def _complete(self, entry: EffectCompleted) -> str:
-        if entry.sequence not in self._open:
-            return f"effect {entry.sequence} is complete but was not open"
-        if (entry.value is None) == (entry.error is None):
-            return f"effect {entry.sequence} needs a value or an error, not both"
-        self._open.remove(entry.sequence)
-        self._answered.add(entry.sequence)
-        return ""
-
-    def _deliver(self, entry: Delivered) -> str:
-        for sequence in entry.sequences:
-            if sequence not in self._answered:
-                return f"effect {sequence} is delivered but has no answer to deliver"
-            self._answered.remove(sequence)
-        return ""
 
 
 class Journal:
