@@ -168,7 +168,7 @@ def _visit_items(
             else:
                 size_bytes += _leaf_bytes(item, walk)
         except _InvalidError as invalid:
-            invalid.path.append(f"[{key!r}]")
+            invalid.path.append(f"[{key!a}]")
             raise
     _charge(walk, size_bytes)
 

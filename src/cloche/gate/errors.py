@@ -4,6 +4,8 @@ Owns every stable code that the room raises or hands to a guest.
 Invariants:
 - a refusal reaches the guest as data (`EffectError`), made from one of these classes, so that the
   message a guest sees and the one a host logs are the same;
+- a message that a guest can cause is recorded, so it is the same on every host: no `repr`, whose
+  escapes follow the Unicode version of the host's Python;
 - a journal error names the record index where reading stopped; records before it were valid.
 
 It does not decide anything.
@@ -24,7 +26,7 @@ class PolicyDeniedError(ClocheError):
 
     def __init__(self, *, kind: str, target: str, reason: str) -> None:
         super().__init__(
-            f"policy denies {kind} {target!r}: {reason}", kind=kind, target=target, reason=reason
+            f"policy denies {kind} '{target}': {reason}", kind=kind, target=target, reason=reason
         )
 
 
@@ -46,7 +48,7 @@ class ApprovalUnavailableError(ClocheError):
 
     def __init__(self, *, kind: str, target: str, who: str) -> None:
         super().__init__(
-            f"policy asks {who!r} before {kind} {target!r}, and no approver is connected: "
+            f"policy asks '{who}' before {kind} '{target}', and no approver is connected: "
             "the effect was not performed. Allow it in the policy or connect an approver",
             kind=kind,
             target=target,

@@ -172,7 +172,7 @@ def decide(policy: Policy, kind: str, target: str) -> Decision:
     rules = policy.rules(kind)
     for pattern in rules.deny:
         if _matches(pattern, target):
-            return Deny(f"rule deny {pattern!r} forbids it")
+            return Deny(f"rule deny '{pattern}' forbids it")
     for rule in rules.ask:
         if _matches(rule.target, target):
             return Ask(who=rule.who, expires_ms=rule.expires_ms)
