@@ -1,0 +1,106 @@
+// The only file that touches the seam to the core prelude and through it the host.
+//
+// `globalThis.__cloche` is the core's `internal` object; it is there while this library is
+// evaluated, at image time, and removed afterwards. Used of it:
+//   call(op, payload) -> Uint8Array | negative errno    payload: Uint8Array or string (as UTF-8)
+//   encodeUtf8(text), decodeUtf8(bytes), isValidUtf8(bytes)   the engine's codecs, if it has them
+//   inspect, format, formatWithOptions                  console's formatting
+//   run() -> {argv, env, cwd, filename}                 the input of the current run
+//   reportError(error)                                  an error nobody catches
+//   setTimeout, setImmediate …                          are globals already
+//
+// Invariants: the clock is read only by op 18 and randomness only by op 19, at the time of use,
+// never at image time.
+
+import * as codec from "./utf8.js";
+
+const internal = globalThis.__cloche;
+const OP = {
+  STDOUT: 16, STDERR: 17, CLOCK: 18, RANDOM: 19, STDIN: 21, EXIT: 22, FS: 32,
+};
+const RANDOM_BYTES_MAX = 65536;
+const NOTHING = new Uint8Array(0);
+const RAW_REPLIES = new Set(["read"]);
+
+export const encodeUtf8 = internal.encodeUtf8 ?? codec.encodeUtf8;
+export const decodeUtf8 = internal.decodeUtf8 ?? codec.decodeUtf8;
+export const isValidUtf8 = internal.isValidUtf8 ?? codec.isValidUtf8;
+export const { inspect, format, formatWithOptions } = internal;
+
+export const reportError = (error) => internal.reportError(error);
+export const setTimer = (callback, delay_ms) => globalThis.setTimeout(callback, delay_ms);
+
+const payload4 = (number) => {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, number, true);
+  return bytes;
+};
+
+/** The virtual clock, in nanoseconds since 1970, as a BigInt. */
+export function clock_ns() {
+  const reply = internal.call(OP.CLOCK, NOTHING);
+  return new DataView(reply.buffer, reply.byteOffset, 8).getBigUint64(0, true);
+}
+export const now_ms = () => Math.trunc(Number(clock_ns()) / 1e6);
+
+let started_ns;
+
+/** The time this run began; the first question sets it unless `beginRun` did. */
+export const start_ns = () => (started_ns ??= clock_ns());
+
+/** Called by the core at the start of a run, before any code of the program. */
+export function beginRun() {
+  started_ns = undefined;
+  directory = undefined;
+  start_ns();
+}
+export const uptimeSeconds = () => Number(clock_ns() - start_ns()) / 1e9;
+
+/** `count` bytes (at most 65536) of the run's seeded generator. */
+export function random(count) {
+  if (count > RANDOM_BYTES_MAX) throw new RangeError(`at most ${RANDOM_BYTES_MAX} random bytes`);
+  return count === 0 ? new Uint8Array(0) : internal.call(OP.RANDOM, payload4(count));
+}
+
+export function writeOutput(fd, bytes) {
+  internal.call(fd === 2 ? OP.STDERR : OP.STDOUT, bytes);
+  return bytes.length;
+}
+
+/** Up to `count` bytes of standard input; empty at its end. */
+export const readInput = (count) => internal.call(OP.STDIN, payload4(count));
+
+/** Stop the instance; never returns. */
+export const exitNow = (code) => internal.call(OP.EXIT, payload4(code & 0xff));
+
+/** One file operation: bytes for `read`, a JSON value for the rest, a negative errno if refused. */
+export function fileOperation(header, bytes) {
+  const reply = internal.call(OP.FS, bytes ? joinPayload(header, bytes) : JSON.stringify(header));
+  if (typeof reply === "number" || RAW_REPLIES.has(header.f)) return reply;
+  return reply.length ? JSON.parse(decodeUtf8(reply)) : undefined;
+}
+
+function joinPayload(header, bytes) {
+  const head = encodeUtf8(JSON.stringify(header));
+  const whole = new Uint8Array(head.length + 1 + bytes.length);
+  whole.set(head);
+  whole.set(bytes, head.length + 1);
+  return whole;
+}
+
+// ---- the run ----
+
+export const runInfo = () => internal.run();
+
+let directory;
+export const currentDirectory = () => (directory ??= runInfo().cwd ?? "/");
+export const changeDirectory = (target) => {
+  directory = target;
+  internal.changeDirectory?.(target);
+};
+
+export const memoryUsage = () => internal.memoryUsage?.() ??
+  { rss: 0, heapTotal: 0, heapUsed: 0, external: 0, arrayBuffers: 0 };
+
+/** Hand the finished library to the core. */
+export const publish = (library) => { internal.library = library; };

@@ -1,0 +1,32 @@
+// URL and URLSearchParams: whatwg-url, the standard's own reference implementation.
+
+import wrapper from "whatwg-url/webidl2js-wrapper.js";
+import { inspect } from "../host.js";
+
+const realm = { Array, Object, Promise, String, TypeError };
+wrapper.URL.install(realm, ["Window"]);
+wrapper.URLSearchParams.install(realm, ["Window"]);
+export const { URL, URLSearchParams } = realm;
+
+const SHOWN = [
+  "href", "origin", "protocol", "username", "password", "host", "hostname", "port", "pathname",
+  "search", "searchParams", "hash",
+];
+const custom = Symbol.for("nodejs.util.inspect.custom");
+const show = (prototype, value) => {
+  Object.defineProperty(prototype, custom, { value, writable: true, configurable: true });
+};
+
+show(URL.prototype, function inspectUrl(depth, options) {
+  if (depth < 0) return `[${this.constructor.name}]`;
+  const fields = Object.fromEntries(SHOWN.map((name) => [name, this[name]]));
+  return `${this.constructor.name} ${inspect(fields, options)}`;
+});
+
+show(URLSearchParams.prototype, function inspectParams(depth, options) {
+  if (depth < 0) return "[Object]";
+  const pairs = [...this].map(([key, value]) => (
+    `${inspect(key, options)} => ${inspect(value, options)}`
+  ));
+  return pairs.length ? `URLSearchParams { ${pairs.join(", ")} }` : "URLSearchParams {}";
+});
