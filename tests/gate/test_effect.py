@@ -85,3 +85,21 @@ def test_reply_to_guest():
         b'{"error":{"code":"X","message":"no","retryable":true,"retry_after_ms":5}}'
     )
     assert error.value is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"code": 5},
+        {"message": None},
+        {"retryable": 1},
+        {"retry_after_ms": -1},
+        {"retry_after_ms": 1.5},
+        {"retry_after_ms": True},
+        {"retry_after_ms": 1 << 63},
+    ],
+)
+def test_errors_are_checked(change):
+    """An error that no journal could hold is refused when it is made."""
+    with pytest.raises(ValueError, match=r"^an error has a code and a message"):
+        EffectError(**{"code": "X", "message": "x", **change})

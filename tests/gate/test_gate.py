@@ -25,6 +25,8 @@ from cloche.gate.errors import (
     GateClosedError,
     GateMisuseError,
     JournalTooLargeError,
+    JournalValueTooLargeError,
+    ValueInvalidError,
 )
 from cloche.gate.gate import Answered, Gate, Perform
 from cloche.gate.journal import encode_file, load_journal
@@ -293,8 +295,17 @@ def test_error_text_of_the_system_is_made_printable(record):
     """A message with halves of surrogate pairs, as the system gives them, can be recorded."""
     gate = open_gate(record=record)
     request = gate.request("tool", "add", []).request
-    completion = gate.complete(request, error=EffectError(code="IO", message="a\udcffb"))
-    assert completion.error.message == "a?b"
+    error = EffectError(code="I\ud800O", message="a\udcffb")
+    assert gate.complete(request, error=error).error == EffectError(code="I?O", message="a?b")
+
+
+@both
+def test_large_error_becomes_a_small_one(record):
+    """An error over the limit of values reaches the guest as one that says so."""
+    gate = open_gate(record=record, value_limit_bytes=100)
+    request = gate.request("tool", "add", []).request
+    completion = gate.complete(request, error=EffectError(code="IO", message="x" * 100))
+    assert completion.error.code == "JOURNAL_VALUE_TOO_LARGE"
 
 
 @both
@@ -362,7 +373,9 @@ def test_host_out_of_order_is_told():
     gate.deliver((0,), 0)
     with pytest.raises(GateMisuseError, match=r"effects \[0\] have no answer"):
         gate.deliver((0,), 0)
-    with pytest.raises(GateMisuseError, match="a clock does not go back"):
+    with pytest.raises(
+        GateMisuseError, match="clock_advance_ns is -1, expected 0 to 9223372036854775807"
+    ):
         gate.deliver((), -1)
 
 
@@ -456,6 +469,28 @@ def test_outcomes_that_cannot_be_recorded(change, problem):
     with pytest.raises(GateMisuseError) as caught:
         make_outcome(**change)
     assert caught.value.message == f"RunOutcome: {problem}"
+
+
+def test_outcome_that_is_no_json():
+    """An end that cannot be recorded changes nothing: the host can say it again."""
+    gate = open_gate()
+    with pytest.raises(ValueInvalidError):
+        gate.finish(make_outcome(error={"message": "\ud800"}))
+    gate.finish(make_outcome(error={"message": "?"}))
+
+
+def test_replay_under_smaller_limits_fails_closed():
+    """A journal that does not fit the limits of the replay ends it, wherever that shows."""
+    gate = open_gate()
+    call(gate, value="x" * 2000)
+    gate.finish(make_outcome())
+    journal = load_journal(encode_file(gate.take_entries()), make_limits())
+    gate = Gate(TOOLS, make_limits(journal_entry_limit_bytes=1024), replay=journal)
+    gate.started(make_inputs())
+    gate.request("tool", "add", None)
+    with pytest.raises(JournalValueTooLargeError):
+        gate.next_delivery()
+    assert gate.closed
 
 
 def test_negative_duration_is_told():

@@ -72,12 +72,30 @@ def idempotency_key(run_id: str, request: EffectRequest) -> str:
 
 
 class EffectError(msgspec.Struct, frozen=True, kw_only=True):
-    """How an effect failed, as a guest sees it. `retry_after_ms` is None when unknown."""
+    """How an effect failed, as a guest sees it. `retry_after_ms` is None when unknown.
+
+    Raises:
+        ValueError: on construction, when a field has another type or is below zero.
+    """
 
     code: str
     message: str
     retryable: bool = False
     retry_after_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        # Handlers are written by others; what they say here is recorded and must be readable.
+        after_ms = self.retry_after_ms
+        if not (
+            type(self.code) is str
+            and type(self.message) is str
+            and type(self.retryable) is bool
+            and (after_ms is None or (type(after_ms) is int and 0 <= after_ms < 1 << 63))
+        ):
+            raise ValueError(
+                "an error has a code and a message (text), retryable (bool) and retry_after_ms "
+                "(None, or 0 or more)"
+            )
 
     @classmethod
     def from_error(cls, error: ClocheError) -> EffectError:

@@ -15,7 +15,7 @@ will replay. One gate serves one run on one thread.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 import msgspec
 
@@ -24,6 +24,7 @@ from cloche.gate.budget import Budget, ceilings_of
 from cloche.gate.canonical import digest, encode_canonical, encode_plain
 from cloche.gate.effect import EffectCompletion, EffectError, EffectRequest
 from cloche.gate.entries import (
+    COUNT_MAX,
     Delivered,
     EffectCompleted,
     EffectRefused,
@@ -138,7 +139,7 @@ class Gate:
 
         Raises:
             DivergenceError: replay with other inputs. JournalError: over a limit.
-            In both cases the gate is closed.
+                In both cases the gate is closed.
         """
         self._expect_phase("started", "new")
         self._phase = "open"
@@ -211,7 +212,7 @@ class Gate:
         sequence = request.sequence
         if sequence not in self._open or self._replay is not None:
             raise GateMisuseError(call="complete", problem=f"effect {sequence} is not open")
-        if duration_ns < 0:
+        if not 0 <= duration_ns <= COUNT_MAX:
             raise GateMisuseError(call="complete", problem=f"duration_ns is {duration_ns}")
         completion = self._completion(sequence, value, error, duration_ns)
         self._open.remove(sequence)
@@ -274,6 +275,7 @@ class Gate:
             DivergenceError: replay, and the recorded run ended otherwise, or did not end here; or
                 the divergence that closed the gate before.
             JournalError: over a limit; or the failure that closed the gate before.
+            ValueInvalidError: the outcome's error is no JSON; nothing was recorded, call again.
         """
         if self._failure is not None:
             raise self._failure
@@ -383,8 +385,8 @@ class Gate:
             problem = f"effects {missing} have no answer to deliver"
         elif len(set(sequences)) != len(sequences):
             problem = f"effects {list(sequences)}: one would be delivered twice"
-        elif clock_advance_ns < 0:
-            problem = f"clock_advance_ns is {clock_advance_ns}; a clock does not go back"
+        elif not 0 <= clock_advance_ns <= COUNT_MAX:
+            problem = f"clock_advance_ns is {clock_advance_ns}, expected 0 to {COUNT_MAX}"
         if problem:
             raise GateMisuseError(call="deliver", problem=problem)
 
@@ -399,7 +401,7 @@ class Gate:
                 text = encode_plain(value, limit_bytes=limit_bytes, depth_max=depth_max)
             else:
                 error = _printable(error)
-                encode_plain(error.message, limit_bytes=limit_bytes)
+                encode_plain(error.to_document(), limit_bytes=limit_bytes)
         except ValueInvalidError as invalid:
             error = EffectError.from_error(_lost(invalid, limit_bytes))
         return EffectCompletion(
@@ -413,23 +415,28 @@ class Gate:
 
     def _write(self, entry: Entry) -> Entry:
         """Append an entry, in a replay the recorded one that it repeats, and return that."""
-        assert self._chain is not None
-        try:
-            if self._replay is not None:
-                self._copy_completed(self._replay)
+        if self._replay is not None:
+            self._copy_completed(self._replay)
+            try:
                 entry = self._replay.match(entry)
-            self._records.append(self._chain.append(entry))
-        except (DivergenceError, JournalError) as error:
-            self._fail(error)
+            except DivergenceError as error:
+                self._fail(error)
+        self._append(entry)
         return entry
 
-    def _copy_completed(self, replay: Replay) -> None:
+    def _append(self, entry: Entry) -> None:
         assert self._chain is not None
-        for entry in replay.completed():
+        try:
             self._records.append(self._chain.append(entry))
+        except JournalError as error:
+            self._fail(error)
+
+    def _copy_completed(self, replay: Replay) -> None:
+        for entry in replay.completed():
+            self._append(entry)
             self._open.remove(entry.sequence)
 
-    def _fail(self, error: ClocheError) -> None:
+    def _fail(self, error: ClocheError) -> NoReturn:
         self._failure = error
         self._end("failed", error.code)
         raise error
@@ -446,8 +453,10 @@ class Gate:
 
 def _printable(error: EffectError) -> EffectError:
     # A message of the operating system may hold bytes that are no UTF-8.
-    message = error.message.encode("utf-8", "replace").decode()
-    return msgspec.structs.replace(error, message=message)
+    code, message = (
+        text.encode("utf-8", "replace").decode() for text in (error.code, error.message)
+    )
+    return msgspec.structs.replace(error, code=code, message=message)
 
 
 def _error_text(error: EffectError | None) -> bytes | None:
