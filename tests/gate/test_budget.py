@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from gate_support import make_limits
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloche.gate.budget import Budget, Ceilings, ceilings_of
 from cloche.gate.errors import BudgetConcurrencyError, BudgetExhaustedError
 from cloche.gate.policy import Policy
+from gate.support import make_limits
 
 
 def make_budget(**changes):

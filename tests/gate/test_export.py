@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from gate_support import make_limits, small_file, small_run
 from hypothesis import given
-from journal_support import file_of, journals
 
 from cloche.gate.errors import JournalCorruptError
 from cloche.gate.export import from_json_lines, to_json_lines
 from cloche.gate.journal import encode_file, load_journal
+from gate.journals import file_of, journals
+from gate.support import make_limits, small_file, small_run
 
 LIMITS = make_limits()
 

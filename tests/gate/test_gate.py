@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-from gate_support import TOOLS, call, make_inputs, make_limits, make_outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +30,7 @@ from cloche.gate.errors import (
 from cloche.gate.gate import Answered, Gate, Perform
 from cloche.gate.journal import encode_file, load_journal
 from cloche.gate.policy import Policy
+from gate.support import TOOLS, call, make_inputs, make_limits, make_outcome
 
 
 def open_gate(policy=TOOLS, *, record=True, **limits):

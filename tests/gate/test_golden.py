@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import golden_support
 import pytest
 
 from cloche.gate.adapters.file import read_chunks, read_journal
 from cloche.gate.entries import ENTRY_NAMES
 from cloche.gate.journal import verify
+from gate import golden
 
 REPLAY = Path(__file__).parents[1] / "replay"
 
@@ -27,7 +27,7 @@ def test_every_golden_file_is_listed():
 @pytest.mark.parametrize("name", HASHES)
 def test_golden_file_opens(name):
     """A golden file verifies, is finished, and has the hash it always had."""
-    found = verify(read_chunks(REPLAY / name), golden_support.LIMITS)
+    found = verify(read_chunks(REPLAY / name), golden.LIMITS)
     assert (found.hash, found.finished) == (HASHES[name], True)
 
 
@@ -40,10 +40,10 @@ def test_golden_file_has_every_kind_of_entry():
 def test_golden_file_replays():
     """The golden run replays to the same bytes, though messages of refusals may have changed."""
     path = REPLAY / "journal-v1.cloche"
-    assert golden_support.replay(read_journal(path)) == path.read_bytes()
+    assert golden.replay(read_journal(path)) == path.read_bytes()
 
 
 def test_generator_is_deterministic():
     """The program behind the golden file writes the same bytes each time, and they replay."""
-    data = golden_support.record()
-    assert golden_support.record() == data
+    data = golden.record()
+    assert golden.record() == data

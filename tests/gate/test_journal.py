@@ -8,10 +8,8 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from gate_support import ZERO_SHA256, make_inputs, make_limits, small_file, small_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journal_support import FINISHED, completed, effect, file_of, journals, started
 
 from cloche.gate.entries import (
     CONTENT_PART_BYTES,
@@ -40,6 +38,8 @@ from cloche.gate.journal import (
     read_records,
     verify,
 )
+from gate.journals import FINISHED, completed, effect, file_of, journals, started
+from gate.support import ZERO_SHA256, make_inputs, make_limits, small_file, small_run
 
 FILE = small_file()
 LIMITS = make_limits()

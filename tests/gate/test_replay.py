@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 
 import pytest
-from gate_support import (
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from cloche.gate.entries import EffectRefused, EffectStarted
+from cloche.gate.errors import DivergenceError, JournalUnfinishedError
+from cloche.gate.gate import Gate
+from cloche.gate.journal import encode_file, load_journal
+from cloche.gate.policy import Policy
+from gate.programs import LiveHost, ReplayHost, run_program
+from gate.support import (
     TOOLS,
     call,
     make_inputs,
@@ -14,15 +23,6 @@ from gate_support import (
     small_file,
     small_run,
 )
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
-from replay_support import LiveHost, ReplayHost, run_program
-
-from cloche.gate.entries import EffectRefused, EffectStarted
-from cloche.gate.errors import DivergenceError, JournalUnfinishedError
-from cloche.gate.gate import Gate
-from cloche.gate.journal import encode_file, load_journal
-from cloche.gate.policy import Policy
 
 LIMITS = make_limits(effect_count_max=8, effect_concurrency_max=2, args_limit_bytes=50)
 POLICY = Policy.allow(tool=["a", "b"], http=["*"]).and_calls_max(http=2).and_ask(tool=["pay"])

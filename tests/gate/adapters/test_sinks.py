@@ -6,13 +6,13 @@ import os
 import stat
 
 import pytest
-from gate_support import make_inputs, make_limits, small_run
 
 from cloche.gate.adapters.file import CHUNK_BYTES, FileSink, read_chunks, read_journal
 from cloche.gate.adapters.memory import MemorySink
 from cloche.gate.errors import GateMisuseError, JournalExistsError, JournalStorageError
 from cloche.gate.journal import HEADER, encode_file, verify
 from cloche.testing.gate import check_journal_sink
+from gate.support import make_inputs, make_limits, small_run
 
 
 def test_memory_conforms():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gate_support import ZERO_SHA256, make_inputs, make_limits
 from hypothesis import strategies as st
 
 from cloche.gate.entries import (
@@ -14,6 +13,7 @@ from cloche.gate.entries import (
     split_inputs,
 )
 from cloche.gate.journal import Chain, encode_file
+from gate.support import ZERO_SHA256, make_inputs, make_limits
 
 LIMITS = make_limits()
 

@@ -6,11 +6,10 @@ completes effects whenever a seeded chooser says so; the replaying host knows on
 
 from __future__ import annotations
 
-from gate_support import make_inputs, make_outcome
-
 from cloche.gate.effect import EffectError
 from cloche.gate.errors import BudgetExhaustedError
 from cloche.gate.gate import Answered, Perform, Recorded
+from gate.support import make_inputs, make_outcome
 
 
 class LiveHost:

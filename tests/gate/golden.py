@@ -1,7 +1,8 @@
 """The program behind `tests/replay/journal-v1.cloche`, with every kind of entry in it.
 
 The golden file is never written again: readers of version 1 must read it for ever. For a change of
-this program, make a second file. `python tests/gate/golden_support.py FILE` writes a new one.
+this program, make a second file. In `tests`,
+`python -m gate.golden FILE` writes one.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from gate_support import make_inputs, make_limits, make_outcome
-
 from cloche.gate.effect import EffectError
 from cloche.gate.gate import Gate, Perform
 from cloche.gate.journal import encode_file
 from cloche.gate.policy import Policy
+from gate.support import make_inputs, make_limits, make_outcome
 
 POLICY = (
     Policy.allow(tool=["add", "fs.*"], http=["https://example.org/*"])
