@@ -5,7 +5,7 @@ JSON Schemas of the same names decide what is a valid document; this module turn
 values. It reads no file.
 
 Beyond the pinned shape of version 0.1.0 these fields are optional and ours: `match` of a node,
-`source_roots` and `exclude` of the graph, `confined_prefixes` of the rules, `internal` of the
+`source_roots` and `exclude` of the graph, `confined_prefixes` and `but` of the rules, `internal` of the
 contracts. A document without them means what it always meant.
 """
 
@@ -73,10 +73,14 @@ class KindEdge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForbiddenPrefix(msgspec.Struct, frozen=True, kw_only=True):
-    """A module, and all below it, that a kind must not import."""
+    """A module, and all below it, that a kind must not import.
+
+    `but` names what may be taken from it all the same: `pathlib.PurePath` computes, `pathlib` acts.
+    """
 
     from_kind: Kind
     prefix: str
+    but: tuple[str, ...] = ()
 
 
 class ConfinedPrefix(msgspec.Struct, frozen=True, kw_only=True):

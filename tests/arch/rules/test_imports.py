@@ -1,6 +1,6 @@
 """One planted difference per code of `rules/imports.py`."""
 
-from arch.support import Project, node
+from arch.support import Project, api, node
 
 
 def test_an_import_that_is_not_declared_is_found(project: Project):
@@ -115,6 +115,19 @@ def test_a_forbidden_prefix_is_found_in_every_form_of_import(project: Project):
 def test_a_forbidden_prefix_is_a_module_and_not_a_string(project: Project):
     """`os` forbids `os` and `os.path`, and lets `ostrich` pass."""
     project.append("src/shop/core.py", "import ostrich\n")
+    assert project.codes() == []
+
+
+def test_a_rule_may_let_a_pure_name_pass(project: Project):
+    """`but` lets PurePath pass, and neither Path nor the module that holds both."""
+    project.append("src/shop/core.py", "from pathlib import Path, PurePath\nimport pathlib\n")
+    found = [(item.line, item.imported) for item in project.check().findings]
+    assert found == [(8, "pathlib"), (9, "pathlib")]
+    project.write(
+        "src/shop/core.py", "from pathlib import PurePath\nfrom shop.ports import Store\n"
+    )
+    project.node("shop.core")["exports"] = []
+    project.documents["contracts"]["public_apis"] = [api("shop.ports.Store")]
     assert project.codes() == []
 
 

@@ -167,7 +167,9 @@ def _forbidden_prefix(subject: Subject, kind: str, name: str) -> str:
     prefixes = (
         rule.prefix
         for rule in subject.documents.rules.forbidden_module_prefixes
-        if rule.from_kind == kind and below(name, rule.prefix)
+        if rule.from_kind == kind
+        and below(name, rule.prefix)
+        and not any(below(name, pure) for pure in rule.but)
     )
     return max(prefixes, key=len, default="")
 
