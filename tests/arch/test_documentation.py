@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from arch.support import Project
-
 import cloche.arch
+from arch.support import Project
 from cloche.arch import CATALOGUE
 from cloche.arch.errors import ToolBudgetExceededError
 
@@ -84,6 +83,20 @@ def test_the_report_has_the_fields_of_its_encoding(request, project: Project):
     document = project.check().to_document()
     for name in (*document, *document["stats"], *document["findings"][0]):
         assert f"`{name}`" in page, name
+
+
+def test_the_lists_of_the_contract_are_complete(request):
+    """Every encoding document is in the index, every public symbol in the table."""
+    encodings = request.config.rootpath / "docs/architecture/encodings"
+    linked = re.findall(
+        r"^\| \[[\w-]+\]\(([\w-]+\.md)\)", (encodings / "README.md").read_text(), re.MULTILINE
+    )
+    written = {path.name for path in encodings.glob("*.md")} - {"README.md"}
+    assert sorted(linked) == sorted(written)
+    table = read_page(request, "docs/architecture/public-apis.md")
+    listed = re.findall(r"^\| `(cloche[.\w]+)` \|", table, re.MULTILINE)
+    contracts = json.loads(read_page(request, "arch/contracts.json"))
+    assert listed == [item["symbol"] for item in contracts["public_apis"]]
 
 
 def test_the_copies_of_the_schemas_are_the_schemas(request):

@@ -36,6 +36,7 @@ def test_imports_are_absolute_names():
         (False, "from .. import x", "pkg.x"),
         (True, "from . import x", "pkg.sub.mod.x"),
         (True, "from ..x import y", "pkg.sub.x.y"),
+        (False, "from ..... import x", "x"),
         (False, "import importlib\nimportlib.import_module('.x', __package__)", "pkg.sub.x"),
     ],
 )
@@ -100,10 +101,11 @@ def test_bound_names_go_through_control_flow():
         "import a.b\nfrom c import d as e\nf = g = 1\n(h, [i, *j]) = x\nk: int = 1\n"
         "if y:\n    l = 1\nelse:\n    m = 1\n"
         "try:\n    n = 1\nexcept E:\n    o = 1\nfinally:\n    p = 1\n"
-        "for q in z:\n    r = 1\nwith w:\n    s = 1\n"
+        "for q in z:\n    r = 1\nwith w as (w, x):\n    s = 1\n"
+        "match z:\n    case 1:\n        y = 1\nname.attribute = other[index] = 1\nonly: int\n"
         "def t():\n    hidden = 1\nclass U:\n    hidden = 1\nasync def v(): ...\n"
     )
-    assert read(text).bound == frozenset("aefghijklmnopqrstUv")
+    assert read(text).bound == frozenset("aefghijklmnopqrstUvwxy")
 
 
 def test_a_module_may_answer_names_it_does_not_bind():

@@ -5,8 +5,8 @@ JSON Schemas of the same names decide what is a valid document; this module turn
 values. It reads no file.
 
 Beyond the pinned shape of version 0.1.0 these fields are optional and ours: `match` of a node,
-`source_roots` and `exclude` of the graph, `confined_prefixes` and `but` of the rules, `internal` of the
-contracts. A document without them means what it always meant.
+`source_roots` and `exclude` of the graph, `confined_prefixes` and `but` of the rules, `internal`
+of the contracts. A document without them means what it always meant.
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ def _absolute(package: str, module: str, level: int) -> str:
     if level == 0:
         return module
     parts = package.split(".")
-    return _join(".".join(parts[: len(parts) - level + 1]), module)
+    # More dots than packages is an error in a run; here it just leads nowhere above the top.
+    return _join(".".join(parts[: max(0, len(parts) - level + 1)]), module)
 
 
 def _join(base: str, name: str) -> str:
@@ -157,23 +158,29 @@ def _bound_names(body: list[ast.stmt]) -> Iterator[str]:
             yield from (alias.asname or alias.name for alias in node.names)
         else:
             yield from _assigned_names(node)
-            for part in ("body", "orelse", "finalbody"):
-                yield from _bound_names(getattr(node, part, []))
-            for handler in getattr(node, "handlers", []):
-                yield from _bound_names(handler.body)
+            for block in ("body", "orelse", "finalbody"):
+                yield from _bound_names(getattr(node, block, []))
+            for part in ("handlers", "cases"):
+                for branch in getattr(node, part, []):
+                    yield from _bound_names(branch.body)
 
 
 def _assigned_names(node: ast.stmt) -> Iterator[str]:
+    targets: list[ast.expr | None] = []
     if isinstance(node, ast.Assign):
-        targets = node.targets
-    elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.For | ast.AsyncFor):
-        targets = [node.target]
-    elif getattr(node, "name", None).__class__.__name__ == "Name":  # `type X = ...` of Python 3.12
-        targets = [node.name]  # type: ignore[attr-defined]
-    else:
-        return
-    for target in targets:
-        yield from (leaf.id for leaf in ast.walk(target) if isinstance(leaf, ast.Name))
+        targets.extend(node.targets)
+    elif isinstance(node, ast.AugAssign | ast.For | ast.AsyncFor) or (
+        isinstance(node, ast.AnnAssign) and node.value is not None
+    ):
+        targets.append(node.target)
+    elif isinstance(node, ast.With | ast.AsyncWith):
+        targets.extend(item.optional_vars for item in node.items)
+    elif isinstance(getattr(node, "name", None), ast.Name):  # `type X = ...` of Python 3.12
+        targets.append(getattr(node, "name", None))
+    for target in filter(None, targets):
+        for leaf in ast.walk(target):
+            if isinstance(leaf, ast.Name) and isinstance(leaf.ctx, ast.Store):
+                yield leaf.id
 
 
 def _read_exports(tree: ast.Module) -> tuple[tuple[str, ...] | None, bool]:

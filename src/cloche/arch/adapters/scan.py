@@ -169,11 +169,16 @@ def _walk_root(root: Path, base: Path, *, is_flat: bool) -> Iterator[SourceFile]
 
 
 def _walk_package(root: Path, base: Path, top: Path) -> Iterator[SourceFile]:
-    for directory, names, files in os.walk(top):
+    for directory, names, files in os.walk(top, onerror=_refuse):
         names[:] = sorted(name for name in names if name.isidentifier() and name != "__pycache__")
         for file in sorted(files):
             if _is_module_file(file):
                 yield _to_source(root, base, Path(directory) / file, top=top)
+
+
+def _refuse(error: OSError) -> None:
+    # Without this a directory that cannot be read would count as empty.
+    raise error
 
 
 def _is_module_file(name: str) -> bool:

@@ -166,6 +166,7 @@ def _check_node_cycles(subject: Subject) -> Iterator[Finding]:
             message=f"nodes in a circle: {' -> '.join(find_path(edges, cycle))}",
             node_from=cycle[0],
             node_to=cycle[1],
+            path=_GRAPH,
         )
 
 
