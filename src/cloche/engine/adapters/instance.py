@@ -78,8 +78,8 @@ class Instance:
     def attach(self, machine: Machine) -> None:
         """Give the instance its virtual OS and its memory limit."""
         self.machine = machine
-        for path, data in self.image.mounts:
-            machine.files.mount(path, data)
+        if self.image.tree is not None:
+            machine.files.mount(self.image.tree)
         self._store.user = machine
         machine.store = self._store
         machine.memory = self._store.memory
@@ -223,7 +223,7 @@ class Instance:
         machine.clock.now_ns = state.clock_now_ns
         machine.entropy.seed = state.entropy_seed
         machine.entropy.block_count = state.entropy_block_count
-        nodes = restore_files(state, machine.files, dict(self.image.mounts))
+        nodes = restore_files(state, machine.files, self.image.tree)
         restore_descriptors(state, machine.descriptors, nodes)
 
     def dump(self, path: Path) -> None:

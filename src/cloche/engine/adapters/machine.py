@@ -59,7 +59,7 @@ class Machine:
         self.entropy = Entropy(seed)
         self.streams = StandardStreams(stdin, sink, limits.guests.output_limit_bytes)
         self.files = FileSystem(limits, lambda: self.clock.now_ns)
-        self.files.mount_directory("/tmp")  # noqa: S108 - the guest's own, in memory
+        self.files.make_hidden_directory("tmp")
         self.descriptors = Descriptors(self.files, limits.guests.open_file_count_max)
         self.effects = effects
         self.transform = transform

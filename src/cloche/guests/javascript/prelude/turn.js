@@ -1,0 +1,173 @@
+// Turns: start a program, go on with it, say how it ended. Last of the prelude.
+"use strict";
+(() => {
+  const internal = globalThis.__cloche;
+  const { library } = internal;
+  const REPORT = 3;
+  const STDERR = 17;
+  const GLOBAL_ASYNC = 128; // JS_EVAL_FLAG_ASYNC: top-level await, declarations stay global
+  const EXIT_UNSETTLED = 13; // as node
+  const PENDING = 0;
+  const REJECTED = 2;
+
+  let program; // promise of the program's own evaluation
+  let input = { argv: ["main.js"], env: {}, cwd: "/", filename: "main.js" };
+  let source = "";
+
+  internal.run = () => input;
+
+  const reply = (report) => internal.call(REPORT, JSON.stringify(report));
+
+  internal.turn = (text) => {
+    const job = JSON.parse(text);
+    if (job.op === "start") {
+      const failed = start(job);
+      if (failed) return reply(failed);
+    } else if (job.op === "deliver") {
+      internal.deliver(job.completions);
+    }
+    const waiting = internal.runLoop();
+    if (internal.failure()) return reply(fail(internal.failure().error));
+    if (waiting) {
+      // wake_ns is written without quotes: it has more digits than a number keeps.
+      internal.call(REPORT, `{"state":"waiting","wake_ns":${waiting.wake_ns}}`);
+      return undefined;
+    }
+    return reply(finish());
+  };
+
+  const start = (job) => {
+    input = job;
+    source = job.code;
+    program = undefined;
+    if (!job.persist) {
+      internal.resetLoop();
+      internal.resetModules(job.filename, job.cwd);
+    }
+    internal.resetRandom();
+    library.beginRun?.();
+    const code = source.startsWith("#!") ? `//${source}` : source;
+    try {
+      if (job.persist) {
+        program = internal.evaluate(code, job.filename, GLOBAL_ASYNC, 1);
+      } else if (internal.isCommonJs(job.filename, code)) {
+        program = internal.runCommonJs(code, job.filename);
+      } else {
+        internal.defineGlobal("require", internal.makeRequire(internal.mainPath()));
+        program = internal.evaluateModule(code, job.filename);
+      }
+    } catch (error) {
+      if (isCompileError(error)) return compileFailure(error);
+      internal.fail(error);
+    }
+    return undefined;
+  };
+
+  // A syntax error of the program itself has no frame but the place in its text.
+  const isCompileError = (error) => error instanceof SyntaxError &&
+    /^\s*at [^()\n]+:\d+:\d+\s*$/.test(error.stack ?? "") && placeOf(error)?.filename === input.filename;
+
+  const compileFailure = (error) => {
+    internal.call(STDERR, `${excerpt(placeOf(error))}${error.name}: ${error.message}\n`);
+    return {
+      state: "failed", stage: "compile", exit_code: 1, error: described(error),
+    };
+  };
+
+  // ---- how it ended ----
+
+  const finish = () => {
+    const state = isPromise(program) ? internal.promiseState(program) : undefined;
+    if (state === PENDING) {
+      internal.call(STDERR, "Warning: Detected unsettled top-level await: nothing is left that " +
+        "could settle it\n");
+      return { state: "done", exit_code: library.emitExit?.(EXIT_UNSETTLED) ?? EXIT_UNSETTLED };
+    }
+    if (state === REJECTED) return fail(internal.promiseResult(program));
+    try {
+      return { state: "done", exit_code: (library.emitExit?.() ?? 0) & 255 };
+    } catch (error) {
+      return fail(error);
+    }
+  };
+
+  const isPromise = (value) => value instanceof Promise;
+
+  const fail = (error) => {
+    let shown;
+    try {
+      shown = display(error);
+    } catch (second) {
+      shown = `Uncaught error that cannot be shown: ${second?.message}`;
+    }
+    internal.call(STDERR, `${shown}\n`);
+    let code = 1;
+    try {
+      code = library.emitExit?.(1) || 1;
+    } catch {
+      // A listener for "exit" failed too; the first error is the one to tell.
+    }
+    return { state: "failed", stage: "run", exit_code: code & 255, error: described(error), ...resource(error) };
+  };
+
+  const resource = (error) => {
+    if (error instanceof RangeError && /stack size exceeded/i.test(error.message)) {
+      return { resource: "stack" };
+    }
+    if (error?.code === "ENOSPC" || error?.code === "EFBIG" || error?.code === "EDQUOT") {
+      return { resource: "files" };
+    }
+    return {};
+  };
+
+  const text = (make) => {
+    try { return String(make()); } catch { return ""; }
+  };
+
+  const described = (error) => {
+    const isError = typeof error === "object" && error !== null && "message" in error;
+    return {
+      name: isError ? text(() => error.name) : "Error",
+      message: isError ? text(() => error.message).slice(0, 10000)
+        : text(() => internal.inspect(error)).slice(0, 10000),
+      stack: isError ? text(() => userStack(error.stack)).slice(0, 10000) : "",
+    };
+  };
+
+  // ---- traces ----
+
+  const HIDDEN = /\((?:prelude|lib)\/|at (?:prelude|lib)\/|\(native\)|^\s*at <anonymous> \(<evalScript>/;
+  internal.isHiddenFrame = (line) => HIDDEN.test(line);
+
+  const userStack = (stack) => String(stack ?? "").split("\n")
+    .filter((line) => line.trim() !== "" && !HIDDEN.test(line)).join("\n");
+
+  const placeOf = (error) => {
+    for (const line of String(error?.stack ?? "").split("\n")) {
+      const match = /(?:\(|at )([^()\s][^()]*?):(\d+):(\d+)\)?\s*$/.exec(line);
+      if (match && !HIDDEN.test(line)) {
+        return { filename: match[1], line: +match[2], column: +match[3] };
+      }
+    }
+    return undefined;
+  };
+
+  /** `main.js:3:7`, the line, and a caret below the column. */
+  const excerpt = (place) => {
+    if (!place) return "";
+    const head = `${place.filename}:${place.line}:${place.column}\n`;
+    if (place.filename !== input.filename) return head;
+    const line = source.split("\n")[place.line - 1] ?? "";
+    const indent = line.slice(0, Math.max(place.column - 1, 0)).replace(/[^\t]/g, " ");
+    return `${head}${line.slice(0, 300)}\n${indent.slice(0, 300)}^\n\n`;
+  };
+
+  const display = (error) => {
+    if (error instanceof Error || (typeof error === "object" && error !== null && error.stack)) {
+      return excerpt(placeOf(error)) + internal.inspect(error);
+    }
+    return `Uncaught ${internal.inspect(error)}`;
+  };
+
+  delete globalThis.__cloche;
+})();
