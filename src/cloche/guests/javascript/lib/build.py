@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a build script, not part of the package
 """Bundles the JavaScript guest's library: `python build.py [OUTPUT]` writes `dist/lib.js`.
 
 Owns the way from `src/` and `package-lock.json` to one script: it finds node and npm (on the path,

@@ -7,7 +7,15 @@
 //   inspect, format, formatWithOptions                  console's formatting
 //   run() -> {argv, env, cwd, filename}                 the input of the current run
 //   reportError(error)                                  an error nobody catches
-//   setTimeout, setImmediate …                          are globals already
+//   changeDirectory(path), memoryUsage()                if the core wants to know, or knows
+// setTimeout, setImmediate and console are globals already.
+//
+// Given back as `internal.library`:
+//   beginRun()                 to call at the start of each run, before code of the program
+//   emitBeforeExit(), emitExit(code) -> exit code       the events of `process`
+//   getModule(name) -> exports, or undefined when node has no such module; throws when node has it
+//       and the sandbox has not
+//   isBuiltin(name), modules, unavailable, process
 //
 // Invariants: the clock is read only by op 18 and randomness only by op 19, at the time of use,
 // never at image time.
@@ -22,7 +30,9 @@ const RANDOM_BYTES_MAX = 65536;
 const NOTHING = new Uint8Array(0);
 const RAW_REPLIES = new Set(["read"]);
 
-export const encodeUtf8 = internal.encodeUtf8 ?? codec.encodeUtf8;
+// The engine writes a lone surrogate as three bytes; the standard wants U+FFFD.
+export const encodeUtf8 = internal.encodeUtf8
+  ? (text) => internal.encodeUtf8(text.toWellFormed()) : codec.encodeUtf8;
 export const decodeUtf8 = internal.decodeUtf8 ?? codec.decodeUtf8;
 export const isValidUtf8 = internal.isValidUtf8 ?? codec.isValidUtf8;
 export const { inspect, format, formatWithOptions } = internal;

@@ -1,15 +1,38 @@
 // The library of the JavaScript guest: evaluated once, when the image is made.
 
-import { hide } from "./web/globals.js";
+import { hide, names as webNames } from "./web/globals.js";
 import { URL, URLSearchParams } from "./web/url.js";
 import { beginRun, publish } from "./host.js";
 import { Buffer } from "./node/buffer.js";
 import { getModule, isBuiltin, modules, unavailable } from "./node/modules.js";
-import { emitExit, process } from "./node/process.js";
+import { beginProcess, emitBeforeExit, emitExit, process } from "./node/process.js";
 
 hide("URL", URL);
 hide("URLSearchParams", URLSearchParams);
 hide("Buffer", Buffer);
 hide("process", process);
 
-publish({ beginRun, emitExit, getModule, isBuiltin, modules, process, unavailable });
+// The bundler renames what would clash (URL2, _Blob); programs read names of classes and functions.
+const webGlobals = Object.fromEntries(["URL", "URLSearchParams", ...webNames].map((name) => [name, globalThis[name]]));
+for (const exports of [webGlobals, ...Object.values(modules)]) {
+  // Getters are left alone: they belong to a run, and this is image time.
+  for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(exports))) {
+    if (typeof value !== "function" || value.name === name) continue;
+    if (value.name.replace(/^_|\d+$/g, "") !== name) continue;
+    Object.defineProperty(value, "name", { value: name, configurable: true });
+  }
+}
+
+publish({
+  beginRun() {
+    beginRun();
+    beginProcess();
+  },
+  emitBeforeExit,
+  emitExit,
+  getModule,
+  isBuiltin,
+  modules,
+  process,
+  unavailable,
+});

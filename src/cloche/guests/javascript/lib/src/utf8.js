@@ -1,7 +1,8 @@
 // UTF-8 in JavaScript, for a core that offers no codec of the engine. Follows the Encoding
 // standard: one U+FFFD for each maximal invalid part.
 
-const CHUNK_UNITS = 4096;
+const CHUNK_BYTES = 4096;
+const ASCII = /^[\x00-\x7f]*$/;
 const REPLACEMENT = 0xfffd;
 
 export function encodeUtf8(text) {
@@ -37,25 +38,46 @@ export function encodeUtf8(text) {
 export const decodeUtf8 = (bytes) => decode(bytes).text;
 export const isValidUtf8 = (bytes) => !decode(bytes).hasErrors;
 
+// In chunks, each by what is fastest for it: the engine turns bytes into a Latin-1 string and has
+// a strict UTF-8 decoder in decodeURIComponent; only what that refuses is read byte by byte.
 function decode(bytes) {
   let text = "";
-  let units = [];
   let hasErrors = false;
-  for (let index = 0; index < bytes.length;) {
-    const [point, size] = readPoint(bytes, index);
-    hasErrors ||= point < 0;
-    index += size;
-    if (point > 0xffff) {
-      units.push(0xd7c0 + (point >> 10), 0xdc00 | (point & 0x3ff));
-    } else {
-      units.push(point < 0 ? REPLACEMENT : point);
+  for (let start = 0; start < bytes.length;) {
+    const end = chunkEnd(bytes, start);
+    const part = bytes.subarray(start, end);
+    const latin = String.fromCharCode.apply(null, part);
+    start = end;
+    if (ASCII.test(latin)) {
+      text += latin;
+      continue;
     }
-    if (units.length >= CHUNK_UNITS) {
-      text += String.fromCharCode(...units);
-      units = [];
+    try {
+      text += decodeURIComponent(escape(latin));
+    } catch {
+      hasErrors = true;
+      text += decodeLoosely(part);
     }
   }
-  return { text: text + String.fromCharCode(...units), hasErrors };
+  return { text, hasErrors };
+}
+
+// Not inside a character; a character has at most three continuation bytes.
+function chunkEnd(bytes, start) {
+  let end = start + CHUNK_BYTES;
+  if (end >= bytes.length) return bytes.length;
+  for (let back = 0; back < 3 && (bytes[end] & 0xc0) === 0x80; back += 1) end -= 1;
+  return end;
+}
+
+function decodeLoosely(bytes) {
+  let text = "";
+  for (let index = 0; index < bytes.length;) {
+    const [point, size] = readPoint(bytes, index);
+    text += String.fromCodePoint(point < 0 ? REPLACEMENT : point);
+    index += size;
+  }
+  return text;
 }
 
 /** The code point at `index` and its length; -1 and the length of the maximal invalid part. */

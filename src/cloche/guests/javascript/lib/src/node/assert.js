@@ -89,8 +89,9 @@ function assert(value, message) {
 
 function ok(value, message, count = arguments.length) {
   if (value) return;
+  // node quotes the expression from the source; without it, it says what it says here.
   const text = count === 0 ? "No value argument passed to `assert.ok()`"
-    : message ?? "The expression evaluated to a falsy value";
+    : message ?? `${inspect(value)} == true`;
   const generated = message === undefined || message === null;
   if (Error.isError(message)) throw message;
   const error = new AssertionError({ actual: value, expected: true, operator: "==", message: text });
@@ -213,7 +214,11 @@ function checkThrown(operator, error, expected, message) {
       `${inspect(String(error))}\n`);
   } else if (typeof expected === "function") {
     if (expected.prototype !== undefined && error instanceof expected) return;
-    if (Error.isPrototypeOf(expected) || expected === Error) throw error;
+    if (Error.isPrototypeOf(expected)) {
+      const received = error?.constructor?.name ? `"${error.constructor.name}"` : inspect(error);
+      refuse(`The error is expected to be an instance of "${expected.name}". ` +
+        `Received ${received}\n\nError message:\n\n${error?.message}`);
+    }
     if (Reflect.apply(expected, {}, [error]) === true) return;
     const name = expected.name ? `"${expected.name}" ` : "";
     refuse(`The ${name}validation function is expected to return "true". Received ` +

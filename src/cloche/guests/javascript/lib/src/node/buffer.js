@@ -4,7 +4,7 @@
 import * as base from "buffer/";
 import { decodeUtf8, encodeUtf8, isValidUtf8 } from "../host.js";
 import { Blob, File } from "../web/blob.js";
-import { codedError, invalidType } from "./errors.js";
+import { codedError, describe, invalidType, outOfRange } from "./errors.js";
 
 const { Buffer } = base;
 export { Buffer, Blob, File };
@@ -46,10 +46,13 @@ const methods = {
   includes: Buffer.prototype.includes,
 };
 
+const unknownEncoding = (encoding) =>
+  codedError(TypeError, "ERR_UNKNOWN_ENCODING", `Unknown encoding: ${encoding}`);
+
 function encodeText(text, encoding) {
   const name = normal(encoding);
   if (!Buffer.isEncoding(name)) {
-    throw codedError(TypeError, "ERR_UNKNOWN_ENCODING", `Unknown encoding: ${encoding}`);
+    throw unknownEncoding(encoding);
   }
   const encoder = ENCODERS[name];
   if (!encoder) return fromBase(text, name);
@@ -61,9 +64,40 @@ function encodeText(text, encoding) {
   }
 }
 
+const isSource = (value) => typeof value === "object" && value !== null && (
+  ArrayBuffer.isView(value) || value instanceof ArrayBuffer || value instanceof SharedArrayBuffer ||
+  value.length !== undefined || value.type === "Buffer" || Symbol.toPrimitive in value ||
+  value.valueOf() !== value);
+
+const invalidSource = (value) => codedError(
+  TypeError, "ERR_INVALID_ARG_TYPE",
+  "The first argument must be of type string or an instance of Buffer, ArrayBuffer, or Array or an " +
+  `Array-like Object.${describe(value)}`,
+);
+
+const checkSize = (size) => {
+  if (typeof size !== "number") throw invalidType("size", "of type number", size);
+  if (size >= 0 && size <= kMaxLength) return;
+  throw outOfRange("size", `>= 0 && <= ${kMaxLength}`, size);
+};
+
 const statics = {
+  alloc(size, fill, encoding) {
+    checkSize(size);
+    if (fill === undefined) return asBuffer(new Uint8Array(size));
+    return Buffer.allocUnsafe(size).fill(fill, encoding);
+  },
+  allocUnsafe(size) {
+    checkSize(size);
+    return asBuffer(new Uint8Array(size));
+  },
+  allocUnsafeSlow(size) {
+    checkSize(size);
+    return asBuffer(new Uint8Array(size));
+  },
   from(value, encodingOrOffset, length) {
     if (typeof value === "string") return encodeText(value, encodingOrOffset);
+    if (!isSource(value)) throw invalidSource(value);
     return fromBase(value, encodingOrOffset, length);
   },
   isEncoding(encoding) {
@@ -86,6 +120,7 @@ const statics = {
 const instance = {
   toString(encoding, start, end) {
     const decoder = DECODERS[normal(encoding)];
+    if (!decoder && !Buffer.isEncoding(normal(encoding))) throw unknownEncoding(encoding);
     if (!decoder) return methods.toString.call(this, encoding, start, end);
     const from = clamp(start, 0, this.length);
     const to = clamp(end, this.length, this.length);

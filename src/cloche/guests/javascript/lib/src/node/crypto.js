@@ -24,7 +24,7 @@ const hashOf = (name) => {
   const hash = HASHES[name.toLowerCase().replace(/^sha-(?=\d)|^rsa-/, (head) => (
     head === "rsa-" ? "" : "sha"
   ))];
-  if (!hash) throw codedError(Error, "ERR_OSSL_EVP_UNSUPPORTED", "Digest method not supported");
+  if (!hash) throw new Error("Digest method not supported");
   return hash;
 };
 

@@ -1,5 +1,7 @@
 // node's error objects: a `code` on the instance, the code in the stack line, stable messages.
 
+import { inspect } from "../host.js";
+
 /** Make `new Type(message)` with `code`, shown as node does: `TypeError [CODE]: message`. */
 export function codedError(Type, code, message) {
   const error = new Type(message);
@@ -45,9 +47,8 @@ export function outOfRange(name, range, value) {
 /** The TypeError for a value that is not one of those allowed. */
 export function invalidValue(name, value, reason = "is invalid") {
   const kind = name.includes(".") ? "property" : "argument";
-  const shown = typeof value === "string" ? `'${value}'` : String(value);
   return codedError(
-    TypeError, "ERR_INVALID_ARG_VALUE", `The ${kind} '${name}' ${reason}. Received ${shown}`,
+    TypeError, "ERR_INVALID_ARG_VALUE", `The ${kind} '${name}' ${reason}. Received ${inspect(value)}`,
   );
 }
 

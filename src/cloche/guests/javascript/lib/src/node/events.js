@@ -1,6 +1,7 @@
 // node:events: the `events` package, plus `on`, `getEventListeners` and the names around them.
 
 import EventEmitter from "events/";
+import { inspect } from "../host.js";
 import { codedError, invalidType } from "./errors.js";
 import { EventTarget } from "../web/event.js";
 
@@ -112,9 +113,19 @@ export function addAbortListener(signal, listener) {
 
 const emit = EventEmitter.prototype.emit;
 
+function unhandled(value) {
+  const message = `Unhandled error. (${inspect(value)})`;
+  const error = codedError(Error, "ERR_UNHANDLED_ERROR", message);
+  error.context = value;
+  return error;
+}
+
 // The package predates errorMonitor: its listeners see an error before, and do not handle it.
 EventEmitter.prototype.emit = function emitEvent(name, ...args) {
-  if (name === "error" && this._events?.[errorMonitor]) emit.call(this, errorMonitor, ...args);
+  if (name === "error") {
+    if (this._events?.[errorMonitor]) emit.call(this, errorMonitor, ...args);
+    if (!this._events?.error && !Error.isError(args[0])) throw unhandled(args[0]);
+  }
   return emit.call(this, name, ...args);
 };
 Object.defineProperty(EventEmitter.prototype.emit, "name", { value: "emit" });

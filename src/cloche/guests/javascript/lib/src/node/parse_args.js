@@ -2,10 +2,12 @@
 
 import { codedError, invalidType, requireString } from "./errors.js";
 
-const unknownOption = (name) => codedError(
+const unknownOption = (name, allowPositionals) => codedError(
   TypeError, "ERR_PARSE_ARGS_UNKNOWN_OPTION",
-  `Unknown option '${name}'. To specify a positional argument starting with a '-', place it at ` +
-  `the end of the command after '--', as in '-- "${name}"`,
+  allowPositionals
+    ? `Unknown option '${name}'. To specify a positional argument starting with a '-', place it ` +
+      `at the end of the command after '--', as in '-- "${name}"`
+    : `Unknown option '${name}'`,
 );
 const invalidOption = (message) => codedError(
   TypeError, "ERR_PARSE_ARGS_INVALID_OPTION_VALUE", message,
@@ -94,7 +96,7 @@ function takeValue(reader, name) {
 function storeOption(reader, shown, name, value) {
   const option = Object.hasOwn(reader.options, name) ? reader.options[name] : undefined;
   if (reader.strict) {
-    if (!option) throw unknownOption(shown);
+    if (!option) throw unknownOption(shown, reader.allowPositionals);
     const label = option.short ? `-${option.short}, --${name}` : `--${name}`;
     if (option.type === "string" && value === undefined) {
       throw invalidOption(`Option '${label} <value>' argument missing`);

@@ -1,7 +1,7 @@
 // node:path, which is node:path/posix here: path-browserify plus what it lacks.
 
 import posix from "path-browserify";
-import { codedError } from "./errors.js";
+import { codedError, invalidType } from "./errors.js";
 
 const path = { ...posix };
 path.posix = path;
@@ -14,6 +14,21 @@ path.format = (parts) => {
   }
   return posix.format(parts);
 };
+
+// It says what is wrong in its own words; node's error has a code.
+for (const name of [
+  "basename", "dirname", "extname", "isAbsolute", "join", "normalize", "parse", "relative", "resolve",
+]) {
+  const original = posix[name];
+  path[name] = (...parts) => {
+    for (const part of parts) {
+      if (typeof part !== "string" && (part !== undefined || name !== "basename")) {
+        throw invalidType("path", "of type string", part);
+      }
+    }
+    return original(...parts);
+  };
+}
 
 path.win32 = new Proxy({}, {
   get(_target, name) {

@@ -28,10 +28,26 @@ class OutputStream extends Writable {
     this._type = "pipe";
   }
 
-  // A write has no delay: it reaches the host before `write` returns, so nothing is ever queued.
+  // It reaches the host before `write` returns, so nothing is ever queued and the machinery of
+  // the base class, ten times as slow, is left out.
+  write(chunk, encodingOrCallback, callback) {
+    const done = typeof encodingOrCallback === "function" ? encodingOrCallback : callback;
+    if (typeof chunk === "string") {
+      const encoding = typeof encodingOrCallback === "string" ? encodingOrCallback : "utf8";
+      const isUtf8 = /^utf-?8$/i.test(encoding);
+      writeOutput(this.fd, isUtf8 ? chunk.toWellFormed() : Buffer.from(chunk, encoding));
+    } else if (chunk instanceof Uint8Array) {
+      writeOutput(this.fd, chunk);
+    } else {
+      const expected = "of type string or an instance of Buffer, TypedArray, or DataView";
+      throw invalidType("chunk", expected, chunk);
+    }
+    if (done) nextTick(done);
+    return true;
+  }
+
   _write(chunk, encoding, callback) {
-    const bytes = typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk;
-    writeOutput(this.fd, bytes);
+    this.write(chunk, encoding);
     callback();
   }
 
@@ -70,13 +86,15 @@ const getter = (name, get, set) => {
 
 // ---- what the run gave ----
 
-/** Keep what the program makes of `name`, starting from a copy of what the run gave. */
+/** Make `name` when it is first asked for; what the program does to it stays for this run. */
+let kept = {};
 const fromRun = (name, make) => {
-  let kept;
-  getter(name, () => (kept ??= make(runInfo())), (value) => { kept = value; });
+  getter(name, () => (kept[name] ??= make(runInfo())), (value) => { kept[name] = value; });
 };
 fromRun("argv", (run) => ["/usr/local/bin/node", scriptPath(run), ...run.argv.slice(1)]);
 fromRun("env", (run) => makeEnvironment(run.env));
+
+fromRun("stdin", () => new InputStream());
 
 const scriptPath = (run) => path.resolve(run.cwd, run.argv[0] ?? "main.js");
 
@@ -104,20 +122,30 @@ function checkExitCode(value) {
   if (value === undefined || value === null) return undefined;
   const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
   if (Number.isInteger(number)) return number;
-  throw invalidType("code", "of type integer", value);
+  throw invalidType("code", "of type number", value);
 }
 
 // ---- end of the run ----
 
 let isExiting = false;
 
+/** Forget what the run before left: called at the start of every run of a session. */
+export function beginProcess() {
+  kept = {};
+  exitCode = undefined;
+  isExiting = false;
+  process.removeAllListeners();
+}
+
+/** Emit "beforeExit": the loop is empty, a listener may fill it again. */
+export const emitBeforeExit = () => process.emit("beforeExit", exitCode ?? 0);
+
 /** Emit "exit" once and return the exit code that stands afterwards. */
 export function emitExit(code) {
-  const first = code ?? exitCode ?? 0;
-  if (isExiting) return exitCode ?? first;
+  exitCode = code ?? exitCode ?? 0;
+  if (isExiting) return exitCode;
   isExiting = true;
-  exitCode = first;
-  process.emit("exit", first);
+  process.emit("exit", exitCode);
   return exitCode ?? 0;
 }
 
@@ -195,7 +223,6 @@ Object.assign(process, {
   ppid: 0,
   release: { name: "node" },
   stderr: new OutputStream(2),
-  stdin: new InputStream(),
   stdout: new OutputStream(1),
   version: `v${NODE_VERSION}`,
   versions: { node: NODE_VERSION, quickjs: "0.17.0" },

@@ -39,6 +39,13 @@ export const timersPromises = {
   },
 };
 
+// util.promisify(setTimeout) gives (delay, value) => promise.
+for (const name of ["setTimeout", "setImmediate"]) {
+  Object.defineProperty(globalThis[name], Symbol.for("nodejs.util.promisify.custom"), {
+    value: timersPromises[name], configurable: true,
+  });
+}
+
 export default {
   setTimeout, clearTimeout, setInterval, clearInterval, setImmediate, clearImmediate,
   promises: timersPromises,

@@ -3,6 +3,7 @@
 // There is no tree here, so an event has one target, and capturing and bubbling are the same place.
 // A listener that throws does not stop the others: its error is reported as uncaught.
 
+import { codedError, invalidType } from "../node/errors.js";
 import { setTimer, reportError } from "../host.js";
 
 const STATE = Symbol("state");
@@ -73,7 +74,7 @@ export class EventTarget {
   addEventListener(type, callback, options) {
     if (callback === null || callback === undefined) return;
     const isUsable = typeof callback === "function" || typeof callback === "object";
-    if (!isUsable) throw new TypeError("The \"listener\" argument must be a function or an object");
+    if (!isUsable) throw invalidType("listener", "an instance of EventListener", callback);
     const flags = typeof options === "object" && options !== null ? options : {};
     const capture = typeof options === "boolean" ? options : Boolean(flags.capture);
     if (flags.signal?.aborted) return;
@@ -99,7 +100,7 @@ export class EventTarget {
 
   dispatchEvent(event) {
     if (!(event instanceof Event)) {
-      throw new TypeError("The \"event\" argument must be an instance of Event");
+      throw invalidType("event", "an instance of Event", event);
     }
     const state = event[STATE];
     if (state.dispatching) {
@@ -162,7 +163,7 @@ export class AbortSignal extends EventTarget {
   #followers = new Set();
 
   constructor(key) {
-    if (key !== INTERNAL) throw new TypeError("Illegal constructor");
+    if (key !== INTERNAL) throw codedError(TypeError, "ERR_ILLEGAL_CONSTRUCTOR", "Illegal constructor");
     super();
   }
 

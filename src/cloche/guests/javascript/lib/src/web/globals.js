@@ -18,7 +18,8 @@ const globals = {
   AbortController, AbortSignal, Blob, Crypto, CustomEvent, Event, EventTarget, File, Performance,
   PerformanceEntry, SubtleCrypto, TextDecoder, TextEncoder, crypto, performance, structuredClone,
 };
-for (const [name, value] of Object.entries(globals)) hide(name, value);
+export const names = Object.keys(globals);
+for (const name of names) hide(name, globals[name]);
 hide("global", globalThis);
 
 // What was made by one of these classes can be cloned; the copy shares what cannot change.

@@ -3,6 +3,8 @@
 // Keeps identity and cycles; drops prototypes, accessors and property flags, as the standard says.
 // It does not copy host objects: what has inner slots that it does not know is a DataCloneError.
 
+import { codedError } from "../node/errors.js";
+
 const ERROR_TYPES = { EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
 
 /** Extra classes that can be cloned: [test, copy]. Filled by the modules that own them. */
@@ -27,7 +29,7 @@ const setSize = slotOf(Set.prototype, "size");
 /** Copy `value` as HTML's structuredClone does; `options.transfer` lists buffers to detach. */
 export function structuredClone(value, options) {
   if (arguments.length === 0) {
-    throw new TypeError("The \"value\" argument must be specified");
+    throw codedError(TypeError, "ERR_MISSING_ARGS", "The value argument must be specified");
   }
   const transfer = transferList(options);
   const copy = cloneValue(value, new Map());

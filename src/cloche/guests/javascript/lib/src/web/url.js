@@ -1,12 +1,33 @@
 // URL and URLSearchParams: whatwg-url, the standard's own reference implementation.
 
 import wrapper from "whatwg-url/webidl2js-wrapper.js";
+import { codedError } from "../node/errors.js";
 import { inspect } from "../host.js";
 
 const realm = { Array, Object, Promise, String, TypeError };
 wrapper.URL.install(realm, ["Window"]);
 wrapper.URLSearchParams.install(realm, ["Window"]);
-export const { URL, URLSearchParams } = realm;
+export const { URLSearchParams } = realm;
+
+/** The standard class, with node's error for what is not a URL. */
+export class URL extends realm.URL {
+  constructor(...args) {
+    try {
+      super(...args);
+    } catch (error) {
+      throw args.length && error instanceof TypeError ? invalidUrl(args) : error;
+    }
+  }
+
+  static parse(...args) { return URL.canParse(...args) ? new URL(...args) : null; }
+}
+
+function invalidUrl([input, base]) {
+  const error = codedError(TypeError, "ERR_INVALID_URL", "Invalid URL");
+  error.input = String(input);
+  if (base !== undefined) error.base = String(base);
+  return error;
+}
 
 const SHOWN = [
   "href", "origin", "protocol", "username", "password", "host", "hostname", "port", "pathname",

@@ -47,7 +47,9 @@ function callbackForm(name, operation) {
   const form = (...args) => {
     const callback = args.findLast((argument) => typeof argument === "function");
     const isLast = args.at(-1) === callback || name === "cp";
-    if (!callback || !isLast) throw invalidType("cb", "of type function", args.at(-1));
+    if (!callback || !isLast) {
+      throw invalidType("cb", "of type function", args.length > 1 ? args.at(-1) : undefined);
+    }
     args.splice(args.lastIndexOf(callback), 1);
     let outcome;
     try {

@@ -16,11 +16,19 @@ const INPUT_CHUNK_BYTES = 1 << 16;
 
 export function readFileSync(file, options) {
   const { encoding } = readOptions(options, { encoding: null });
-  if (typeof file === "number") return encodeResult(descriptors.readAll(file), encoding);
+  if (Number.isInteger(file)) return encodeResult(descriptors.readAll(file), encoding);
   const text = toPath(file);
   if (descriptors.standardStream(text) === 0) return encodeResult(readAllInput(), encoding);
-  const bytes = operate("read", "open", text);
-  return encodeResult(bytes, encoding);
+  return encodeResult(readWhole(text), encoding);
+}
+
+function readWhole(text) {
+  try {
+    return operate("read", "open", text);
+  } catch (error) {
+    // A directory opens and does not read; then the path is no longer known.
+    throw error.code === "EISDIR" ? systemError("EISDIR", "read") : error;
+  }
 }
 
 function readAllInput() {
@@ -42,7 +50,7 @@ export function appendFileSync(file, data, options) {
 
 function writeWith(file, data, { encoding, flag }) {
   const bytes = toBytes(data, encoding);
-  if (typeof file === "number") {
+  if (Number.isInteger(file)) {
     descriptors.write(file, bytes, null);
     return;
   }

