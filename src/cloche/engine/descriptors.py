@@ -81,6 +81,12 @@ class Descriptors:
             self._files.opened(opened.node)
         return descriptor
 
+    def put(self, descriptor: int, opened: OpenFile) -> None:
+        """Open under a given number, for what an image had open when it was made."""
+        self._table[descriptor] = opened
+        if isinstance(opened.node, File):
+            self._files.opened(opened.node)
+
     def close(self, descriptor: int) -> None:
         """Close a descriptor, else raise BADF. Standard streams close too."""
         opened = self.get(descriptor)

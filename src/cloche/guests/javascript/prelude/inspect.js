@@ -133,6 +133,9 @@
     }
     stack = typeof stack !== "string" ? "" : stack.split("\n")
       .filter((line) => line.trim() !== "" && !internal.isHiddenFrame?.(line)).join("\n");
+    const [firstLine] = stack.split("\n", 1);
+    // A name given after construction is not in the stack, which was made before.
+    if (name !== "Error" && !firstLine.includes(name)) stack = stack.replace(/^[A-Za-z]*Error/, name);
     if (stack.startsWith(name) || (message && stack.includes(message))) head = "";
     if (stack === "" ) return `[${head}]`;
     const whole = head ? `${head}\n${stack}` : stack;
@@ -442,7 +445,7 @@
     const widest = Math.max(...widths) + 2;
     if (widest * 3 + ctx.indentation >= ctx.breakLength ||
         (total / widest <= 5 && widest - 2 > 6)) return output;
-    const bias = Math.max(widest - Math.sqrt(widest - total / output.length), 1);
+    const bias = Math.max(widest - 3 - Math.sqrt(widest - total / output.length), 1);
     const perRow = Math.min(
       Math.round(Math.sqrt(2.5 * bias * count) / bias),
       Math.floor((ctx.breakLength - ctx.indentation) / widest), ctx.compact * 4, 15,
@@ -558,5 +561,5 @@
 
   internal.inspect = inspect;
   internal.formatWithOptions = formatWithOptions;
-  internal.format = (...args) => formatWithOptions({ breakLength: 128 }, ...args);
+  internal.format = (...args) => formatWithOptions({ breakLength: 80 }, ...args);
 })();

@@ -17,6 +17,10 @@
   let nextEffect = 1;
   let failure; // {error} once the run has failed
 
+  // What the host gave the current run; the library asks for it already when the image is made.
+  internal.input = { argv: ["main.js"], env: {}, cwd: "/", filename: "main.js" };
+  internal.run = () => internal.input;
+
   internal.fail = (error) => { failure ??= { error }; };
   internal.failure = () => failure;
 
@@ -28,6 +32,41 @@
     nextTimer = 1;
     nextEffect = 1;
     failure = undefined;
+  };
+
+  // ---- traces ----
+
+  // Frames of this prelude and the library mean nothing to a program; it never sees them.
+  const HIDDEN = /^(?:prelude|lib)\//;
+  internal.isHiddenFrame = (line) => /(?:\(|at )(?:prelude|lib)\/|\(native\)/.test(line);
+
+  const frameText = (site) => {
+    const file = site.getFileName();
+    const place = site.isNative() ? "native" : `${file}:${site.getLineNumber()}:${site.getColumnNumber()}`;
+    const name = site.getFunctionName();
+    return name && name !== "<anonymous>" && name !== "<eval>" ? `    at ${name} (${place})` : `    at ${place}`;
+  };
+
+  const headOf = (error) => {
+    try {
+      const name = error.name === undefined ? "Error" : String(error.name);
+      const message = error.message === undefined ? "" : String(error.message);
+      return name && message ? `${name}: ${message}` : name || message;
+    } catch {
+      return "Error";
+    }
+  };
+
+  // An accessor of the engine's: assigning is what installs it.
+  Error.prepareStackTrace = (error, sites) => {
+    const frames = [];
+    for (const site of sites) {
+      const file = site.getFileName();
+      if (!site.isNative() && !(typeof file === "string" && HIDDEN.test(file))) {
+        frames.push(frameText(site));
+      }
+    }
+    return [headOf(error), ...frames].join("\n");
   };
 
   // ---- timers ----

@@ -11,10 +11,7 @@
   const REJECTED = 2;
 
   let program; // promise of the program's own evaluation
-  let input = { argv: ["main.js"], env: {}, cwd: "/", filename: "main.js" };
   let source = "";
-
-  internal.run = () => input;
 
   const reply = (report) => internal.call(REPORT, JSON.stringify(report));
 
@@ -37,7 +34,7 @@
   };
 
   const start = (job) => {
-    input = job;
+    internal.input = job;
     source = job.code;
     program = undefined;
     if (!job.persist) {
@@ -65,7 +62,7 @@
 
   // A syntax error of the program itself has no frame but the place in its text.
   const isCompileError = (error) => error instanceof SyntaxError &&
-    /^\s*at [^()\n]+:\d+:\d+\s*$/.test(error.stack ?? "") && placeOf(error)?.filename === input.filename;
+    /^\s*at [^()\n]+:\d+:\d+\s*$/.test(error.stack ?? "") && placeOf(error)?.filename === internal.input.filename;
 
   const compileFailure = (error) => {
     internal.call(STDERR, `${excerpt(placeOf(error))}${error.name}: ${error.message}\n`);
@@ -136,16 +133,14 @@
 
   // ---- traces ----
 
-  const HIDDEN = /\((?:prelude|lib)\/|at (?:prelude|lib)\/|\(native\)|^\s*at <anonymous> \(<evalScript>/;
-  internal.isHiddenFrame = (line) => HIDDEN.test(line);
 
   const userStack = (stack) => String(stack ?? "").split("\n")
-    .filter((line) => line.trim() !== "" && !HIDDEN.test(line)).join("\n");
+    .filter((line) => line.trim() !== "" && !internal.isHiddenFrame(line)).join("\n");
 
   const placeOf = (error) => {
     for (const line of String(error?.stack ?? "").split("\n")) {
       const match = /(?:\(|at )([^()\s][^()]*?):(\d+):(\d+)\)?\s*$/.exec(line);
-      if (match && !HIDDEN.test(line)) {
+      if (match && !internal.isHiddenFrame(line)) {
         return { filename: match[1], line: +match[2], column: +match[3] };
       }
     }
@@ -156,7 +151,7 @@
   const excerpt = (place) => {
     if (!place) return "";
     const head = `${place.filename}:${place.line}:${place.column}\n`;
-    if (place.filename !== input.filename) return head;
+    if (place.filename !== internal.input.filename) return head;
     const line = source.split("\n")[place.line - 1] ?? "";
     const indent = line.slice(0, Math.max(place.column - 1, 0)).replace(/[^\t]/g, " ");
     return `${head}${line.slice(0, 300)}\n${indent.slice(0, 300)}^\n\n`;
