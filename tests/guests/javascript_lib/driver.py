@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quickjs_rs import Runtime
+
+import cloche.guests
 from cloche.engine.file_operations import perform
 from cloche.engine.vfs import FileSystem, StoredFile
 from cloche.engine.virtual_os import Clock, Entropy
 from cloche.limits import Limits
-from quickjs_rs import Runtime
-
-import cloche.guests
 
 HERE = Path(__file__).parent
 LIBRARY = Path(cloche.guests.__file__).parent / "javascript" / "lib"
@@ -29,7 +29,7 @@ TIMEOUT_S = 30.0
 STEPS_MAX = 10_000
 
 
-class Exited(Exception):
+class ExitedError(Exception):
     """The program ended itself."""
 
 
@@ -131,7 +131,7 @@ class _Host:
             return piece
         elif op == 22:
             self.result.exit_code = struct.unpack("<I", body)[0]
-            raise Exited
+            raise ExitedError
         elif op == 32:
             return perform(self.files, body)
         return b""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .driver import BUNDLE, LIBRARY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
 
 BUNDLE_LIMIT_BYTES = 450_000
 

@@ -1,8 +1,8 @@
 """Tables of expressions and what node gives for them (`cases/*.json`).
 
-A result is the text of the value; `! name|code|first line of the message` when it throws. Rows where
-the library says something else on purpose hold its own words; docs/guests-javascript-lib.md lists
-them.
+A result is the text of the value; `! name|code|first line of the message` when it throws. Rows
+where the library says something else on purpose hold its own words; docs/guests-javascript-lib.md
+lists them.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ def _results(area: str) -> list[str]:
     return run(f"const EXPRESSIONS = {expressions};{HARNESS}").lines
 
 
-@pytest.mark.parametrize(
-    ("area", "index"), ROWS, ids=[f"{area}-{index}" for area, index in ROWS]
-)
+@pytest.mark.parametrize(("area", "index"), ROWS, ids=[f"{area}-{index}" for area, index in ROWS])
 def test_an_expression_gives_what_node_gives(area: str, index: int) -> None:
     """Each expression of a table has its expected result, in order, in one program."""
     expression, expected = _rows(area)[index]

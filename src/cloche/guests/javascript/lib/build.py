@@ -82,8 +82,13 @@ def _run(command: list[str], node: str) -> None:
     path = f"{Path(node).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
         done = subprocess.run(  # noqa: S603 - our own command, no shell
-            command, cwd=HERE, env={**os.environ, "PATH": path}, capture_output=True, text=True,
-            timeout=STEP_TIMEOUT_S, check=False,
+            command,
+            cwd=HERE,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=STEP_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"{command[-1]} did not end within {STEP_TIMEOUT_S} s.") from error
