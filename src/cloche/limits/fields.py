@@ -1,6 +1,7 @@
 """How a limit is declared: a dataclass field with metadata, checked on construction.
 
-Owns `limit` (declare one), `Group` (a frozen set of them) and `specification` (read them back).
+Owns `limit` (declare one), `Group` (a frozen set of them), `specifications` (read them back) and
+`check` (may it have this value?).
 Invariants: a group that exists holds only values inside their ranges.
 """
 
@@ -10,20 +11,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from cloche.errors import ClocheError
+from cloche.limits.errors import LimitRangeError, LimitTypeError, from_origin, shown
 
 Unit = Literal["bytes", "ms", "count", "req/s", "req/min", "instructions"]
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
-
-
-class LimitError(ClocheError):
-    """A limit was given a value that it cannot have. Nothing was changed."""
-
-    code = "LIMIT_OUT_OF_RANGE"
-    blame = "caller"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +39,11 @@ class Specification:
         """Its full name, as in messages and files."""
         return f"{self.group}.{self.name}"
 
+    @property
+    def of_unit(self) -> str:
+        """The unit as it stands behind a number: nothing for a count."""
+        return "" if self.unit == "count" else f" {self.unit}"
+
 
 def limit(
     default: int,
@@ -59,6 +58,7 @@ def limit(
     return field(
         default=default,
         metadata={
+            "default": default,
             "unit": unit,
             "minimum": minimum,
             "maximum": maximum,
@@ -71,7 +71,11 @@ def limit(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Base of the groups; every field is a limit."""
+    """Base of the groups; every field is a limit.
+
+    Raises:
+        LimitError: on construction, as `check`.
+    """
 
     def __post_init__(self) -> None:
         for spec in specifications(type(self)):
@@ -79,27 +83,31 @@ class Group:
 
 
 def check(spec: Specification, value: object, origin: str = "") -> int:
-    """Return `value` if the limit can have it.
+    """Return `value` if the limit can have it. An estimate can have any number from 0 up.
 
     Raises:
-        LimitError: wrong type, or out of range; names limit, value, origin and range.
+        LimitTypeError: not an `int` (a `bool` is none).
+        LimitRangeError: out of range; names limit, value, origin, range and unit.
     """
-    source = f" (from {origin})" if origin else ""
-    fields = {"limit": spec.path, "value": value, "origin": origin}
+    source = from_origin(origin)
+    fields = {"limit": spec.path, "value": shown(value), "origin": origin, "unit": spec.unit}
     if type(value) is not int:
-        raise LimitError(
-            f"{spec.path} is {value!r}{source}; it must be a whole number of {spec.unit}", **fields
+        found = shown(value)
+        found = repr(found) if isinstance(value, str) else found
+        of_unit = f" of {spec.unit}" if spec.of_unit else ""
+        raise LimitTypeError(
+            f"{spec.path} is {found}{source}; it must be a whole number{of_unit}", **fields
         )
-    low, high = spec.minimum, spec.maximum
-    if low is not None and high is not None and not low <= value <= high:
-        raise LimitError(
-            f"{spec.path} is {value}{source}; it must be between {low} and {high} {spec.unit}",
-            minimum=low,
-            maximum=high,
-            unit=spec.unit,
-            **fields,
-        )
-    return value
+    low, high = spec.minimum or 0, spec.maximum
+    if value >= low and (high is None or value <= high):
+        return value
+    expected = f"between {low} and {high}" if high is not None else f"at least {low}"
+    raise LimitRangeError(
+        f"{spec.path} is {shown(value)}{source}; it must be {expected}{spec.of_unit}",
+        minimum=low,
+        maximum=high,
+        **fields,
+    )
 
 
 _cache: dict[type, tuple[Specification, ...]] = {}
@@ -111,7 +119,7 @@ def specifications(group: type) -> tuple[Specification, ...]:
     if found is None:
         name = group.__name__.removesuffix("Limits").lower()
         found = tuple(
-            Specification(group=name, name=entry.name, default=entry.default, **entry.metadata)
+            Specification(group=name, name=entry.name, **entry.metadata)
             for entry in dataclasses.fields(group)
         )
         _cache[group] = found

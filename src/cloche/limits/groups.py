@@ -26,7 +26,7 @@ class HardwareLimits(Group):
         label="Available RAM",
         description="Estimate of the memory that is available; equal to the total",
     )
-    cpu_cores: int = limit(1, "count", label="CPU cores", description="Detected CPU cores")
+    cpu_cores: int = limit(1, "count", label="CPU Cores", description="Detected CPU cores")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,32 +38,32 @@ class StorageLimits(Group):
         "bytes",
         10 * MIB,
         GIB,
-        label="VFS cache",
-        description="Size of the file cache; a quarter of the memory",
+        label="VFS Cache",
+        description="Size of the file cache; by default a quarter of the memory",
     )
     max_upload: int = limit(
         FALLBACK_RAM_BYTES // 10,
         "bytes",
         MIB,
         100 * MIB,
-        label="Max upload",
-        description="Size of one upload; a tenth of the memory, at least 10 MiB",
+        label="Max Upload",
+        description="Size of one upload; by default a tenth of the memory, from 10 MiB up",
     )
     write_queue: int = limit(
-        1000, "count", 100, 10_000, label="Write queue", description="Writes that may be pending"
+        1000, "count", 100, 10_000, label="Write Queue", description="Writes that may be pending"
     )
     max_file_size: int = limit(
-        100 * MIB, "bytes", MIB, GIB, label="Max file", description="Size of one stored file"
+        100 * MIB, "bytes", MIB, GIB, label="Max File", description="Size of one stored file"
     )
     max_site_size: int = limit(
-        500 * MIB, "bytes", 10 * MIB, 5 * GIB, label="Max site", description="Size of one site"
+        500 * MIB, "bytes", 10 * MIB, 5 * GIB, label="Max Site", description="Size of one site"
     )
     max_log_rows: int = limit(
         500_000,
         "count",
         10_000,
         5_000_000,
-        label="Max log rows",
+        label="Max Log Rows",
         description="Rows of the activity log",
     )
 
@@ -77,7 +77,7 @@ class RuntimeLimits(Group):
         "ms",
         100,
         10_000,
-        label="Exec timeout",
+        label="Exec Timeout",
         description="Time that one request to an app may run",
     )
     max_memory: int = limit(
@@ -85,7 +85,7 @@ class RuntimeLimits(Group):
         "bytes",
         MIB,
         256 * MIB,
-        label="Max memory",
+        label="Max Memory",
         description="Memory of one request to an app",
     )
 
@@ -95,21 +95,40 @@ class CapacityLimits(Group):
     """What the machine can serve: estimates, and the ceilings that follow."""
 
     users: int = limit(
-        50, "count", label="Concurrent users", description="Conservative estimate of users"
+        50,
+        "count",
+        label="Concurrent Users",
+        description="Careful estimate of users; 50 per scale factor",
     )
     users_max: int = limit(
-        100, "count", label="Max users", description="Best-case estimate of users"
+        100,
+        "count",
+        label="Max Users",
+        description="Best-case estimate of users; 100 per scale factor",
     )
-    reads: int = limit(200, "req/s", label="Read throughput", description="Estimate of reads")
-    writes: int = limit(100, "req/s", label="Write throughput", description="Estimate of writes")
+    reads: int = limit(
+        200,
+        "req/s",
+        label="Read Throughput",
+        description="Estimate of reads; 200 per scale factor",
+    )
+    writes: int = limit(
+        100,
+        "req/s",
+        label="Write Throughput",
+        description="Estimate of writes; 100, and 25 for each scale factor after the first",
+    )
     mixed: int = limit(
-        150, "req/s", label="Mixed throughput", description="Estimate at 80 % reads, 20 % writes"
+        150,
+        "req/s",
+        label="Mixed Throughput",
+        description="Estimate at 80 % reads and 20 % writes; 150 per scale factor",
     )
     max_requests: int = limit(
-        500, "count", 50, 5000, label="Max concurrent", description="Requests at the same time"
+        500, "count", 50, 5000, label="Max Concurrent", description="Requests at the same time"
     )
     timeout_ms: int = limit(
-        5000, "ms", 1000, 30_000, label="Request timeout", description="Time for one request"
+        5000, "ms", 1000, 30_000, label="Request Timeout", description="Time for one request"
     )
 
 
@@ -118,46 +137,56 @@ class NetLimits(Group):
     """Outbound HTTP."""
 
     max_calls: int = limit(
-        5, "count", 1, 20, label="Max calls", description="Outbound calls per request"
+        5, "count", 1, 20, label="Max Calls", description="Outbound calls per request"
     )
     call_timeout: int = limit(
-        4000, "ms", 1000, 10_000, label="Call timeout", description="Time for one outbound call"
+        4000, "ms", 1000, 10_000, label="Call Timeout", description="Time for one outbound call"
     )
     budget: int = limit(
-        4000, "ms", 1000, 10_000, label="HTTP budget", description="Outbound time per request"
+        4000, "ms", 1000, 10_000, label="HTTP Budget", description="Outbound time per request"
     )
     app_concurrency: int = limit(
-        5, "count", 1, 20, label="App concurrency", description="Outbound calls at once per app"
+        5, "count", 1, 20, label="App Concurrency", description="Outbound calls at once per app"
     )
     concurrency: int = limit(
-        20, "count", 5, 100, label="Concurrency", description="Outbound calls at once in all"
+        20,
+        "count",
+        5,
+        100,
+        label="Concurrency",
+        description="Outbound calls at once in all; by default 10 per scale factor, 20 to 100",
     )
     max_req_body: int = limit(
-        MIB, "bytes", KIB, 10 * MIB, label="Max request", description="Size of an outgoing body"
+        MIB, "bytes", KIB, 10 * MIB, label="Max Request", description="Size of an outgoing body"
     )
     max_response: int = limit(
-        MIB, "bytes", KIB, 10 * MIB, label="Max response", description="Size of a response body"
+        MIB,
+        "bytes",
+        KIB,
+        10 * MIB,
+        label="Max Response",
+        description="Size of a response body; 10 MiB is the hard cap",
     )
     max_redirects: int = limit(
-        3, "count", 0, 10, label="Max redirects", description="Redirects that are followed"
+        3, "count", 0, 10, label="Max Redirects", description="Redirects that are followed"
     )
     rate_limit: int = limit(
-        0, "req/min", 0, 1000, label="Rate limit", description="Calls per domain; 0 is off"
+        0, "req/min", 0, 1000, label="Rate Limit", description="Calls per domain; 0 is off"
     )
     rate_burst: int = limit(
-        0, "count", 0, 100, label="Rate burst", description="Calls above the rate, at once"
+        0, "count", 0, 100, label="Rate Burst", description="Calls above the rate, at once"
     )
     log_buffer: int = limit(
-        1000, "count", 100, 10_000, label="Log buffer", description="Log entries before a flush"
+        1000, "count", 100, 10_000, label="Log Buffer", description="Log entries before a flush"
     )
     log_flush: int = limit(
-        1000, "ms", 500, 10_000, label="Log flush", description="Time between flushes of the log"
+        1000, "ms", 500, 10_000, label="Log Flush", description="Time between flushes of the log"
     )
     cache_max_items: int = limit(
-        0, "count", 0, 10_000, label="Cache items", description="Cached responses; 0 is off"
+        0, "count", 0, 10_000, label="Cache Items", description="Cached responses; 0 is off"
     )
     cache_max_bytes: int = limit(
-        0, "bytes", 0, 100 * MIB, label="Cache size", description="Memory of the cache; 0 is off"
+        0, "bytes", 0, 100 * MIB, label="Cache Size", description="Memory of the cache; 0 is off"
     )
 
 
@@ -210,25 +239,25 @@ class GuestsLimits(Group):
         128 * MIB, "bytes", 0, 4 * GIB, label="Files", description="Size of all files together"
     )
     file_count_max: int = limit(
-        10_000, "count", 0, 1_000_000, label="File count", description="Files and folders"
+        10_000, "count", 0, 1_000_000, label="File Count", description="Files and folders"
     )
     path_limit_bytes: int = limit(
         4096, "bytes", 64, 65_536, label="Path", description="Length of a path"
     )
     path_depth_max: int = limit(
-        64, "count", 1, 256, label="Path depth", description="Folders inside folders"
+        64, "count", 1, 256, label="Path Depth", description="Folders inside folders"
     )
     open_file_count_max: int = limit(
-        256, "count", 8, 65_536, label="Open files", description="Files open at the same time"
+        256, "count", 8, 65_536, label="Open Files", description="Files open at the same time"
     )
     argument_count_max: int = limit(
         256, "count", 0, 65_536, label="Arguments", description="Number of arguments"
     )
     argument_limit_bytes: int = limit(
-        64 * KIB, "bytes", 0, MIB, label="Argument size", description="All arguments together"
+        64 * KIB, "bytes", 0, MIB, label="Argument Size", description="All arguments together"
     )
     environment_limit_bytes: int = limit(
-        64 * KIB, "bytes", 0, MIB, label="Environment size", description="All variables together"
+        64 * KIB, "bytes", 0, MIB, label="Environment Size", description="All variables together"
     )
     environment_count_max: int = limit(
         256, "count", 0, 65_536, label="Environment", description="Number of variables"
@@ -237,10 +266,15 @@ class GuestsLimits(Group):
         100_000, "count", 1, 10**9, label="Turns", description="Turns of a run"
     )
     host_call_count_max: int = limit(
-        10_000_000, "count", 1, 10**12, label="Host calls", description="Host calls of a run"
+        10_000_000, "count", 1, 10**12, label="Host Calls", description="Host calls of a run"
     )
     stack_limit_bytes: int = limit(
-        8 * MIB, "bytes", 8 * MIB, 8 * MIB, label="Stack", description="WebAssembly stack of a guest"
+        8 * MIB,
+        "bytes",
+        8 * MIB,
+        8 * MIB,
+        label="Stack",
+        description="WebAssembly stack of a guest; fixed when its module is compiled",
     )
     message_limit_bytes: int = limit(
         16 * MIB, "bytes", KIB, GIB, label="Message", description="Size of one host call's message"
@@ -267,16 +301,16 @@ class GateLimits(Group):
         8 * MIB, "bytes", 16, GIB, label="Value", description="Value of one effect, as JSON"
     )
     value_depth_max: int = limit(
-        64, "count", 1, 512, label="Value depth", description="Nesting of arguments and values"
+        64, "count", 1, 512, label="Value Depth", description="Nesting of arguments and values"
     )
     target_limit_bytes: int = limit(
         2048, "bytes", 1, 65_536, label="Target", description="Name of what an effect is aimed at"
     )
     journal_entry_limit_bytes: int = limit(
-        16 * MIB, "bytes", KIB, GIB, label="Journal entry", description="Size of one entry"
+        16 * MIB, "bytes", KIB, GIB, label="Journal Entry", description="Size of one entry"
     )
     journal_entry_count_max: int = limit(
-        1_000_000, "count", 1, 10**9, label="Journal entries", description="Entries of a journal"
+        1_000_000, "count", 1, 10**9, label="Journal Entries", description="Entries of a journal"
     )
     journal_limit_bytes: int = limit(
         GIB, "bytes", KIB, 1024 * GIB, label="Journal", description="Size of a journal"
@@ -287,9 +321,7 @@ class GateLimits(Group):
 class EngineLimits(Group):
     """Images and instances of a process."""
 
-    tick_ms: int = limit(
-        5, "ms", 1, 1000, label="Tick", description="Resolution of deadlines"
-    )
+    tick_ms: int = limit(5, "ms", 1, 1000, label="Tick", description="Resolution of deadlines")
     pool_size: int = limit(
         2, "count", 0, 1024, label="Pool", description="Ready instances kept per image in use"
     )
@@ -301,7 +333,7 @@ class EngineLimits(Group):
         "ms",
         1000,
         86_400_000,
-        label="Compile wait",
+        label="Compile Wait",
         description="Time to wait for another process that compiles the same module",
     )
     image_count_max: int = limit(

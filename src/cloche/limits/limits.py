@@ -1,29 +1,17 @@
-"""All limits as one frozen value, and the rules by which layers of settings become one.
+"""All limits as one frozen value, and the defaults that depend on the machine.
 
-Pure. `merge` applies layers from the weakest to the strongest and remembers where each value came
-from; `derive` computes the defaults that depend on the machine (seed 001).
+Pure. `derive` computes what seed 001 derives from memory and cores; what people set on top of it
+is in `layers.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from cloche.limits.fields import (
-    GIB,
-    KIB,
-    MIB,
-    Group,
-    LimitError,
-    Specification,
-    Unit,
-    check,
-    specifications,
-)
+from cloche.limits.errors import LimitTypeError, LimitUnknownError, from_origin, shown
+from cloche.limits.fields import GIB, MIB, Group, Specification, specifications
 from cloche.limits.groups import (
     ArchLimits,
     CapacityLimits,
@@ -36,13 +24,17 @@ from cloche.limits.groups import (
     StorageLimits,
 )
 
-ORIGIN_DEFAULT: Final = "default"
-ORIGIN_DERIVED: Final = "derived from the machine"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Every limit of the system. `Limits()` has the defaults of the smallest machine."""
+    """Every limit of the system. `Limits()` has the defaults of the smallest machine.
+
+    Raises:
+        LimitTypeError: on construction, a group is not of its class.
+    """
 
     hardware: HardwareLimits = field(default_factory=HardwareLimits)
     storage: StorageLimits = field(default_factory=StorageLimits)
@@ -54,25 +46,35 @@ class Limits:
     engine: EngineLimits = field(default_factory=EngineLimits)
     arch: ArchLimits = field(default_factory=ArchLimits)
 
+    def __post_init__(self) -> None:
+        for name, group in GROUPS.items():
+            found = getattr(self, name)
+            if type(found) is not group:
+                raise LimitTypeError(
+                    f"{name} is {shown(found)}; it must be a {group.__name__}",
+                    limit=name,
+                    value=shown(found),
+                )
+
     def to_dict(self) -> dict[str, dict[str, int]]:
-        """Return the values, nested by group: what `GET /api/system/limits` returns."""
+        """Return the values, nested by group: what `cloche limits --json` prints."""
         return dataclasses.asdict(self)
 
     def replace(self, values: Mapping[str, Mapping[str, int]]) -> Limits:
-        """Return these limits with some values changed.
+        """Return these limits with some values changed: `{group: {name: value}}`.
 
         Raises:
-            LimitError: unknown name, or out of range.
+            LimitError: unknown name, wrong type, or out of range.
         """
-        groups = {
-            name: dataclasses.replace(
-                getattr(self, name), **{key: _known(name, key) and value[key] for key in value}
-            )
-            for name, value in values.items()
-            if _known_group(name)
-        }
-        return dataclasses.replace(self, **groups)
+        groups: dict[str, Group] = {}
+        for group, changes in values.items():
+            for name in changes:
+                find(f"{group}.{name}")
+            groups[group] = dataclasses.replace(getattr(self, find_group(group)), **changes)
+        return dataclasses.replace(self, **groups)  # type: ignore[arg-type]
 
+
+# --- what is declared ---
 
 GROUPS: Final[dict[str, type[Group]]] = {
     entry.name: entry.default_factory  # type: ignore[misc]
@@ -83,88 +85,46 @@ SPECIFICATIONS: Final[dict[str, Specification]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """Settings from one place. `origin` names it in messages; one origin per path may differ."""
-
-    origin: str
-    values: Mapping[str, Any]
-    origins: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """Limits with the place that each value came from, by path."""
-
-    limits: Limits
-    origins: dict[str, str]
-
-
-def merge(base: Resolved, layers: Sequence[Layer]) -> Resolved:
-    """Apply layers, each `{path: value}`, the last one strongest.
-
-    Raises:
-        LimitError: unknown path, read-only, not a number, out of range.
-    """
-    changes: dict[str, dict[str, int]] = {}
-    origins = dict(base.origins)
-    for layer in layers:
-        for path, raw in layer.values.items():
-            origin = layer.origins.get(path, layer.origin)
-            spec = find(path, origin)
-            if spec.read_only:
-                raise LimitError(
-                    f"{path} cannot be set (from {origin}): it is detected or estimated",
-                    limit=path,
-                    origin=origin,
-                )
-            value = parse_quantity(raw, spec.unit, path) if isinstance(raw, str) else raw
-            changes.setdefault(spec.group, {})[spec.name] = check(spec, value, origin)
-            origins[path] = origin
-    return Resolved(limits=base.limits.replace(changes), origins=origins)
-
-
-def flatten(document: Mapping[str, Any], origin: str) -> Layer:
-    """Turn a nested document, as in a file, into a layer.
-
-    Raises:
-        LimitError: a group is not a table.
-    """
-    values: dict[str, Any] = {}
-    for group, entries in document.items():
-        if not isinstance(entries, Mapping):
-            raise LimitError(f"limits.{group} must be a table (from {origin})", limit=group)
-        values.update({f"{group}.{name}": value for name, value in entries.items()})
-    return Layer(origin=origin, values=values)
-
-
 def find(path: str, origin: str = "") -> Specification:
-    """Return what is known of a limit.
+    """Return what is known of a limit, by its full name.
 
     Raises:
-        LimitError: there is none; names the nearest.
+        LimitUnknownError: there is none; names the nearest.
     """
     spec = SPECIFICATIONS.get(path)
     if spec is None:
-        near = difflib.get_close_matches(path, SPECIFICATIONS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; see `cloche limits`"
-        source = f" (from {origin})" if origin else ""
-        raise LimitError(f"there is no limit {path}{source}{hint}", limit=path, origin=origin)
+        raise unknown("limit", path, tuple(SPECIFICATIONS), origin)
     return spec
 
 
-def _known_group(group: str) -> bool:
-    if group not in GROUPS:
-        find(group)
-    return True
+def find_group(name: str, origin: str = "") -> str:
+    """Return the name of a group if there is one.
+
+    Raises:
+        LimitUnknownError: there is none; names the nearest.
+    """
+    if name not in GROUPS:
+        raise unknown("group of limits", name, tuple(GROUPS), origin)
+    return name
 
 
-def _known(group: str, name: str) -> bool:
-    find(f"{group}.{name}")
-    return True
+def unknown(what: str, name: str, known: tuple[str, ...], origin: str = "") -> LimitUnknownError:
+    """Return the error for a name that is not known, with the nearest that is."""
+    import difflib  # noqa: PLC0415 - only for a mistake; the command line starts with this module
+
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`cloche limits` lists what there is"
+    return LimitUnknownError(
+        f"there is no {what} {shown(name)}{from_origin(origin)}; {hint}",
+        limit=shown(name),
+        origin=origin,
+        nearest=near[0] if near else None,
+    )
 
 
 # --- the machine ---
+
+_WHOLE_CORES: Final = 4  # beyond these each core counts half (seed 001)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,14 +136,23 @@ class Hardware:
 
 
 def scale_factor(cpu_cores: int) -> int:
-    """Return how many times the baseline machine (1 core) this one is: half for each after 4."""
-    return cpu_cores if cpu_cores <= 4 else 4 + (cpu_cores - 4) // 2  # noqa: PLR2004 - seed 001
+    """Return how many baseline machines (1 core, 1 GB) this one is worth."""
+    return min(cpu_cores, _WHOLE_CORES) + max(cpu_cores - _WHOLE_CORES, 0) // 2
 
 
-def derive(hardware: Hardware) -> Resolved:
-    """Return the defaults for a machine."""
+def derive(hardware: Hardware) -> Limits:
+    """Return the defaults for a machine.
+
+    Raises:
+        LimitRangeError: less than no memory or no core.
+    """
+    return Limits().replace(derived_values(hardware))
+
+
+def derived_values(hardware: Hardware) -> dict[str, dict[str, int]]:
+    """Return the defaults that depend on the machine, `{group: {name: value}}`."""
     ram, factor = hardware.total_ram_bytes, scale_factor(hardware.cpu_cores)
-    derived: dict[str, dict[str, int]] = {
+    return {
         "hardware": {
             "total_ram": ram,
             "available_ram": ram,
@@ -202,55 +171,7 @@ def derive(hardware: Hardware) -> Resolved:
         },
         "net": {"concurrency": _clamp(10 * factor, 20, 100)},
     }
-    origins = dict.fromkeys(SPECIFICATIONS, ORIGIN_DEFAULT)
-    for group, values in derived.items():
-        origins.update({f"{group}.{name}": ORIGIN_DERIVED for name in values})
-    return Resolved(limits=Limits().replace(derived), origins=origins)
 
 
 def _clamp(value: int, low: int, high: int) -> int:
     return max(low, min(value, high))
-
-
-# --- numbers as people write them ---
-
-_SUFFIXES: Final[dict[str, dict[str, int]]] = {
-    "bytes": {
-        "": 1,
-        "b": 1,
-        "k": 1000,
-        "kb": 1000,
-        "kib": KIB,
-        "m": 10**6,
-        "mb": 10**6,
-        "mib": MIB,
-        "g": 10**9,
-        "gb": 10**9,
-        "gib": GIB,
-    },
-    "ms": {"": 1, "ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000},
-}
-_QUANTITY: Final = re.compile(r"\s*([0-9][0-9_]*)(?:\.([0-9]+))?\s*([a-zA-Z]*)\s*")
-
-
-def parse_quantity(text: str, unit: Unit, name: str = "the value") -> int:
-    """Return the number that a person wrote, exactly: "256MiB", "1.5s", "10_000".
-
-    Raises:
-        LimitError: not a number, an unknown suffix, or not a whole number of the unit.
-    """
-    suffixes = _SUFFIXES.get(unit, {"": 1})
-    match = _QUANTITY.fullmatch(text)
-    factor = suffixes.get(match[3].lower()) if match else None
-    if match is None or factor is None:
-        known = ", ".join(suffix for suffix in suffixes if suffix)
-        allowed = f", with {known} behind it if you like" if known else ""
-        raise LimitError(
-            f"{name} is {text!r}; it must be a number of {unit}{allowed}", limit=name, value=text
-        )
-    fraction = match[2] or ""
-    scaled = int(match[1] + fraction) * factor
-    whole, rest = divmod(scaled, 10 ** len(fraction))
-    if rest:
-        raise LimitError(f"{name} is {text!r}, which is no whole number of {unit}", limit=name)
-    return whole

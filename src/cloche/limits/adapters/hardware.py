@@ -1,4 +1,8 @@
-"""How much memory and how many cores this process may use (seed 001, section on detection)."""
+"""How much memory and how many cores this process may use (rules of seed 001).
+
+Memory, the first that is known: cgroup v2, cgroup v1, /proc/meminfo, 512 MiB. Cores: those that
+the process may be scheduled on, or fewer if its cgroup has a quota.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +15,41 @@ from cloche.limits.groups import FALLBACK_RAM_BYTES
 from cloche.limits.limits import Hardware
 
 CGROUP_V1_UNLIMITED_BYTES: Final = 1 << 50  # a v1 group without a limit says a huge number
+_DIGITS_MAX: Final = 20  # of a 64-bit number
 
 
 def detect(root: Path = Path("/")) -> Hardware:
-    """Read the machine below `root` (another one in tests)."""
+    """Read the machine below `root` (another one in tests). Never fails: what is unreadable or
+    senseless counts as unknown.
+    """  # noqa: D205 - one sentence
     return Hardware(total_ram_bytes=_ram(root), cpu_cores=_cores(root))
 
 
 @cache
 def detected() -> Hardware:
-    """Return this machine, read once; `detected.cache_clear()` forgets it."""
+    """Return this machine, read once per process; `detected.cache_clear()` forgets it."""
     return detect()
 
 
 def _ram(root: Path) -> int:
-    for candidate in (_cgroup_v2(root), _cgroup_v1(root), _meminfo(root)):
-        if candidate is not None:
-            return candidate
+    for read in (_cgroup_v2, _cgroup_v1, _meminfo):
+        size_bytes = read(root)
+        if size_bytes is not None:
+            return size_bytes
     return FALLBACK_RAM_BYTES
 
 
-def _read(path: Path) -> str | None:
+def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
+        return ""
+
+
+def _positive(text: str) -> int | None:
+    if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS_MAX:
         return None
-
-
-def _positive(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() and int(text) > 0 else None
+    return int(text) or None
 
 
 def _cgroup_v2(root: Path) -> int | None:
@@ -52,9 +62,10 @@ def _cgroup_v1(root: Path) -> int | None:
 
 
 def _meminfo(root: Path) -> int | None:
-    for line in (_read(root / "proc/meminfo") or "").splitlines():
-        if line.startswith("MemTotal:"):
-            kib = _positive(line.split()[1])
+    for line in _read(root / "proc/meminfo").splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == "MemTotal:":
+            kib = _positive(words[1])
             return None if kib is None else kib * 1024
     return None
 
@@ -62,9 +73,19 @@ def _meminfo(root: Path) -> int | None:
 def _cores(root: Path) -> int:
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     count = affinity or os.cpu_count() or 1
-    quota = (_read(root / "sys/fs/cgroup/cpu.max") or "").split()
-    if len(quota) == 2:  # noqa: PLR2004 - "quota period"
-        allowed, period = _positive(quota[0]), _positive(quota[1])
-        if allowed and period:
-            count = min(count, max(1, allowed // period))
-    return count
+    quota = _cpu_quota(root)
+    return count if quota is None else min(count, quota)
+
+
+def _cpu_quota(root: Path) -> int | None:
+    """Return the whole cores of a cgroup's quota, at least one; None without a quota."""
+    texts = _read(root / "sys/fs/cgroup/cpu.max").split()
+    if not texts:
+        folder = root / "sys/fs/cgroup/cpu"
+        texts = [_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")]
+    values = [_positive(text) for text in texts]
+    match values:
+        case [int(allowed), int(period)]:
+            return max(1, allowed // period)
+        case _:
+            return None

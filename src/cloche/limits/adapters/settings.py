@@ -1,47 +1,43 @@
-"""The layers of settings: file and environment, in their order of strength.
+"""The layers of settings: machine, file and environment, in their order of strength.
 
 defaults < machine < cloche.toml < EXEC_* (seed 004) < CLOCHE_* < given by the caller.
+
+The file is `cloche.toml` in the working directory, or what CLOCHE_CONFIG or the caller names; its
+table `limits` has one table for each group. A limit's variable is CLOCHE_, its group, `_`, its
+name, in upper case. An empty variable counts as not set.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.limits.adapters.hardware import detected
-from cloche.limits.fields import MIB, LimitError
-from cloche.limits.limits import (
-    SPECIFICATIONS,
-    Layer,
-    Limits,
-    Resolved,
-    derive,
-    flatten,
-    merge,
-    parse_quantity,
-)
+from cloche.limits.errors import LimitFileError, LimitTypeError, shown
+from cloche.limits.fields import MIB
+from cloche.limits.layers import Layer, Resolved, defaults, flatten, merge
+from cloche.limits.limits import GROUPS, Limits, unknown
+from cloche.limits.ports import GuestModules
+from cloche.limits.quantity import parse_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CONFIG_NAME: Final = "cloche.toml"
 CONFIG_VARIABLE: Final = "CLOCHE_CONFIG"
+CONFIG_LIMIT_BYTES: Final = MIB  # a file of all limits has 5 kB
 PREFIX: Final = "CLOCHE_"
-
-# Variables with our prefix that are no limits.
-_OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "CLOCHE_STORE"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestModules:
-    """Guest modules to use instead of the packaged ones (seed 004, section 7)."""
-
-    javascript_path: str | None = None
-    python_path: str | None = None
+TABLES: Final = ("limits",)  # of a configuration file
+TIMEOUT_VARIABLE: Final = "EXEC_TIMEOUT_MS"
+MEMORY_VARIABLE: Final = "EXEC_MEMORY_LIMIT_MB"
+ORIGIN_CALL: Final = "the call"
 
 
 def guest_modules(environ: Mapping[str, str] | None = None) -> GuestModules:
-    """Read EXEC_JS_QUICKJS_PATH and EXEC_PYTHON_WASI_PATH."""
+    """Read EXEC_JS_QUICKJS_PATH and EXEC_PYTHON_WASI_PATH (seed 004); whether they exist is left
+    to those who open them.
+    """  # noqa: D205 - one sentence
     environ = os.environ if environ is None else environ
     return GuestModules(
         javascript_path=environ.get("EXEC_JS_QUICKJS_PATH") or None,
@@ -50,73 +46,96 @@ def guest_modules(environ: Mapping[str, str] | None = None) -> GuestModules:
 
 
 def load_limits(
-    overrides: Mapping[str, Mapping[str, int]] | None = None,
+    overrides: Mapping[str, Mapping[str, int | str]] | None = None,
     *,
     environ: Mapping[str, str] | None = None,
-    config_path: Path | None = None,
+    config_path: str | os.PathLike[str] | None = None,
 ) -> Limits:
     """Return the limits in force; see `resolve_limits`."""
     return resolve_limits(overrides, environ=environ, config_path=config_path).limits
 
 
 def resolve_limits(
-    overrides: Mapping[str, Mapping[str, int]] | None = None,
+    overrides: Mapping[str, Mapping[str, int | str]] | None = None,
     *,
     environ: Mapping[str, str] | None = None,
-    config_path: Path | None = None,
+    config_path: str | os.PathLike[str] | None = None,
 ) -> Resolved:
     """Return the limits in force and where each value came from.
 
     Args:
-        overrides: strongest, `{group: {name: value}}`.
+        overrides: strongest, `{group: {name: value}}`; text is read as a quantity.
         environ: instead of this process's environment.
         config_path: instead of CLOCHE_CONFIG or `cloche.toml` in the working directory.
 
     Raises:
-        LimitError: a setting is unknown, malformed or out of range; the message names its place.
+        LimitError: a setting is unknown, read-only, malformed or out of range; names its place.
+        LimitFileError: a file that was named is missing, or a file cannot be read.
     """
     environ = os.environ if environ is None else environ
     layers = [*_file_layers(environ, config_path), _exec_layer(environ), _cloche_layer(environ)]
     if overrides:
-        layers.append(flatten(overrides, "the call"))
-    return merge(derive(detected()), layers)
+        layers.append(flatten(overrides, ORIGIN_CALL))
+    return merge(layers, defaults(detected()))
 
 
-def _file_layers(environ: Mapping[str, str], config_path: Path | None) -> list[Layer]:
-    named = config_path or (Path(environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in environ else None)
-    path = named or Path(CONFIG_NAME)
+def _file_layers(
+    environ: Mapping[str, str], config_path: str | os.PathLike[str] | None
+) -> list[Layer]:
+    named = config_path or environ.get(CONFIG_VARIABLE) or None
+    path = Path(named or CONFIG_NAME)
     try:
-        body = path.read_bytes()
+        with path.open("rb") as file:
+            body = file.read(CONFIG_LIMIT_BYTES + 1)
     except FileNotFoundError:
         if named is None:
             return []
-        raise LimitError(f"there is no configuration file {path}", path=str(path)) from None
+        raise LimitFileError(
+            f"there is no configuration file {path}; create it or do not name it", path=str(path)
+        ) from None
     except OSError as error:
-        raise LimitError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
+        raise LimitFileError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
+    if len(body) > CONFIG_LIMIT_BYTES:
+        raise LimitFileError(
+            f"{path} is larger than {CONFIG_LIMIT_BYTES} bytes, which no configuration file is",
+            path=str(path),
+        )
+    table = _parse(body, path).get("limits", {})
+    if not isinstance(table, dict):
+        raise LimitTypeError(
+            f"limits is {shown(table)} (from {path}); it must be a table of groups",
+            limit="limits",
+            value=shown(table),
+            origin=str(path),
+        )
+    return [flatten(table, str(path))]
+
+
+def _parse(body: bytes, path: Path) -> dict[str, Any]:
     import tomllib  # noqa: PLC0415 - only where there is a file
 
     try:
         document = tomllib.loads(body.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LimitError(f"{path} is not valid TOML: {error}", path=str(path)) from None
-    table = document.get("limits", {})
-    if not isinstance(table, dict):
-        raise LimitError(f"[limits] in {path} must be a table", path=str(path))
-    return [flatten(table, f"{path}")]
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, endless digits, deep nesting
+        raise LimitFileError(f"{path} is not valid TOML: {error}", path=str(path)) from None
+    for name in document:
+        if name not in TABLES:
+            raise unknown("table", name, TABLES, str(path))
+    return document
 
 
 def _exec_layer(environ: Mapping[str, str]) -> Layer:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    timeout = environ.get("EXEC_TIMEOUT_MS")
+    timeout = environ.get(TIMEOUT_VARIABLE)
     if timeout:
-        values["guests.timeout_ms"] = parse_quantity(timeout, "ms", "EXEC_TIMEOUT_MS")
-        origins["guests.timeout_ms"] = "environment EXEC_TIMEOUT_MS"
-    memory = environ.get("EXEC_MEMORY_LIMIT_MB")
+        path = "guests.timeout_ms"
+        values[path], origins[path] = timeout, f"environment {TIMEOUT_VARIABLE}"
+    memory = environ.get(MEMORY_VARIABLE)
     if memory:
-        mebibytes = parse_quantity(memory, "count", "EXEC_MEMORY_LIMIT_MB")
-        values["guests.memory_limit_bytes"] = mebibytes * MIB
-        origins["guests.memory_limit_bytes"] = "environment EXEC_MEMORY_LIMIT_MB"
+        path = "guests.memory_limit_bytes"
+        mebibytes = parse_quantity(memory, "count", MEMORY_VARIABLE)
+        values[path], origins[path] = mebibytes * MIB, f"environment {MEMORY_VARIABLE}"
     return Layer(origin="environment", values=values, origins=origins)
 
 
@@ -124,13 +143,9 @@ def _cloche_layer(environ: Mapping[str, str]) -> Layer:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for variable in sorted(environ):
-        if not variable.startswith(PREFIX) or variable in _OTHER_VARIABLES:
-            continue
         group, _, name = variable.removeprefix(PREFIX).lower().partition("_")
-        path = f"{group}.{name}"
-        # Other programs may use the prefix for groups that are not ours; a group of ours with an
-        # unknown name is a mistake, and `merge` says so.
-        if path in SPECIFICATIONS or any(p.startswith(f"{group}.") for p in SPECIFICATIONS):
-            values[path] = environ[variable]
-            origins[path] = f"environment {variable}"
+        # Other variables may have the prefix; with the name of a group it must be a limit.
+        if variable.startswith(PREFIX) and environ[variable] and name and group in GROUPS:
+            path = f"{group}.{name}"
+            values[path], origins[path] = environ[variable], f"environment {variable}"
     return Layer(origin="environment", values=values, origins=origins)
