@@ -50,6 +50,26 @@ def test_the_bundle_stays_small() -> None:
     assert BUNDLE.stat().st_size < BUNDLE_LIMIT_BYTES
 
 
+def test_the_licence_of_every_bundled_package_is_kept() -> None:
+    """Who distributes the bundle distributes the notices its packages ask for."""
+    notices = BUNDLE.with_suffix(".licenses.txt").read_text().split(f"\n{'-' * 72}\n\n")
+
+    assert [notice.split()[0] for notice in notices] == [
+        "@noble/hashes",
+        "base64-js",
+        "buffer",
+        "events",
+        "ieee754",
+        "path-browserify",
+        "punycode",
+        "readable-stream",
+        "string_decoder",
+        "webidl-conversions",
+        "whatwg-url",
+    ]
+    assert all("opyright" in notice for notice in notices)
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is needed to build")
 def test_the_same_sources_give_the_same_bytes(script: ModuleType, tmp_path: Path) -> None:
     """Two builds into different places are equal."""

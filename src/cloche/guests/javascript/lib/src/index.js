@@ -13,7 +13,9 @@ hide("Buffer", Buffer);
 hide("process", process);
 
 // The bundler renames what would clash (URL2, _Blob); programs read names of classes and functions.
-const webGlobals = Object.fromEntries(["URL", "URLSearchParams", ...webNames].map((name) => [name, globalThis[name]]));
+const webGlobals = Object.fromEntries(
+  ["URL", "URLSearchParams", ...webNames].map((name) => [name, globalThis[name]]),
+);
 for (const exports of [webGlobals, ...Object.values(modules)]) {
   // Getters are left alone: they belong to a run, and this is image time.
   for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(exports))) {

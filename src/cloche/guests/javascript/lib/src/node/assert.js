@@ -53,7 +53,9 @@ function composeMessage(actual, expected, operator) {
 const ONE_LINE_MAX = 80;
 
 function composeDifference(head, operator, left, right) {
-  if (operator === "deepEqual") return `${head}\n\n${left}\n\nshould loosely deep-equal\n\n${right}`;
+  if (operator === "deepEqual") {
+    return `${head}\n\n${left}\n\nshould loosely deep-equal\n\n${right}`;
+  }
   const isShort = !left.includes("\n") && !right.includes("\n") &&
     left.length + right.length < ONE_LINE_MAX && left !== right;
   if (isShort && operator === "strictEqual") return `${head}\n\n${left} !== ${right}\n`;
@@ -66,9 +68,8 @@ function difference(left, right) {
   let start = 0;
   while (start < left.length && start < right.length && left[start] === right[start]) start += 1;
   let end = 0;
-  while (
-    end < left.length - start && end < right.length - start && left.at(-1 - end) === right.at(-1 - end)
-  ) end += 1;
+  const room = Math.min(left.length, right.length) - start;
+  while (end < room && left.at(-1 - end) === right.at(-1 - end)) end += 1;
   const mark = (sign) => (line) => `${sign} ${line}`;
   return [
     ...left.slice(0, start).map(mark(" ")),
@@ -94,7 +95,8 @@ function ok(value, message, count = arguments.length) {
     : message ?? `${inspect(value)} == true`;
   const generated = message === undefined || message === null;
   if (Error.isError(message)) throw message;
-  const error = new AssertionError({ actual: value, expected: true, operator: "==", message: text });
+  const facts = { actual: value, expected: true, operator: "==" };
+  const error = new AssertionError({ ...facts, message: text });
   error.generatedMessage = generated;
   throw error;
 }
@@ -159,7 +161,8 @@ function matchWith(operator, text, pattern, message) {
     ? `The "string" argument must be of type string.${describe(text)}`
     : wantsMatch ? "The input did not match the regular expression"
       : "The input was expected to not match the regular expression";
-  const shown = typeof text === "string" ? `${reason} ${inspect(pattern)}. Input:\n\n${inspect(text)}\n` : reason;
+  const detail = ` ${inspect(pattern)}. Input:\n\n${inspect(text)}\n`;
+  const shown = typeof text === "string" ? reason + detail : reason;
   fail({ actual: text, expected: pattern, operator }, message ?? shown);
 }
 
@@ -226,7 +229,8 @@ function checkThrown(operator, error, expected, message) {
   } else if (typeof expected === "object" && expected !== null) {
     checkShape(error, expected, refuse);
   } else {
-    throw invalidType("expected", "of type function or an instance of Error, RegExp, or Object", expected);
+    const wanted = "of type function or an instance of Error, RegExp, or Object";
+    throw invalidType("expected", wanted, expected);
   }
 }
 

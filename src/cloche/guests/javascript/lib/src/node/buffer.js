@@ -71,8 +71,8 @@ const isSource = (value) => typeof value === "object" && value !== null && (
 
 const invalidSource = (value) => codedError(
   TypeError, "ERR_INVALID_ARG_TYPE",
-  "The first argument must be of type string or an instance of Buffer, ArrayBuffer, or Array or an " +
-  `Array-like Object.${describe(value)}`,
+  "The first argument must be of type string or an instance of Buffer, ArrayBuffer, or Array or " +
+  `an Array-like Object.${describe(value)}`,
 );
 
 const checkSize = (size) => {

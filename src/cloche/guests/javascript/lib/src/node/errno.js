@@ -41,7 +41,9 @@ const byWasi = new Map(Object.entries(ERRNO).map((entry) => [entry[1][0], entry]
 
 /** os.constants.errno: name to Linux number. */
 export const numbers = Object.fromEntries(
-  Object.entries(ERRNO).filter(([name]) => name !== "ENOTCAPABLE").map(([name, row]) => [name, row[1]]),
+  Object.entries(ERRNO)
+    .filter(([name]) => name !== "ENOTCAPABLE")
+    .map(([name, row]) => [name, row[1]]),
 );
 
 /** The name of a negative errno as node shows it. */

@@ -18,6 +18,8 @@ export function codedError(Type, code, message) {
   return error;
 }
 
+const SHOWN_MAX = 28;
+
 /** Say what an argument was, in node's words: `Received undefined`, `Received type number (3)`. */
 export function describe(value) {
   if (value === null || value === undefined) return ` Received ${value}`;
@@ -27,7 +29,9 @@ export function describe(value) {
     return name ? ` Received an instance of ${name}` : " Received [Object: null prototype] {}";
   }
   let shown = typeof value === "bigint" ? `${value}n` : String(value);
-  if (typeof value === "string") shown = `'${shown.length > 28 ? `${shown.slice(0, 25)}...` : shown}'`;
+  if (typeof value === "string") {
+    shown = `'${shown.length > SHOWN_MAX ? `${shown.slice(0, SHOWN_MAX - 3)}...` : shown}'`;
+  }
   return ` Received type ${typeof value} (${shown})`;
 }
 
@@ -47,9 +51,8 @@ export function outOfRange(name, range, value) {
 /** The TypeError for a value that is not one of those allowed. */
 export function invalidValue(name, value, reason = "is invalid") {
   const kind = name.includes(".") ? "property" : "argument";
-  return codedError(
-    TypeError, "ERR_INVALID_ARG_VALUE", `The ${kind} '${name}' ${reason}. Received ${inspect(value)}`,
-  );
+  const message = `The ${kind} '${name}' ${reason}. Received ${inspect(value)}`;
+  return codedError(TypeError, "ERR_INVALID_ARG_VALUE", message);
 }
 
 export function requireFunction(value, name) {

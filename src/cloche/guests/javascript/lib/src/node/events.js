@@ -101,7 +101,9 @@ export const errorMonitor = Symbol("events.errorMonitor");
 export const captureRejectionSymbol = Symbol.for("nodejs.rejection");
 
 export function setMaxListeners(count = EventEmitter.defaultMaxListeners, ...targets) {
-  if (typeof count !== "number" || count < 0) throw invalidType("n", "a non-negative number", count);
+  if (typeof count !== "number" || count < 0) {
+    throw invalidType("n", "a non-negative number", count);
+  }
   for (const target of targets) target.setMaxListeners?.(count);
 }
 

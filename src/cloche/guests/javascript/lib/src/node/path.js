@@ -17,7 +17,8 @@ path.format = (parts) => {
 
 // It says what is wrong in its own words; node's error has a code.
 for (const name of [
-  "basename", "dirname", "extname", "isAbsolute", "join", "normalize", "parse", "relative", "resolve",
+  "basename", "dirname", "extname", "isAbsolute", "join", "normalize", "parse", "relative",
+  "resolve",
 ]) {
   const original = posix[name];
   path[name] = (...parts) => {

@@ -151,7 +151,8 @@ export function resolve(from, to) {
   const result = new URL(to, new URL(from, BASE));
   if (result.protocol !== "resolve:") return result.href;
   const { pathname, search, hash } = result;
-  return (from.startsWith("/") || to.startsWith("/") ? pathname : pathname.slice(1)) + search + hash;
+  const isRooted = from.startsWith("/") || to.startsWith("/");
+  return (isRooted ? pathname : pathname.slice(1)) + search + hash;
 }
 export const resolveObject = (from, to) => parse(resolve(from, to));
 

@@ -7,7 +7,7 @@ const HEX = "0123456789ABCDEF";
 const UNRESERVED_LOW = 0x20;
 const UNRESERVED_HIGH = 0x7e;
 
-/** Percent-encode `input` as UTF-8; controls, non-ASCII and the characters of `extra` are encoded. */
+/** Percent-encode `input` as UTF-8: controls, non-ASCII and the characters of `extra`. */
 export function percentEncodeAfterEncoding(_encoding, input, extra, spaceAsPlus = false) {
   let result = "";
   for (const byte of encodeUtf8(input)) {

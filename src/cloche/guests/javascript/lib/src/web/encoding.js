@@ -1,10 +1,15 @@
 // TextEncoder and TextDecoder for UTF-8, UTF-16 and windows-1252 (the standard's "latin1").
 
+import { invalidType } from "../node/errors.js";
 import { decodeUtf8, encodeUtf8, isValidUtf8 } from "../host.js";
 
 const LABELS = {
-  "utf-8": ["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"],
-  "utf-16le": ["utf-16le", "utf-16", "ucs-2", "unicode", "csunicode", "iso-10646-ucs-2", "unicodefeff"],
+  "utf-8": [
+    "utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8",
+  ],
+  "utf-16le": [
+    "utf-16le", "utf-16", "ucs-2", "unicode", "csunicode", "iso-10646-ucs-2", "unicodefeff",
+  ],
   "utf-16be": ["utf-16be", "unicodefffe"],
   "windows-1252": [
     "windows-1252", "latin1", "ascii", "us-ascii", "iso-8859-1", "iso8859-1", "iso88591", "l1",
@@ -103,11 +108,8 @@ function viewOf(input) {
   if (ArrayBuffer.isView(input)) {
     return new Uint8Array(input.buffer, input.byteOffset, input.byteLength);
   }
-  const error = new TypeError(
-    "The \"list\" argument must be an instance of SharedArrayBuffer, ArrayBuffer or ArrayBufferView.",
-  );
-  error.code = "ERR_INVALID_ARG_TYPE";
-  throw error;
+  const expected = "an instance of SharedArrayBuffer, ArrayBuffer or ArrayBufferView";
+  throw invalidType("list", expected, input);
 }
 
 function joinBytes(head, tail) {

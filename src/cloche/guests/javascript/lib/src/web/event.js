@@ -163,7 +163,9 @@ export class AbortSignal extends EventTarget {
   #followers = new Set();
 
   constructor(key) {
-    if (key !== INTERNAL) throw codedError(TypeError, "ERR_ILLEGAL_CONSTRUCTOR", "Illegal constructor");
+    if (key !== INTERNAL) {
+      throw codedError(TypeError, "ERR_ILLEGAL_CONSTRUCTOR", "Illegal constructor");
+    }
     super();
   }
 

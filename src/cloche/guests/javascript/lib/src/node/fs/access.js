@@ -98,7 +98,9 @@ export function encodeResult(bytes, encoding) {
 /** The bytes of what a program wants to write. */
 export function toBytes(data, encoding = "utf8") {
   if (typeof data === "string") return Buffer.from(data, encoding === "buffer" ? "utf8" : encoding);
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (ArrayBuffer.isView(data)) {
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  }
   throw invalidType(
     "data", "of type string or an instance of Buffer, TypedArray, or DataView", data,
   );

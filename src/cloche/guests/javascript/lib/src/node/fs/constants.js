@@ -17,7 +17,9 @@ const FLAGS = {
   w: 0o1101, wx: 0o1301, "w+": 0o1102, "wx+": 0o1302,
   a: 0o2101, ax: 0o2301, "a+": 0o2102, "ax+": 0o2302, as: 0o2101, "as+": 0o2102,
 };
-const SWAPPED = { sr: "rs", "sr+": "rs+", xw: "wx", "xw+": "wx+", xa: "ax", "xa+": "ax+", sa: "as" };
+const SWAPPED = {
+  sr: "rs", "sr+": "rs+", xw: "wx", "xw+": "wx+", xa: "ax", "xa+": "ax+", sa: "as", "sa+": "as+",
+};
 
 /** Turn `"w+"` or a number into bits; undefined when there is no such flag. */
 export function flagBits(flags) {

@@ -45,7 +45,9 @@ export function open(text, flags) {
   const wantsCreate = (bits & constants.O_CREAT) !== 0;
   if (!known && wantsCreate) operate("write", "open", text, { exclusive: true }, new Uint8Array(0));
   else if (!known) operate("stat", "open", text, { follow: true });
-  else if (bits & constants.O_TRUNC && accessOf(bits)) operate("truncate", "open", text, { size: 0 });
+  else if (bits & constants.O_TRUNC && accessOf(bits)) {
+    operate("truncate", "open", text, { size: 0 });
+  }
   let fd = FIRST;
   while (files.has(fd)) fd += 1;
   files.set(fd, { text: absolute(text), bits, position: 0 });
@@ -85,7 +87,8 @@ export function write(fd, bytes, position) {
   if (!canWrite(file)) throw systemError("EBADF", "write");
   const appends = (file.bits & constants.O_APPEND) !== 0;
   const offset = position ?? file.position;
-  operate("write", "write", file.text, appends ? { append: true } : { offset: Number(offset) }, bytes);
+  const header = appends ? { append: true } : { offset: Number(offset) };
+  operate("write", "write", file.text, header, bytes);
   if (position === null || position === undefined) file.position += bytes.length;
   return bytes.length;
 }

@@ -82,7 +82,8 @@ export const lstatSync = statWith("lstat", false);
 
 export function fstatSync(fd, options) {
   if (descriptors.standardStream(descriptors.checkDescriptor(fd)) !== undefined) {
-    return makeStats({ type: "device", mode: 0o620, size: 0, ino: fd, mtime_ns: 0 }, options?.bigint);
+    const record = { type: "device", mode: 0o620, size: 0, ino: fd, mtime_ns: 0 };
+    return makeStats(record, options?.bigint);
   }
   const text = descriptors.pathOf(fd, "fstat");
   return makeStats(operate("stat", "fstat", text, { follow: true }), options?.bigint);
@@ -236,7 +237,8 @@ export function readSync(fd, buffer, offsetOrOptions, length, position) {
   return bytes.length;
 }
 
-/** Write: (fd, buffer, offset, length, position), (fd, buffer, options), (fd, text, position, encoding). */
+/** Write: (fd, buffer, offset, length, position), (fd, buffer, options) or
+ * (fd, text, position, encoding). */
 export function writeSync(fd, data, offsetOrOptions, length, position) {
   if (typeof data === "string") {
     return descriptors.write(fd, toBytes(data, length ?? "utf8"), offsetOrOptions ?? null);
