@@ -33,12 +33,32 @@ ENGINE_FOLDER = "quickjs_ng-0.17.0.2/upstream-quickjs"
 ENGINE_SOURCES = ("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c")
 COMPILER = "ziglang 0.17.0"
 
+# The parser and JSON recurse with much machine stack and little of the linear memory that the engine
+# measures. Each has a state on the stack where it began, so its own depth can be told from there;
+# 256 KiB is some thousand levels.
+NATIVE_DEPTH_BYTES = 256 << 10
+PATCHES = (
+    (
+        "js_check_stack_overflow(s->ctx->rt, 1000)",
+        "js_check_stack_overflow(s->ctx->rt, 1000) || IS_TOO_DEEP(s)",
+        2,
+    ),
+    (
+        "    tab = JS_UNDEFINED;\n    prop = JS_UNDEFINED;\n\n"
+        "    if (js_check_stack_overflow(ctx->rt, 0)) {",
+        "    tab = JS_UNDEFINED;\n    prop = JS_UNDEFINED;\n\n"
+        "    if (js_check_stack_overflow(ctx->rt, 0) || IS_TOO_DEEP(jsc)) {",
+        1,
+    ),
+)
+
 STACK_BYTES = 4 << 20  # linear memory for the C stack; guest.c stops programs well before its end
 FLAGS = (
     "--target=wasm32-wasi",
     "-mexec-model=reactor",
     "-O2",
     "-DNDEBUG",
+    f"-DIS_TOO_DEEP(base)=((uintptr_t)(base) - js_get_stack_pointer() > {NATIVE_DEPTH_BYTES})",
     "-D_GNU_SOURCE",
     "-D_WASI_EMULATED_SIGNAL",
     "-std=c11",
@@ -94,7 +114,7 @@ def digest(data: bytes) -> str:
 
 def inputs_digest() -> str:
     """Return what the output depends on, as one digest."""
-    parts = [ENGINE_SHA256, COMPILER, *FLAGS, digest((HERE / "guest.c").read_bytes())]
+    parts = [ENGINE_SHA256, COMPILER, *FLAGS, repr(PATCHES), digest((HERE / "guest.c").read_bytes())]
     return digest("\n".join(parts).encode())
 
 
@@ -134,6 +154,16 @@ def engine_archive() -> Path:
     return archive
 
 
+def patch_engine(path: Path) -> None:
+    """Apply `PATCHES`; each must match as often as it says, so that none is lost unseen."""
+    text = path.read_text(encoding="utf-8")
+    for old, new, count in PATCHES:
+        if text.count(old) != count:
+            sys.exit(f"{path.name}: expected {count} times, found {text.count(old)}: {old!r}")
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+
+
 def compile_guest(output: Path) -> None:
     """Compile the guest to `output`."""
     with tempfile.TemporaryDirectory() as folder:
@@ -141,6 +171,7 @@ def compile_guest(output: Path) -> None:
         with tarfile.open(engine_archive()) as archive:
             archive.extractall(root, filter="data")
         sources = root / ENGINE_FOLDER
+        patch_engine(sources / "quickjs.c")
         (sources / "guest.c").write_bytes((HERE / "guest.c").read_bytes())
         built = root / "guest.wasm"
         command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, f"-ffile-prefix-map={sources}=."]

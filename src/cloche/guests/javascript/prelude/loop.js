@@ -5,6 +5,7 @@
 "use strict";
 (() => {
   const internal = globalThis.__cloche;
+  const { parse, stringify } = JSON; // programs replace them
   const MS = 1000; // the clock counts microseconds
   const TIMER_COUNT_MAX = 100000;
   const DELAY_MAX_MS = 2147483647;
@@ -193,7 +194,7 @@
 
   /** Ask for an effect and wait for it, inside the turn. */
   internal.effect = (kind, target, args) => {
-    const reply = JSON.parse(internal.ask(1, JSON.stringify({ kind, target, args })));
+    const reply = parse(internal.ask(1, stringify({ kind, target, args })));
     if (reply.error !== undefined) throw internal.effectError(reply.error);
     return reply.value;
   };
@@ -201,7 +202,7 @@
   /** Ask for an effect; its completion comes in a later turn. */
   internal.submit = (kind, target, args) => new Promise((resolve, reject) => {
     const id = nextEffect++;
-    internal.call(2, JSON.stringify({ id, kind, target, args: args === undefined ? null : args }));
+    internal.call(2, stringify({ id, kind, target, args: args === undefined ? null : args }));
     effects.set(id, { resolve, reject });
   });
 

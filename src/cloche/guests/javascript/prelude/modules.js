@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const internal = globalThis.__cloche;
+  const { parse, stringify } = JSON; // programs replace them
   const { library } = internal;
   const SUFFIXES = ["", ".js", ".mjs", ".cjs", ".json", ".ts", ".mts", ".tsx"];
   const TYPESCRIPT = /\.[mc]?tsx?$/;
@@ -33,12 +34,12 @@
   const parent = (path) => normalize(`${path}/..`);
 
   const stat = (path) => {
-    const reply = internal.ask(FS, JSON.stringify({ f: "stat", p: path }));
-    return typeof reply === "number" ? undefined : JSON.parse(reply);
+    const reply = internal.ask(FS, stringify({ f: "stat", p: path }));
+    return typeof reply === "number" ? undefined : parse(reply);
   };
 
   const read = (path) => {
-    const reply = internal.ask(FS, JSON.stringify({ f: "read", p: path }));
+    const reply = internal.ask(FS, stringify({ f: "read", p: path }));
     if (typeof reply === "number") throw new Error(`Cannot read '${path}'`);
     return reply ?? "";
   };
@@ -53,7 +54,7 @@
   const asFolder = (path) => {
     if (stat(path)?.type !== "directory") return undefined;
     if (stat(`${path}/package.json`)?.type === "file") {
-      const { main, module, exports } = JSON.parse(read(`${path}/package.json`));
+      const { main, module, exports } = parse(read(`${path}/package.json`));
       const entry = (typeof exports === "string" && exports) || exports?.["."]?.default ||
         exports?.["."]?.import || module || main;
       const found = typeof entry === "string" && asFile(normalize(`${path}/${entry}`));
@@ -98,7 +99,7 @@
   // ---- sources ----
 
   const stripTypes = (path, source) => {
-    const reply = JSON.parse(internal.ask(TRANSFORM, JSON.stringify({ filename: path, source })));
+    const reply = parse(internal.ask(TRANSFORM, stringify({ filename: path, source })));
     if (reply.error === undefined) return reply.code;
     const { message, line } = reply.error;
     throw new SyntaxError(`${message} (${path}:${line})`);
@@ -126,7 +127,7 @@
       const exports = library.getModule(path.slice(BUILTIN.length));
       return { ...named(exports), default: exports };
     }
-    if (path.endsWith(".json")) return { default: JSON.parse(read(path)) };
+    if (path.endsWith(".json")) return { default: parse(read(path)) };
     const source = sourceOf(path);
     if (!internal.isCommonJs(path, source)) return source;
     const exports = requirePath(path);
@@ -166,8 +167,8 @@
     const module = { id: path, path: parent(path), exports: {}, filename: path, loaded: false, children: [] };
     loaded.set(path, module);
     try {
-      if (path.endsWith(".json")) module.exports = JSON.parse(read(path));
-      else evaluateCommonJs(module, sourceOf(path), path, false);
+      if (path.endsWith(".json")) module.exports = parse(read(path));
+      else compileCommonJs(module, sourceOf(path), path, false)();
     } catch (error) {
       loaded.delete(path);
       throw error;
@@ -193,26 +194,28 @@
   };
 
   const SCRIPT = 0;
-  const WRAPPER = ["(function (exports, require, module, __filename, __dirname) {\n", "\n})"];
+  // The wrapper lies above line 1, so that a program's lines keep their numbers. The engine takes 0
+  // and -1 for something else, hence its three lines.
+  const WRAPPER_LINE = -2;
+  const WRAPPER = ["(function (exports, require, module, __filename, __dirname) {\n\n\n", "\n})"];
   const ASYNC_WRAPPER = [`(async ${WRAPPER[0].slice(1)}`, WRAPPER[1]];
 
-  const evaluateCommonJs = (module, source, filename, mayAwait) => {
+  const compileCommonJs = (module, source, filename, mayAwait) => {
     const [before, after] = mayAwait && /\bawait\b/.test(source) ? ASYNC_WRAPPER : WRAPPER;
-    // The wrapper takes line 0, so that the program's lines keep their numbers.
-    const wrapped = internal.evaluate(before + source + after, filename, SCRIPT, 0);
-    return wrapped.call(
+    const wrapped = internal.evaluate(before + source + after, filename, SCRIPT, WRAPPER_LINE);
+    return () => wrapped.call(
       module.exports, module.exports, internal.makeRequire(module.filename), module,
       module.filename, module.path,
     );
   };
 
-  /** Run the program as CommonJS; returns what it returns, a promise if it awaits. */
-  internal.runCommonJs = (source, filename) => {
+  /** Compile the program as CommonJS; the function returned runs it, and returns a promise if it awaits. */
+  internal.compileCommonJs = (source, filename) => {
     const module = {
       id: ".", path: mainDirectory, exports: {}, filename: mainPath, loaded: false, children: [],
     };
     loaded.set(mainPath, module);
-    return evaluateCommonJs(module, source, filename, true);
+    return compileCommonJs(module, source, filename, true);
   };
 
   if (library.modules.module) {

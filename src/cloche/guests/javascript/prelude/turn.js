@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const internal = globalThis.__cloche;
+  const { parse, stringify } = JSON; // programs replace them
   const { library } = internal;
   const REPORT = 3;
   const STDERR = 17;
@@ -13,10 +14,10 @@
   let program; // promise of the program's own evaluation
   let source = "";
 
-  const reply = (report) => internal.call(REPORT, JSON.stringify(report));
+  const reply = (report) => internal.call(REPORT, stringify(report));
 
   internal.turn = (text) => {
-    const job = JSON.parse(text);
+    const job = parse(text);
     if (job.op === "start") {
       const failed = start(job);
       if (failed) return reply(failed);
@@ -44,25 +45,28 @@
     internal.resetRandom();
     library.beginRun?.();
     const code = source.startsWith("#!") ? `//${source}` : source;
+    let begin;
     try {
       if (job.persist) {
         program = internal.evaluate(code, job.filename, GLOBAL_ASYNC, 1);
       } else if (internal.isCommonJs(job.filename, code)) {
-        program = internal.runCommonJs(code, job.filename);
+        begin = internal.compileCommonJs(code, job.filename);
       } else {
         internal.defineGlobal("require", internal.makeRequire(internal.mainPath()));
         program = internal.evaluateModule(code, job.filename);
       }
     } catch (error) {
-      if (isCompileError(error)) return compileFailure(error);
+      // Nothing of the program has run yet: what it throws itself comes as a rejected promise.
+      if (error instanceof SyntaxError) return compileFailure(error);
+      internal.fail(error);
+    }
+    try {
+      program = begin ? begin() : program;
+    } catch (error) {
       internal.fail(error);
     }
     return undefined;
   };
-
-  // A syntax error of the program itself has no frame but the place in its text.
-  const isCompileError = (error) => error instanceof SyntaxError &&
-    /^\s*at [^()\n]+:\d+:\d+\s*$/.test(error.stack ?? "") && placeOf(error)?.filename === internal.input.filename;
 
   const compileFailure = (error) => {
     internal.call(STDERR, `${excerpt(placeOf(error))}${error.name}: ${error.message}\n`);
