@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cloche.gate.entries import InputFile, RunInputs, RunOutcome
 from cloche.gate.gate import Gate, Perform
 from cloche.gate.journal import encode_file
@@ -16,7 +14,7 @@ ZERO_SHA256 = "0" * 64
 def make_limits(**gate):
     """Return limits with these fields of the gate group changed."""
     limits = Limits()
-    return replace(limits, gate=replace(limits.gate, **gate))
+    return limits.replace({"gate": gate})
 
 
 def make_inputs(**changes):

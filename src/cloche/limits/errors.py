@@ -5,6 +5,7 @@ Every error is the caller's to mend and names the limit, what was found, and whe
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from cloche.errors import ClocheError
@@ -59,9 +60,12 @@ def shown(value: object) -> Any:
     """Return a value as an error may hold it: JSON-ready and short."""
     if isinstance(value, int) and value.bit_length() > _SHOWN_BITS_MAX:
         return f"a number of {value.bit_length()} bits"
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)  # JSON has no nan and no infinity
     text = value if isinstance(value, str) else repr(value)
+    text = text.encode(errors="backslashreplace").decode()  # a variable need not be UTF-8
     return text if len(text) <= _SHOWN_BITS_MAX else text[:_SHOWN_BITS_MAX] + "…"
 
 

@@ -6,14 +6,11 @@ are this project's. A field without a range is a reading or an estimate and cann
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cloche.limits.fields import GIB, KIB, MIB, Group, limit
 
 FALLBACK_RAM_BYTES = 512 * MIB  # when nothing tells how much there is
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareLimits(Group):
     """What the machine has."""
 
@@ -29,7 +26,6 @@ class HardwareLimits(Group):
     cpu_cores: int = limit(1, "count", label="CPU Cores", description="Detected CPU cores")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageLimits(Group):
     """Files and rows that are kept."""
 
@@ -68,7 +64,6 @@ class StorageLimits(Group):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeLimits(Group):
     """One request to a hosted app."""
 
@@ -90,7 +85,6 @@ class RuntimeLimits(Group):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityLimits(Group):
     """What the machine can serve: estimates, and the ceilings that follow."""
 
@@ -132,7 +126,6 @@ class CapacityLimits(Group):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NetLimits(Group):
     """Outbound HTTP."""
 
@@ -190,7 +183,6 @@ class NetLimits(Group):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GuestsLimits(Group):
     """One run of a guest."""
 
@@ -284,7 +276,6 @@ class GuestsLimits(Group):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits(Group):
     """Effects and journals."""
 
@@ -317,7 +308,6 @@ class GateLimits(Group):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLimits(Group):
     """Images and instances of a process."""
 
@@ -341,7 +331,6 @@ class EngineLimits(Group):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ArchLimits(Group):
     """The architecture check."""
 

@@ -58,7 +58,7 @@ class Limits:
 
     def to_dict(self) -> dict[str, dict[str, int]]:
         """Return the values, nested by group: what `cloche limits --json` prints."""
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name).to_dict() for name in GROUPS}
 
     def replace(self, values: Mapping[str, Mapping[str, int]]) -> Limits:
         """Return these limits with some values changed: `{group: {name: value}}`.
@@ -70,7 +70,7 @@ class Limits:
         for group, changes in values.items():
             for name in changes:
                 find(f"{group}.{name}")
-            groups[group] = dataclasses.replace(getattr(self, find_group(group)), **changes)
+            groups[group] = getattr(self, find_group(group)).replace(**changes)
         return dataclasses.replace(self, **groups)  # type: ignore[arg-type]
 
 
