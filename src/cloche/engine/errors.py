@@ -53,3 +53,32 @@ class InstanceClosedError(ClocheError):
 
     code = "INSTANCE_CLOSED"
     blame = "caller"
+
+
+class TypeScriptError(ClocheError):
+    """The program is not valid TypeScript, or too much for the transformer.
+
+    Attributes:
+        reason: what the transformer said.
+        line: from 1, 0 if unknown.
+    """
+
+    code = "TYPESCRIPT_INVALID"
+    blame = "guest"
+
+    reason: str
+    line: int
+    filename: str
+
+    def __init__(self, *, filename: str, reason: str, line: int, text: str = "") -> None:
+        place = f"{filename}:{line}" if line else filename
+        super().__init__(
+            f"{place}: {reason}", filename=filename, reason=reason, line=line, text=text
+        )
+
+    def display(self) -> str:
+        """Return what a compiler would print."""
+        place = f"{self.filename}:{self.line}" if self.line else self.filename
+        text = self.fields["text"]
+        shown = f"{text}\n" if text else ""
+        return f"{place}\n{shown}SyntaxError: {self.reason}"

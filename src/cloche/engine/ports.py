@@ -8,12 +8,15 @@ from cloche.engine.abi import Submission
 
 
 class EffectPort(Protocol):
-    """Answers what a guest asks of the world. Every method may raise `GuestStopped`."""
+    """Answers what a guest asks of the world. Every method may raise `GuestStopped`.
 
-    def call(self, submission: Submission) -> bytes:
+    `size_bytes` is the size of the request as the guest sent it.
+    """
+
+    def call(self, submission: Submission, size_bytes: int) -> bytes:
         """Answer at once, as JSON: `{"value": …}` or `{"error": {code, message, retryable}}`."""
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission, size_bytes: int) -> None:
         """Start an effect whose completion comes later, named by `submission.id`."""
 
     def wait(self, timeout_ns: int | None) -> list[bytes]:

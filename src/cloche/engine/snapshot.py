@@ -20,6 +20,7 @@ import zstandard
 
 from cloche.engine.descriptors import Descriptors, OpenFile, StreamName
 from cloche.engine.errors import SnapshotError
+from cloche.engine.pages import PAGE_BYTES
 from cloche.engine.vfs import (
     MOUNTED_INODE,
     Directory,
@@ -33,7 +34,6 @@ from cloche.limits import Limits
 
 MAGIC: Final = b"CLSN"
 VERSION: Final = 1
-PAGE_BYTES: Final = 4096
 KEY_BYTES: Final = 32
 _HEADER_BYTES: Final = len(MAGIC) + 1
 _MAC_BYTES: Final = 32

@@ -6,7 +6,6 @@ build` does ahead of time. Nothing here decides anything: see `request` and `out
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import secrets
 import threading
@@ -50,7 +49,9 @@ def default_runner() -> Runner:
     if _runner is None:
         with _lock:
             if _runner is None:
-                _runner = Runner(Images(load_limits(), modules=guest_modules()))
+                limits = load_limits()
+                images = Images(limits, modules=guest_modules())
+                _runner = Runner(images, pool_size=limits.engine.pool_size)
     return _runner
 
 
@@ -239,6 +240,8 @@ async def run_streaming(
 ) -> AsyncIterator[ExecEvent]:
     """Run a program and yield its events; the async form of `events`."""
     request = make_request(code, tools=tools, **options)
+    import asyncio  # noqa: PLC0415 - slow to import, and whoever awaits has it already
+
     loop = asyncio.get_running_loop()
     produced: asyncio.Queue[ExecEvent | BaseException] = asyncio.Queue()
     cancel = CancelToken()

@@ -24,6 +24,7 @@ SIGNAL: Final = "SIGKILL"
 EXIT_TIMEOUT: Final = 124  # as timeout(1)
 EXIT_MEMORY: Final = 137  # as a shell says of a process that the out-of-memory killer took
 EXIT_FAILURE: Final = 1
+MESSAGE_LENGTH_MAX: Final = 10_000  # of what a guest says of its own error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,4 +163,6 @@ def _told(report: Report, otherwise: str) -> str:
     error = report.error
     if error is None:
         return otherwise
-    return f"{error.name}: {error.message}" if error.message else error.name or otherwise
+    text = f"{error.name}: {error.message}" if error.message else error.name or otherwise
+    # A guest's string may hold half a surrogate pair, which no journal and no terminal takes.
+    return text[:MESSAGE_LENGTH_MAX].encode("utf-8", "replace").decode()

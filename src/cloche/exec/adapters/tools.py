@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,22 +36,28 @@ class ToolHandler:
             )
         positional, named = _arguments(request.args)
         try:
-            inspect.signature(function).bind(*positional, **named)
-        except TypeError as error:
-            raise EffectFailure(
-                "TOOL_ARGUMENTS", f"wrong arguments for {request.target}: {error}"
-            ) from None
-        try:
             value = function(*positional, **named)
-            return asyncio.run(_awaited(value)) if inspect.isawaitable(value) else value
+            return _run(value) if hasattr(value, "__await__") else value
         except EffectFailure:
             raise
+        except TypeError as error:
+            # Raised by the call itself, not from inside the function: the arguments do not fit.
+            if error.__traceback__ is None or error.__traceback__.tb_next is None:
+                raise EffectFailure(
+                    "TOOL_ARGUMENTS", f"wrong arguments for {request.target}: {error}"
+                ) from None
+            raise EffectFailure("TOOL_ERROR", f"TypeError: {error}") from error
         except Exception as error:
             raise EffectFailure("TOOL_ERROR", f"{type(error).__name__}: {error}") from error
 
 
-async def _awaited(value: Any) -> Any:
-    return await value
+def _run(value: Any) -> Any:
+    import asyncio  # noqa: PLC0415 - only async tools need it
+
+    async def awaited() -> Any:
+        return await value
+
+    return asyncio.run(awaited())
 
 
 def _arguments(args: Any) -> tuple[list[Any], dict[str, Any]]:

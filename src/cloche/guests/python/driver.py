@@ -3,6 +3,7 @@
 The host calls `_cloche_turn()`; everything else is behind it. A turn ends with one report.
 """
 
+import _random
 import ast
 import atexit
 import builtins
@@ -22,6 +23,7 @@ _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _CO_COROUTINE = 0x80
 _COMPILE_ERRORS = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
 
+_cwd = "/"
 _task = None
 _loop = None
 _DONE = {"state": "done", "exit_code": 0}
@@ -99,8 +101,13 @@ def _prepare(job):
     if os.environ or job["env"]:
         os.environ.clear()
         os.environ.update(job["env"])
-    os.chdir(job["cwd"])
-    random.seed(job["seed"])
+    global _cwd
+    if job["cwd"] != _cwd:
+        _cwd = job["cwd"]
+        os.chdir(_cwd)
+    # As random.seed, without its checks: this is on the path of every run.
+    _random.Random.seed(random._inst, job["seed"])
+    random._inst.gauss_next = None
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed(job["seed"] % 2**32)

@@ -275,14 +275,25 @@
     return formatObject(ctx, value, level, isTop);
   }
 
+  // What is empty is shown at any depth.
+  const isEmpty = (value, shape) => {
+    if (shape.whole !== undefined) return false;
+    if (shape.items === undefined) return true;
+    if (shape.isList) return value.length === 0;
+    return (value instanceof Map || value instanceof Set) && value.size === 0;
+  };
+
   function formatObject(ctx, value, level) {
     const name = constructorName(value);
     let tag = ask(() => value[Symbol.toStringTag]);
-    if (typeof tag !== "string" || tag === "" || tag === name) tag = "";
+    // An enumerable tag of its own is listed with the properties.
+    if (typeof tag !== "string" || tag === name ||
+        ask(() => Object.prototype.propertyIsEnumerable.call(value, Symbol.toStringTag))) tag = "";
     let keys = ask(() => visibleKeys(value, ctx.showHidden)) ?? [];
     const shape = describe(ctx, value, name, tag, keys);
     keys = shape.keys ?? keys;
     if (shape.whole !== undefined && keys.length === 0) return shape.whole;
+    if (keys.length === 0 && isEmpty(value, shape)) return shape.braces.join("");
     if (ctx.depth !== null && level > ctx.depth) {
       return shape.whole ?? (shape.braces[0] === "[" || shape.braces[0].endsWith(" [")
         ? shortName(value).replace(/^\[Array\]$/, "[Array]") : shortName(value));
@@ -392,7 +403,7 @@
     if (boxed) return { braces, ...boxed, keys: keys.filter((key) => typeof value.valueOf() !== "string" || !/^\d+$/.test(String(key))) };
     const kind = Object.prototype.toString.call(value);
     if (kind === "[object Arguments]") {
-      return { braces: ["[Arguments] [", "]"], isList: true, keys: [], items: (level) => arrayItems(ctx, value, level) };
+      return { braces: ["[Arguments] {", "}"] };
     }
     if (/^\[object (Map|Set|Array|String|RegExp String)? ?Iterator\]$/.test(kind) || kind === "[object Generator]") {
       return { braces: [`Object [${kind.slice(8, -1)}] {`, "}"] };

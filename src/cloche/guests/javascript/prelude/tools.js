@@ -1,4 +1,5 @@
-// `tools.name(args)`: functions of the host, as promises.
+// `tools.name(args)`: functions of the host, as promises. `tools.$sync(name, args)` waits instead:
+// it answers inside the turn, for code that cannot await.
 "use strict";
 (() => {
   const internal = globalThis.__cloche;
@@ -13,6 +14,7 @@
     return new Proxy(tool, {
       get(target, name) {
         if (name === INSPECT) return () => (path === "" ? "[tools]" : `[tool ${path}]`);
+        if (name === "$sync" && path === "") return internal.effect.bind(undefined, "tool");
         if (typeof name === "symbol" || name === "then" || name === "toJSON") return undefined;
         if (name in target && path !== "") return target[name];
         return make(path === "" ? name : `${path}.${name}`);
