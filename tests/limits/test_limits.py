@@ -1,0 +1,290 @@
+"""Tests of the declared limits, their ranges, and what is derived from a machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import re
+
+import pytest
+
+from cloche.limits import (
+    GROUPS,
+    SPECIFICATIONS,
+    Hardware,
+    LimitError,
+    LimitRangeError,
+    Limits,
+    LimitTypeError,
+    LimitUnknownError,
+    derive,
+)
+from cloche.limits.fields import GIB, KIB, MIB
+from cloche.limits.limits import scale_factor
+
+SETTABLE = [spec for spec in SPECIFICATIONS.values() if not spec.read_only]
+ESTIMATES = [spec for spec in SPECIFICATIONS.values() if spec.read_only]
+
+# Seed 001: name -> (label, unit, range or None if read-only, default or None if detected).
+# A count has no unit there; requests per minute have theirs in the description.
+SEED_001 = {
+    "hardware.total_ram": ("Total RAM", "bytes", None, None),
+    "hardware.available_ram": ("Available RAM", "bytes", None, None),
+    "hardware.cpu_cores": ("CPU Cores", "count", None, None),
+    "storage.max_vfs": ("VFS Cache", "bytes", (10485760, 1073741824), None),
+    "storage.max_upload": ("Max Upload", "bytes", (1048576, 104857600), None),
+    "storage.write_queue": ("Write Queue", "count", (100, 10000), 1000),
+    "storage.max_file_size": ("Max File", "bytes", (1048576, 1073741824), 100 * MIB),
+    "storage.max_site_size": ("Max Site", "bytes", (10485760, 5368709120), 500 * MIB),
+    "storage.max_log_rows": ("Max Log Rows", "count", (10000, 5000000), 500000),
+    "runtime.exec_timeout": ("Exec Timeout", "ms", (100, 10000), 5000),
+    "runtime.max_memory": ("Max Memory", "bytes", (1048576, 268435456), 50 * MIB),
+    "capacity.users": ("Concurrent Users", "count", None, 50),
+    "capacity.users_max": ("Max Users", "count", None, 100),
+    "capacity.reads": ("Read Throughput", "req/s", None, 200),
+    "capacity.writes": ("Write Throughput", "req/s", None, 100),
+    "capacity.mixed": ("Mixed Throughput", "req/s", None, 150),
+    "capacity.max_requests": ("Max Concurrent", "count", (50, 5000), 500),
+    "capacity.timeout_ms": ("Request Timeout", "ms", (1000, 30000), 5000),
+    "net.max_calls": ("Max Calls", "count", (1, 20), 5),
+    "net.call_timeout": ("Call Timeout", "ms", (1000, 10000), 4000),
+    "net.budget": ("HTTP Budget", "ms", (1000, 10000), 4000),
+    "net.app_concurrency": ("App Concurrency", "count", (1, 20), 5),
+    "net.concurrency": ("Concurrency", "count", (5, 100), 20),
+    "net.max_req_body": ("Max Request", "bytes", (1024, 10485760), MIB),
+    "net.max_response": ("Max Response", "bytes", (1024, 10485760), MIB),
+    "net.max_redirects": ("Max Redirects", "count", (0, 10), 3),
+    "net.rate_limit": ("Rate Limit", "req/min", (0, 1000), 0),
+    "net.rate_burst": ("Rate Burst", "count", (0, 100), 0),
+    "net.log_buffer": ("Log Buffer", "count", (100, 10000), 1000),
+    "net.log_flush": ("Log Flush", "ms", (500, 10000), 1000),
+    "net.cache_max_items": ("Cache Items", "count", (0, 10000), 0),
+    "net.cache_max_bytes": ("Cache Size", "bytes", (0, 104857600), 0),
+}
+# The ceilings of this project that others rely on.
+DEFAULTS = {
+    "guests.timeout_ms": (5000, 1, 86_400_000),
+    "guests.memory_limit_bytes": (256 * MIB, 16 * MIB, 4 * GIB),
+    "guests.fuel": (0, 0, 10**15),
+    "guests.stdin_limit_bytes": 64 * MIB,
+    "guests.code_limit_bytes": MIB,
+    "guests.output_limit_bytes": 4 * MIB,
+    "guests.file_limit_bytes": 32 * MIB,
+    "guests.files_limit_bytes": 128 * MIB,
+    "guests.file_count_max": 10_000,
+    "guests.path_limit_bytes": 4096,
+    "guests.path_depth_max": 64,
+    "guests.open_file_count_max": 256,
+    "guests.argument_count_max": 256,
+    "guests.argument_limit_bytes": 64 * KIB,
+    "guests.environment_limit_bytes": 64 * KIB,
+    "guests.environment_count_max": 256,
+    "guests.turn_count_max": 100_000,
+    "guests.host_call_count_max": 10_000_000,
+    "guests.stack_limit_bytes": 8 * MIB,
+    "guests.message_limit_bytes": 16 * MIB,
+    "guests.timer_count_max": 100_000,
+    "gate.effect_count_max": 10_000,
+    "gate.effect_concurrency_max": 32,
+    "gate.args_limit_bytes": MIB,
+    "gate.value_limit_bytes": 8 * MIB,
+    "gate.journal_entry_limit_bytes": 16 * MIB,
+    "gate.journal_entry_count_max": 1_000_000,
+    "gate.journal_limit_bytes": GIB,
+    "gate.value_depth_max": 64,
+    "gate.target_limit_bytes": 2048,
+    "engine.tick_ms": 5,
+    "engine.pool_size": 2,
+    "engine.snapshot_limit_bytes": GIB,
+    "engine.compile_lock_timeout_ms": 600_000,
+    "engine.image_count_max": 32,
+    "arch.module_count_max": 5000,
+    "arch.edge_count_max": 50_000,
+    "arch.finding_count_max": 2000,
+    "arch.document_limit_bytes": 4 * MIB,
+}
+
+
+def build(spec, value):
+    """Return limits with this one value."""
+    return Limits(**{spec.group: GROUPS[spec.group](**{spec.name: value})})
+
+
+def test_every_limit_is_accounted_for():
+    """Each limit is one of seed 001 or one of this project, and none is missing."""
+    seed = {path for path in SPECIFICATIONS if path.split(".")[0] not in _own_groups()}
+    assert seed == set(SEED_001)
+    assert set(SPECIFICATIONS) - seed == set(DEFAULTS)
+
+
+def _own_groups():
+    return {"guests", "gate", "engine", "arch"}
+
+
+@pytest.mark.parametrize("path", SEED_001)
+def test_the_limits_of_seed_001(path):
+    """Label, unit, range, default and read-only are those of the source."""
+    label, unit, bounds, default = SEED_001[path]
+    spec = SPECIFICATIONS[path]
+    found = None if spec.minimum is None else (spec.minimum, spec.maximum)
+    assert (spec.label, spec.unit, found, spec.read_only) == (label, unit, bounds, bounds is None)
+    if default is not None:
+        assert spec.default == default
+
+
+@pytest.mark.parametrize("path", DEFAULTS)
+def test_the_limits_of_this_project(path):
+    """The defaults that other rooms are built on."""
+    spec, expected = SPECIFICATIONS[path], DEFAULTS[path]
+    found = (spec.default, spec.minimum, spec.maximum)
+    assert (found if isinstance(expected, tuple) else spec.default) == expected
+
+
+@pytest.mark.parametrize("spec", SETTABLE, ids=lambda spec: spec.path)
+def test_the_ends_of_a_range_are_in_it(spec):
+    """The smallest and the largest value are accepted, and so is the default."""
+    for value in (spec.minimum, spec.maximum, spec.default):
+        assert build(spec, value).to_dict()[spec.group][spec.name] == value
+
+
+@pytest.mark.parametrize("spec", SETTABLE, ids=lambda spec: spec.path)
+@pytest.mark.parametrize("step", [-1, 1])
+def test_one_past_a_range_is_refused(spec, step):
+    """The error names the limit, the value, the range and the unit."""
+    value = spec.minimum - 1 if step < 0 else spec.maximum + 1
+    with pytest.raises(LimitRangeError) as caught:
+        build(spec, value)
+    unit = "" if spec.unit == "count" else f" {spec.unit}"
+    assert caught.value.message == (
+        f"{spec.path} is {value}; it must be between {spec.minimum} and {spec.maximum}{unit}"
+    )
+    assert caught.value.to_document() == {
+        "code": "LIMIT_OUT_OF_RANGE",
+        "message": caught.value.message,
+        "blame": "caller",
+        "retryable": False,
+        "fields": {
+            "limit": spec.path,
+            "value": value,
+            "minimum": spec.minimum,
+            "maximum": spec.maximum,
+            "unit": spec.unit,
+            "origin": "",
+        },
+    }
+
+
+@pytest.mark.parametrize("spec", ESTIMATES, ids=lambda spec: spec.path)
+def test_an_estimate_is_no_negative_number(spec):
+    """A reading has no range, but less than nothing is a mistake."""
+    assert build(spec, 0).to_dict()[spec.group][spec.name] == 0
+    with pytest.raises(LimitRangeError, match=re.escape(f"{spec.path} is -1; it must be at least")):
+        build(spec, -1)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(True, "True"), (1.5, "1.5"), ("5", "'5'"), (None, "None"), ([], "[]")]
+)
+def test_a_limit_is_a_whole_number(value, shown):
+    """A bool, a fraction, a text and nothing are refused on construction."""
+    with pytest.raises(LimitTypeError) as caught:
+        GROUPS["guests"](timeout_ms=value)
+    assert caught.value.message == f"guests.timeout_ms is {shown}; it must be a whole number of ms"
+    with pytest.raises(LimitTypeError, match=r"guests\.turn_count_max is .*; it must be a whole n"):
+        GROUPS["guests"](turn_count_max=value)
+
+
+def test_an_endless_number_is_described():
+    """A number that Python refuses to print still gets a short, JSON-ready message."""
+    with pytest.raises(LimitRangeError) as caught:
+        GROUPS["guests"](fuel=10**6000)
+    assert caught.value.message == (
+        "guests.fuel is a number of 19932 bits; "
+        "it must be between 0 and 1000000000000000 instructions"
+    )
+    json.dumps(caught.value.to_document())
+
+
+@pytest.mark.parametrize("group", [None, 5, {}, GROUPS["net"]()])
+def test_a_group_is_of_its_class(group):
+    """Anything else in its place is refused."""
+    with pytest.raises(LimitTypeError, match=r"^guests is .*; it must be a GuestsLimits$"):
+        Limits(guests=group)
+
+
+def test_limits_are_frozen_and_equal_by_value():
+    """Nothing can be changed or added; equal values are equal and hash alike."""
+    limits = Limits()
+    assert limits == Limits()
+    assert hash(limits) == hash(Limits())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        limits.guests.timeout_ms = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        limits.guests = GROUPS["guests"]()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del limits.guests.timeout_ms
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        limits.guests.another = 1
+    assert limits.guests != GROUPS["guests"](timeout_ms=1)
+    assert limits.guests != 5
+    assert pickle.loads(pickle.dumps(limits)) == limits
+    with pytest.raises(TypeError):
+        GROUPS["guests"](5000)
+
+
+def test_replace_changes_what_is_named():
+    """The original stays as it was, zero is a value like others, and mistakes are named."""
+    limits = Limits()
+    changed = limits.replace({"guests": {"timeout_ms": 7, "output_limit_bytes": 0}, "gate": {}})
+    assert (changed.guests.timeout_ms, changed.guests.output_limit_bytes) == (7, 0)
+    assert changed.gate == limits.gate
+    assert limits == Limits()
+    with pytest.raises(LimitUnknownError, match=r"no limit guests\.timeot_ms; did you mean g"):
+        limits.replace({"guests": {"timeot_ms": 7}})
+    with pytest.raises(LimitUnknownError, match=r"no group of limits gests; did you mean guests\?"):
+        limits.replace({"gests": {}})
+
+
+def test_an_unknown_name_without_neighbours():
+    """The error says where to look."""
+    with pytest.raises(LimitError) as caught:
+        Limits().replace({"zzz": {"q": 1}})
+    assert caught.value.message == ("there is no limit zzz.q; `cloche limits` lists what there is")
+    assert (caught.value.code, caught.value.nearest) == ("LIMIT_UNKNOWN", None)
+
+
+@pytest.mark.parametrize(
+    ("cores", "factor"),
+    [(1, 1), (2, 2), (3, 3), (4, 4), (5, 4), (6, 5), (7, 5), (8, 6), (16, 10), (64, 34)],
+)
+def test_the_scale_factor(cores, factor):
+    """Four cores count whole, those above half (seed 001)."""
+    assert scale_factor(cores) == factor
+
+
+@pytest.mark.parametrize(
+    ("machine", "vfs", "upload", "concurrency", "capacity"),
+    [
+        ((GIB, 1), 256 * MIB, 100 * MIB, 20, (50, 100, 200, 100, 150)),
+        ((512 * MIB, 2), 128 * MIB, 512 * MIB // 10, 20, (100, 200, 400, 125, 300)),
+        ((64 * MIB, 1), 16 * MIB, 10 * MIB, 20, (50, 100, 200, 100, 150)),
+        ((MIB, 3), 10 * MIB, 10 * MIB, 30, (150, 300, 600, 150, 450)),
+        ((64 * GIB, 64), GIB, 100 * MIB, 100, (1700, 3400, 6800, 925, 5100)),
+    ],
+)
+def test_what_is_derived_from_a_machine(machine, vfs, upload, concurrency, capacity):
+    """The formulas of seed 001, clamped into the ranges at both ends."""
+    ram, cores = machine
+    limits = derive(Hardware(total_ram_bytes=ram, cpu_cores=cores))
+    hardware = limits.hardware
+    assert (hardware.total_ram, hardware.available_ram, hardware.cpu_cores) == (ram, ram, cores)
+    assert (limits.storage.max_vfs, limits.storage.max_upload) == (vfs, upload)
+    assert limits.net.concurrency == concurrency
+    found = limits.capacity
+    assert (found.users, found.users_max, found.reads, found.writes, found.mixed) == capacity
+
+
+def test_the_defaults_are_those_of_the_fallback_machine():
+    """`Limits()` is what is derived from 512 MiB and one core."""
+    assert Limits() == derive(Hardware(total_ram_bytes=512 * MIB, cpu_cores=1))
