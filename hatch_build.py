@@ -1,13 +1,15 @@
-"""Build hook: the JavaScript guest and its library exist before a wheel or editable install does."""
+"""Build hook: the JavaScript guest and its library exist before a wheel or editable install."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 GUEST = Path("src/cloche/guests/javascript")
 

@@ -1,8 +1,8 @@
 """Measures what docs/performance.md promises: medians, with peers in the same run.
 
-    make bench                       everything, a table
-    python bench/run.py --json       for machines
-    python bench/run.py --quick      fewer repetitions
+make bench                       everything, a table
+python bench/run.py --json       for machines
+python bench/run.py --quick      fewer repetitions
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -25,13 +25,17 @@ from cloche.engine.adapters.instance import Instance, deadline_after
 from cloche.engine.adapters.machine import Machine
 from cloche.engine.adapters.pool import Pool
 from cloche.exec.adapters.effects import CancelToken, Effects
-from cloche.exec.adapters.runner import Runner
 from cloche.exec.adapters.tools import ToolHandler
-from cloche.exec.api import default_runner, make_request
+from cloche.exec.api import default_runner
 from cloche.gate.entries import RunInputs
 from cloche.gate.gate import Gate
 from cloche.gate.policy import Policy
 from cloche.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.exec.adapters.runner import Runner
 
 LIMITS = Limits()
 FIB_JS = "const fib = (n) => n < 2 ? n : fib(n - 1) + fib(n - 2); fib(27);"
@@ -54,8 +58,15 @@ def start(language: str, code: str, *, persist: bool = False) -> bytes:
     name = "main.py" if language == "python" else "main.js"
     return encode(
         StartInput(
-            language=language, filename=name, code=code, argv=[name], env={}, cwd="/", seed=1,
-            path=["/"], persist=persist,
+            language=language,
+            filename=name,
+            code=code,
+            argv=[name],
+            env={},
+            cwd="/",
+            seed=1,
+            path=["/"],
+            persist=persist,
         )
     )
 
@@ -116,11 +127,21 @@ def effect_us(runner: Runner, image_name: str, count: int) -> float:
     """Guest to host to guest: policy checked, not journaled, the handler adds nothing."""
     image = runner.images.get(image_name)
     subject = machine()
-    gate = Gate(Policy.allow(tool=["echo"]), LIMITS.replace({"gate": {"effect_count_max": 10**9}}), record=False)
+    gate = Gate(
+        Policy.allow(tool=["echo"]),
+        LIMITS.replace({"gate": {"effect_count_max": 10**9}}),
+        record=False,
+    )
     gate.started(RunInputs(language=image.language, image_id=image.id, filename="", code=b""))
     subject.effects = Effects(
-        gate, {"tool": ToolHandler({"echo": lambda x: x})}, limits=LIMITS, clock=subject.clock,
-        sink=None, run_id="", deadline_ns=1 << 62, cancelled=CancelToken().cancelled.__bool__,
+        gate,
+        {"tool": ToolHandler({"echo": lambda x: x})},
+        limits=LIMITS,
+        clock=subject.clock,
+        sink=None,
+        run_id="",
+        deadline_ns=1 << 62,
+        cancelled=CancelToken().cancelled.__bool__,
     )
     loops = 2000
     if image.language == "python":
@@ -145,7 +166,9 @@ def private_kib(runner: Runner, image_name: str) -> float:
 
     def private() -> int:
         text = Path("/proc/self/smaps_rollup").read_text()
-        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_Dirty"))
+        return sum(
+            int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_Dirty")
+        )
 
     before = private()
     kept = []
@@ -182,7 +205,11 @@ def peers(count: int) -> list[tuple[str, str, float]]:
         import quickjs
 
         rows.append(
-            ("JavaScript: fresh to result (no sandbox)", "quickjs-ng", median_ms(lambda: quickjs.Context().eval("1 + 1"), count))
+            (
+                "JavaScript: fresh to result (no sandbox)",
+                "quickjs-ng",
+                median_ms(lambda: quickjs.Context().eval("1 + 1"), count),
+            )
         )
     except ImportError:
         pass
@@ -203,10 +230,21 @@ def peers(count: int) -> list[tuple[str, str, float]]:
     rows.append(("Python: fresh to result (no sandbox)", "python3 -I -c", command_ms(python, 10)))
     node = shutil.which("node")
     if node:
-        rows.append(("JavaScript: fresh to result (no sandbox)", "node -e", command_ms([node, "-e", "console.log(1)"], 10)))
-        code = f"const t=process.hrtime.bigint();{FIB_JS}console.log(Number(process.hrtime.bigint()-t)/1e6)"
+        rows.append(
+            (
+                "JavaScript: fresh to result (no sandbox)",
+                "node -e",
+                command_ms([node, "-e", "console.log(1)"], 10),
+            )
+        )
+        clock = "process.hrtime.bigint()"
+        code = f"const t={clock};{FIB_JS}console.log(Number({clock}-t)/1e6)"
         times = [
-            float(subprocess.run([node, "--jitless", "-e", code], check=True, capture_output=True).stdout)
+            float(
+                subprocess.run(
+                    [node, "--jitless", "-e", code], check=True, capture_output=True
+                ).stdout
+            )
             for _ in range(5)
         ]
         rows.append(("fib(27)", "node --jitless", statistics.median(times)))
@@ -222,20 +260,57 @@ def main() -> None:
     runner = default_runner()
     cloche = str(Path(sys.executable).with_name("cloche"))
     rows: list[tuple[str, float, str, float]] = [
-        ("JavaScript: fresh instance to result", cold(runner, "javascript", "print(1 + 1)", 20 * scale), "ms", 0.25),
-        ("Python: fresh instance to result", cold(runner, "python", "print(1 + 1)", 20 * scale), "ms", 0.9),
-        ("Python with numpy: the same", cold(runner, "python+numpy", "import numpy as np; print(np.arange(5).sum())", 10 * scale), "ms", 1.5),
-        ("JavaScript: from the ready pool", pooled(runner, "javascript", "print(1 + 1)", 10 * scale), "ms", 0.2),
-        ("Python: from the ready pool", pooled(runner, "python", "print(1 + 1)", 10 * scale), "ms", 0.2),
+        (
+            "JavaScript: fresh instance to result",
+            cold(runner, "javascript", "print(1 + 1)", 20 * scale),
+            "ms",
+            0.25,
+        ),
+        (
+            "Python: fresh instance to result",
+            cold(runner, "python", "print(1 + 1)", 20 * scale),
+            "ms",
+            0.9,
+        ),
+        (
+            "Python with numpy: the same",
+            cold(
+                runner, "python+numpy", "import numpy as np; print(np.arange(5).sum())", 10 * scale
+            ),
+            "ms",
+            1.5,
+        ),
+        (
+            "JavaScript: from the ready pool",
+            pooled(runner, "javascript", "print(1 + 1)", 10 * scale),
+            "ms",
+            0.2,
+        ),
+        (
+            "Python: from the ready pool",
+            pooled(runner, "python", "print(1 + 1)", 10 * scale),
+            "ms",
+            0.2,
+        ),
         ("JavaScript: effect round trip", effect_us(runner, "javascript", scale), "us", 12),
         ("Python: effect round trip", effect_us(runner, "python", scale), "us", 15),
         ("JavaScript: warm turn", warm(runner, "javascript", 100 * scale), "us", 15),
         ("Python: warm turn", warm(runner, "python", 100 * scale), "us", 90),
-        ("cloche run -c 'print(1)', whole process", command_ms([cloche, "run", "-c", "print(1)"], 2 * scale), "ms", 220),
+        (
+            "cloche run -c 'print(1)', whole process",
+            command_ms([cloche, "run", "-c", "print(1)"], 2 * scale),
+            "ms",
+            220,
+        ),
         ("JavaScript: private memory, idle", private_kib(runner, "javascript"), "MB", 0.3),
         ("Python: private memory, idle", private_kib(runner, "python"), "MB", 1.0),
         ("JavaScript: fib(27)", cold(runner, "javascript", FIB_JS, scale), "ms", 40),
-        ("Python: fib(27)", cold(runner, "python", FIB_PYTHON, scale), "ms", 2.5 * native_fib_ms(5)),
+        (
+            "Python: fib(27)",
+            cold(runner, "python", FIB_PYTHON, scale),
+            "ms",
+            2.5 * native_fib_ms(5),
+        ),
     ]
     others = peers(20)
     if options.json:
@@ -245,7 +320,9 @@ def main() -> None:
     for column in ("what", "median", "at most", ""):
         table.add_column(column)
     for what, value, unit, most in rows:
-        table.add_row(what, f"{value:.3g} {unit}", f"{most:.3g} {unit}", "ok" if value <= most else "over")
+        table.add_row(
+            what, f"{value:.3g} {unit}", f"{most:.3g} {unit}", "ok" if value <= most else "over"
+        )
     Console().print(table)
     table = Table(title="peers, in the same run", title_justify="left")
     for column in ("what", "who", "median"):

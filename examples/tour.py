@@ -25,7 +25,9 @@ def main() -> None:
     for name in PROGRAMS:
         code = (HERE / name).read_text(encoding="utf-8")
         tools = {"word_count": word_count}
-        request = make_request(code, filename=name, tools=tools, seed=7, now_ns=1_767_225_600 * 10**9)
+        request = make_request(
+            code, filename=name, tools=tools, seed=7, now_ns=1_767_225_600 * 10**9
+        )
         execution = execute(request, tools=tools)
         console.rule(f"[bold]{name}[/] in {execution.image}")
         console.print(Syntax("\n".join(code.splitlines()[:12]) + "\n…", name.split(".")[1]))
@@ -35,8 +37,8 @@ def main() -> None:
         files = ", ".join(f"{file.path} ({len(file.content)} B)" for file in execution.files)
         console.print(
             f"exit code {execution.exit_code}, {execution.result.time_ms} ms, "
-            f"{(execution.result.memory_bytes or 0) >> 20} MiB of memory, files: {files or 'none'}\n"
-            f"journal {execution.journal_hash}\n"
+            f"{(execution.result.memory_bytes or 0) >> 20} MiB of memory, "
+            f"files: {files or 'none'}\njournal {execution.journal_hash}\n"
         )
         if execution.error is not None:
             raise SystemExit(f"{name} failed: {execution.error}")

@@ -1,9 +1,9 @@
-"""Run code that an agent wrote in a WebAssembly sandbox where every effect passes one gate.
+r"""Run code that an agent wrote in a WebAssembly sandbox where every effect passes one gate.
 
     import cloche
 
     result = cloche.run("print(6 * 7)", language="python")
-    assert result.run.stdout == "42\\n"
+    assert result.run.stdout == "42\n"
 
 Everything public is reachable from here; modules are imported when a name is first used, so that
 `import cloche` costs a millisecond.
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from cloche.gate.ports import EffectFailure
     from cloche.limits import Limits
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - grouped by what they are for
     # running
     "run",
     "run_streaming",

@@ -1,12 +1,12 @@
 """The one root of every error that cloche raises.
 
-Owns the shape: a stable `code`, who is to blame, whether a retry can help, and domain fields as data.
+Owns the shape: a stable `code`, who is to blame, whether a retry can help, domain fields as data.
 Invariants:
 - an error pickles and turns into a JSON-ready dict without losing a field;
 - `code` and `blame` are class data: the same failure has the same code for ever;
 - messages are composed here or in the subclass, never by a caller that only has a string.
 
-It does not log, and it never holds a secret: fields are what the person who reads the error may see.
+It does not log, and it never holds a secret: whoever reads the error may see every field.
 """
 
 from __future__ import annotations

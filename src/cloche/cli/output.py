@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
-
-from cloche.errors import ClocheError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from cloche.engine.adapters.images import ProgressStage
+    from cloche.errors import ClocheError
 
 # Typical seconds on two cores; the bar only needs to be about right.
 _EXPECTED_S: Final = {"compile": 50.0, "warm": 3.0}
@@ -54,6 +52,7 @@ class ImageProgress:
         self._stop = threading.Event()
 
     def __call__(self, stage: ProgressStage, name: str, done: bool) -> None:
+        """Begin or end a bar; see `engine.adapters.images.Progress`."""
         if done:
             self._finish()
         else:
@@ -107,5 +106,3 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         grid.add_row(*row)
     Console().print(grid)
-
-

@@ -68,7 +68,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
-class GuestStopped(BaseException):  # noqa: N818 - control flow, not an error
+class GuestStopped(BaseException):
     """Ends the turn from inside a host function.
 
     Derives from BaseException so that no `except Exception` on the way swallows it.

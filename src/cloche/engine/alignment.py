@@ -53,7 +53,9 @@ def _matches(before: list[Token], after: list[Token]) -> list[Token | None]:
     while pending:
         left_low, left_high, right_low, right_high = pending.pop()
         # What agrees at both ends needs no search.
-        while left_low < left_high and right_low < right_high and left[left_low] == right[right_low]:
+        while (
+            left_low < left_high and right_low < right_high and left[left_low] == right[right_low]
+        ):
             found[right_low] = before[left_low]
             left_low, right_low = left_low + 1, right_low + 1
         while (

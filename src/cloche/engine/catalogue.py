@@ -68,9 +68,15 @@ CATALOGUE: Final[dict[str, ImageDefinition]] = {
 
 # From the most to the least loaded: the first whose library the program names is taken.
 _PYTHON_CHOICES: Final = (
-    ("python+matplotlib", re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\bmatplotlib\b", re.MULTILINE)),
+    (
+        "python+matplotlib",
+        re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\bmatplotlib\b", re.MULTILINE),
+    ),
     ("python+pandas", re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\bpandas\b", re.MULTILINE)),
-    ("python+numpy", re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\b(?:numpy|scipy)\b", re.MULTILINE)),
+    (
+        "python+numpy",
+        re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\b(?:numpy|scipy)\b", re.MULTILINE),
+    ),
 )
 
 

@@ -6,13 +6,15 @@ Replies are raw bytes for `read`, JSON for the rest, or a negative errno.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from cloche.engine.abi import GuestStopped, Stop, encode
 from cloche.engine.vfs import Directory, Errno, File, FileSystem, FileSystemError, Node, Symlink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DIRECTORY_MODE: Final = 0o40755
 FILE_MODE: Final = 0o100644

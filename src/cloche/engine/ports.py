@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cloche.engine.abi import Submission
+if TYPE_CHECKING:
+    from cloche.engine.abi import Submission
 
 
 class EffectPort(Protocol):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import zstandard
@@ -30,7 +30,9 @@ from cloche.engine.vfs import (
     Symlink,
     nodes_below,
 )
-from cloche.limits import Limits
+
+if TYPE_CHECKING:
+    from cloche.limits import Limits
 
 MAGIC: Final = b"CLSN"
 VERSION: Final = 1
@@ -248,12 +250,18 @@ def restore_files(
 
 
 def _revive(entry: NodeState) -> Node:
-    common = {"inode": entry.inode, "mtime_ns": entry.mtime_ns, "read_only": entry.read_only}
+    node: Node
     if entry.entries is not None:
-        return Directory(**common, link_count=0, hidden=frozenset(entry.hidden))
-    if entry.target is not None:
-        return Symlink(**common, link_count=0, target=entry.target)
-    return File(**common, link_count=0, data=bytearray(entry.data or b""))
+        hidden = frozenset(entry.hidden)
+        node = Directory(inode=entry.inode, mtime_ns=entry.mtime_ns, hidden=hidden)
+    elif entry.target is not None:
+        node = Symlink(inode=entry.inode, mtime_ns=entry.mtime_ns, target=entry.target)
+    else:
+        data = bytearray(entry.data or b"")
+        node = File(inode=entry.inode, mtime_ns=entry.mtime_ns, data=data)
+    node.read_only = entry.read_only
+    node.link_count = 0  # counted when the entries that name it are restored
+    return node
 
 
 def restore_descriptors(

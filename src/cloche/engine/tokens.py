@@ -29,9 +29,9 @@ _REGEX: Final = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[\w$]*"
 _TEMPLATE: Final = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{)?", re.DOTALL)
 _PUNCTUATOR: Final = re.compile(
     r">>>=|\.\.\.|===|!==|\*\*=|<<=|>>=|>>>|&&=|\|\|=|\?\?=|=>|==|!=|<=|>=|&&|\|\||\?\?|\?\.(?![0-9])"
-    r"|\+\+|--|\+=|-=|\*=|/=|%=|&=|\|=|\^=|<<|\*\*|."
+    r"|\+\+|--|\+=|-=|\*=|/=|%=|&=|\|=|\^=|<<|\*\*|.",
     # ">>" is left as two tokens: in types it closes two brackets.
-    , re.DOTALL
+    re.DOTALL,
 )
 _NEWLINE: Final = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 
@@ -52,7 +52,9 @@ def tokenize(source: str) -> list[Token]:
             line, line_start = _advance(source, position, space.end(), line, line_start)
             position = space.end()
             continue
-        end = _token_end(source, position, tokens, in_template=_resumes(source, position, templates, depth))
+        end = _token_end(
+            source, position, tokens, in_template=_resumes(source, position, templates, depth)
+        )
         text = source[position:end]
         if text == "{":
             depth += 1

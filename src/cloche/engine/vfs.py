@@ -13,12 +13,14 @@ It does not know file descriptors (see `descriptors.py`) nor who calls it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cloche.limits import Limits
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from cloche.limits import Limits
 
 
 class Errno(IntEnum):
@@ -567,7 +569,6 @@ class FileSystem:
                         StoredFile(path=path, content=bytes(node.data), read_only=node.read_only)
                     )
         yield from sorted(found, key=lambda file: file.path.encode())
-
 
 
 MOUNTED_INODE: Final = 1 << 32  # numbers from here on belong to the image

@@ -10,13 +10,11 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.engine.adapters.images import Images
 from cloche.engine.vfs import StoredFile
-from cloche.engine.virtual_os import Stream
 from cloche.errors import ClocheError
 from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.runner import Execution, Runner
@@ -36,6 +34,11 @@ from cloche.exec.types import Limits as RunLimits
 from cloche.gate.adapters.file import FileSink, read_journal
 from cloche.gate.policy import Policy
 from cloche.limits import Limits, guest_modules, load_limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+
+    from cloche.engine.virtual_os import Stream
 
 SEED_BITS: Final = 64
 
@@ -279,8 +282,8 @@ def _produce(
     except (ClocheError, OSError) as error:
         put(error)
         return
-    error = execution.error
-    put(Finished(result=execution.result) if error is None else Failed(error=error))
+    failure = execution.error
+    put(Finished(result=execution.result) if failure is None else Failed(error=failure))
 
 
 __all__ = [

@@ -6,7 +6,7 @@ The table of stops is the documentation of every limit's message: which limit, h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cloche.engine.abi import Report, Stop
 from cloche.exec.errors import (
@@ -18,11 +18,14 @@ from cloche.exec.errors import (
     TimeoutExceededError,
 )
 from cloche.exec.types import ExecResult, StageResult
-from cloche.limits import Limits
+
+if TYPE_CHECKING:
+    from cloche.limits import Limits
 
 SIGNAL: Final = "SIGKILL"
 EXIT_TIMEOUT: Final = 124  # as timeout(1)
 EXIT_MEMORY: Final = 137  # as a shell says of a process that the out-of-memory killer took
+EXIT_CANCELLED: Final = 130  # as a shell says of Ctrl-C
 EXIT_FAILURE: Final = 1
 MESSAGE_LENGTH_MAX: Final = 10_000  # of what a guest says of its own error
 
@@ -79,65 +82,62 @@ def ending_of(
     return Ending(result=result, error=None, exit_code=outcome.exit_code)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ceiling:
+    """A limit that ends a run: its path, the option that raises it, what a shell sees."""
+
+    limit: str
+    option: str = ""
+    exit_code: int = EXIT_FAILURE
+
+
+_CEILINGS: Final[dict[str, _Ceiling]] = {
+    "memory": _Ceiling(
+        limit="guests.memory_limit_bytes", option="--memory", exit_code=EXIT_MEMORY
+    ),
+    "files": _Ceiling(limit="guests.files_limit_bytes"),
+    "fuel": _Ceiling(limit="guests.fuel", option="--fuel"),
+    "output": _Ceiling(limit="guests.output_limit_bytes"),
+    "host_calls": _Ceiling(limit="guests.host_call_count_max"),
+    "turns": _Ceiling(limit="guests.turn_count_max"),
+    "effects": _Ceiling(limit="gate.effect_count_max"),
+    "stack": _Ceiling(limit="guests.stack_limit_bytes"),
+}
+
+
 def _stop_error(stop: Stop, result: ExecResult, limits: Limits) -> tuple[ExecError | None, int]:
-    guests = limits.guests
-    match stop.kind:
-        case "exit":
-            return None, stop.exit_code or 0
-        case "time":
-            return TimeoutExceededError(
-                f"the program ran longer than {guests.timeout_ms} ms; raise guests.timeout_ms "
-                "(--timeout) if it needs more",
-                result=result,
-                limit="guests.timeout_ms",
-                limit_ms=guests.timeout_ms,
-            ), EXIT_TIMEOUT
-        case "cancelled":
-            return InternalExecError("the run was cancelled", result=result, reason="cancelled"), 130
-        case "memory":
-            return _exceeded(
-                "memory", "guests.memory_limit_bytes", guests.memory_limit_bytes, "--memory", result
-            ), EXIT_MEMORY
-        case "fuel":
-            return _exceeded("fuel", "guests.fuel", guests.fuel, "--fuel", result), EXIT_FAILURE
-        case "output":
-            return _exceeded(
-                "output", "guests.output_limit_bytes", guests.output_limit_bytes, "", result
-            ), EXIT_FAILURE
-        case "host_calls":
-            return _exceeded(
-                "host_calls",
-                "guests.host_call_count_max",
-                guests.host_call_count_max,
-                "",
-                result,
-            ), EXIT_FAILURE
-        case "turns":
-            return _exceeded(
-                "turns", "guests.turn_count_max", guests.turn_count_max, "", result
-            ), EXIT_FAILURE
-        case "effects":
-            return _exceeded(
-                "effects", "gate.effect_count_max", limits.gate.effect_count_max, "", result
-            ), EXIT_FAILURE
-        case "stack":
-            return _exceeded(
-                "stack", "guests.stack_limit_bytes", guests.stack_limit_bytes, "", result
-            ), EXIT_FAILURE
-        case _:
-            return InternalExecError(stop.message, result=result, reason=stop.kind), EXIT_FAILURE
+    if stop.kind == "exit":
+        return None, stop.exit_code or 0
+    if stop.kind == "time":
+        timeout_ms = limits.guests.timeout_ms
+        timeout = TimeoutExceededError(
+            f"the program ran longer than {timeout_ms} ms; raise guests.timeout_ms (--timeout) if "
+            "it needs more",
+            result=result,
+            limit="guests.timeout_ms",
+            limit_ms=timeout_ms,
+        )
+        return timeout, EXIT_TIMEOUT
+    if stop.kind in _CEILINGS:
+        return _exceeded(stop.kind, limits, result), _CEILINGS[stop.kind].exit_code
+    if stop.kind == "cancelled":
+        message, code = "the run was cancelled", EXIT_CANCELLED
+    else:
+        message, code = stop.message, EXIT_FAILURE
+    return InternalExecError(message, result=result, reason=stop.kind), code
 
 
-def _exceeded(
-    resource: str, limit: str, value: int, option: str, result: ExecResult
-) -> ResourceExceededError:
-    hint = f" ({option})" if option else ""
+def _exceeded(resource: str, limits: Limits, result: ExecResult) -> ResourceExceededError:
+    ceiling = _CEILINGS[resource]
+    group, name = ceiling.limit.split(".")
+    value: int = getattr(getattr(limits, group), name)
+    hint = f" ({ceiling.option})" if ceiling.option else ""
     return ResourceExceededError(
-        f"the program ran out of {resource.replace('_', ' ')}: {limit} is {value}; raise it{hint} "
-        "if the program needs more",
+        f"the program ran out of {resource.replace('_', ' ')}: {ceiling.limit} is {value}; raise "
+        f"it{hint} if the program needs more",
         result=result,
         resource=resource,
-        limit=limit,
+        limit=ceiling.limit,
         limit_value=value,
     )
 
@@ -145,15 +145,8 @@ def _exceeded(
 def _report_error(report: Report, result: ExecResult, limits: Limits) -> ExecError:
     if report.stage == "compile":
         return CompilationFailedError(_told(report, "the program is not valid"), result=result)
-    guests = limits.guests
-    if report.resource == "memory":
-        return _exceeded(
-            "memory", "guests.memory_limit_bytes", guests.memory_limit_bytes, "--memory", result
-        )
-    if report.resource == "files":
-        return _exceeded(
-            "files", "guests.files_limit_bytes", guests.files_limit_bytes, "", result
-        )
+    if report.resource in {"memory", "files"}:
+        return _exceeded(report.resource, limits, result)
     return RuntimeFailedError(
         _told(report, "the program failed"), result=result, resource=report.resource
     )

@@ -7,18 +7,21 @@ requests give equal runs; who makes one fills in the seed and the time.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cloche.engine.abi import StartInput
 from cloche.engine.catalogue import Language, choose_image
-from cloche.engine.vfs import StoredFile
 from cloche.exec.errors import InvalidRunError, UnsupportedLanguageError
 from cloche.gate.entries import InputFile, RunInputs
 from cloche.gate.policy import Policy
-from cloche.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloche.engine.vfs import StoredFile
+    from cloche.limits import Limits
 
 LANGUAGES: Final[dict[str, Language]] = {
     "javascript": "javascript",
@@ -148,9 +151,7 @@ class RunRequest:
             cwd=self.cwd,
             seed=self.seed,
             now_ns=self.now_ns,
-            limits=_canonical(
-                {name: self.limits.to_dict()[name] for name in ("guests", "gate")}
-            ),
+            limits=_canonical({name: self.limits.to_dict()[name] for name in ("guests", "gate")}),
             policy=_canonical(self.policy.to_document()),
             world=world,
         )

@@ -17,12 +17,14 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cloche.engine.errors import CacheError, CompileLockError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LAYOUT_VERSION: Final = "v1"
 _LOCK_POLL_S: Final = 0.05

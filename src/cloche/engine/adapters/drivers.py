@@ -6,12 +6,14 @@ One driver per language. A driver knows the exports and the calling convention o
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cloche.engine.abi import GuestStopped, Stop
 from cloche.engine.adapters import wasi
-from cloche.engine.adapters.machine import Machine
-from cloche.engine.adapters.wasm import Linker, Store
+
+if TYPE_CHECKING:
+    from cloche.engine.adapters.machine import Machine
+    from cloche.engine.adapters.wasm import Linker, Store
 
 _PYTHON_TURN: Final = b"_cloche_turn()"
 

@@ -14,21 +14,22 @@ import mmap
 import os
 import struct
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cloche.engine.abi import GuestStopped, Report, Stop
-from cloche.engine.adapters.machine import Machine
+from cloche.engine.adapters.pagemap import written_pages
 from cloche.engine.adapters.stack import run_with_room
 from cloche.engine.adapters.wasm import Store
-from cloche.engine.adapters.pagemap import written_pages
 from cloche.engine.descriptors import OpenFile
 from cloche.engine.errors import ImageError, InstanceClosedError, SnapshotError
 from cloche.engine.pages import PAGE_BYTES
 from cloche.engine.vfs import MOUNTED_INODE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cloche.engine.adapters.images import Image
+    from cloche.engine.adapters.machine import Machine
     from cloche.engine.snapshot import Snapshot
 
 DUMP_CHUNK_BYTES: Final = 1 << 16
@@ -140,9 +141,7 @@ class Instance:
         machine = self.machine
         machine.report = None
         try:
-            self._guarded(
-                lambda: self._driver.turn(machine, self._exports, body), deadline_ns
-            )
+            self._guarded(lambda: self._driver.turn(machine, self._exports, body), deadline_ns)
         except GuestStopped as stopped:
             return stopped.stop
         if machine.report is None:

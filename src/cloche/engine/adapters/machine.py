@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.engine import abi
 from cloche.engine.abi import GuestStopped, Op, Report, Stop
-from cloche.engine.file_operations import perform
-from cloche.engine.adapters.wasm import Memory, Store
 from cloche.engine.descriptors import Descriptors
-from cloche.engine.ports import EffectPort
+from cloche.engine.file_operations import perform
 from cloche.engine.vfs import FileSystem
 from cloche.engine.virtual_os import Clock, Entropy, OutputSink, StandardStreams
-from cloche.limits import Limits
+
+if TYPE_CHECKING:
+    from cloche.engine.adapters.wasm import Memory, Store
+    from cloche.engine.ports import EffectPort
+    from cloche.limits import Limits
 
 RANDOM_LIMIT_BYTES: Final = 65536
 NO_WORLD: Final = Stop(kind="gate", message="no effects are answered in this run")
@@ -158,9 +160,7 @@ def _sleep(machine: Machine, body: bytes) -> bytes:
 
 
 def _stdin(machine: Machine, body: bytes) -> bytes:
-    return machine.streams.read(
-        min(_number(body, "<I"), machine.limits.guests.message_limit_bytes)
-    )
+    return machine.streams.read(min(_number(body, "<I"), machine.limits.guests.message_limit_bytes))
 
 
 def _exit(_machine: Machine, body: bytes) -> bytes:

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import TYPE_CHECKING
 
-from cloche.engine.adapters.images import Image
 from cloche.engine.adapters.instance import Instance
 from cloche.engine.pages import PAGE_BYTES
+
+if TYPE_CHECKING:
+    from cloche.engine.adapters.images import Image
 
 GAP_PAGES_MAX = 2  # neighbouring ranges closer than this are populated as one
 

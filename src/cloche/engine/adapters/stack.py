@@ -12,10 +12,12 @@ import ctypes
 import resource
 import sys
 import threading
-from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cloche.engine.adapters.wasm import STACK_LIMIT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MARGIN_BYTES: Final = 2 << 20  # Python frames of host functions, and of the caller
 NEEDED_BYTES: Final = STACK_LIMIT_BYTES + MARGIN_BYTES

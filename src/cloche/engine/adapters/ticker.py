@@ -10,8 +10,10 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IDLE_TICKS_MAX: Final = 200
 

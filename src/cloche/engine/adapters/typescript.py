@@ -11,7 +11,7 @@ import importlib.util
 from collections import OrderedDict
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.engine.abi import GuestStopped, Stop
 from cloche.engine.adapters.instance import deadline_after
@@ -19,7 +19,9 @@ from cloche.engine.adapters.stack import run_with_room
 from cloche.engine.adapters.wasm import Engine, Linker, Memory, Store
 from cloche.engine.alignment import align, same_tokens
 from cloche.engine.errors import ImageError, TypeScriptError
-from cloche.limits import Limits
+
+if TYPE_CHECKING:
+    from cloche.limits import Limits
 
 MEMORY_LIMIT_BYTES: Final = 1 << 30
 CACHE_COUNT_MAX: Final = 64

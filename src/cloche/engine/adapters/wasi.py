@@ -8,11 +8,9 @@ Pointers are checked by `Memory`; lengths that a guest gives are bounded before 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cloche.engine.abi import GuestStopped, Stop
-from cloche.engine.adapters.wasm import Linker, Memory
 from cloche.engine.descriptors import FLAG_APPEND, ROOT_DESCRIPTOR, Descriptors, OpenFile
 from cloche.engine.vfs import (
     Directory,
@@ -23,7 +21,12 @@ from cloche.engine.vfs import (
     Node,
     Symlink,
 )
-from cloche.engine.virtual_os import Clock, Entropy, StandardStreams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.engine.adapters.wasm import Linker, Memory
+    from cloche.engine.virtual_os import Clock, Entropy, StandardStreams
 
 MODULE: Final = "wasi_snapshot_preview1"
 

@@ -17,10 +17,9 @@ import ctypes
 import struct
 import threading
 import time
-from collections.abc import Callable
 from ctypes import POINTER, byref, c_char, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
 from wasmtime import _bindings as api
@@ -29,6 +28,9 @@ from wasmtime import _ffi as ffi
 from cloche.engine.abi import GuestStopped, Stop
 from cloche.engine.adapters.ticker import Ticker
 from cloche.errors import InternalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE_BYTES: Final = 65536
 STACK_LIMIT_BYTES: Final = 8 << 20  # CPython's C recursion in the guest needs it
@@ -42,7 +44,7 @@ _RAW_COUNT: Final = 8
 
 _HostCallback = ctypes.CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_size_t)
 _EpochCallback = api._wasmtime_store_epoch_deadline_callback.argtypes[1]
-_NO_FINALIZER: Final = ctypes.cast(None, ctypes.CFUNCTYPE(None, c_void_p))
+_NO_FINALIZER: Final = ctypes.CFUNCTYPE(None, c_void_p)()
 _VALUE_TYPES: Final = {"i": wasmtime.ValType.i32, "I": wasmtime.ValType.i64}
 _STOP_MESSAGE: Final = ctypes.create_string_buffer(b"stopped by the host")
 
@@ -259,7 +261,7 @@ class Store:
 
     def fuel_left(self) -> int:
         """Return the instructions that are left."""
-        return self._store.get_fuel()
+        return int(self._store.get_fuel())
 
     def call(self, function: Any, *arguments: int) -> int:
         """Call an exported function with i32 arguments; return its i32 result, unsigned.
@@ -283,7 +285,7 @@ class Store:
             _current.call = outer
         if error or self._trap:
             self._raise(error)
-        return raw[0].i32 & 0xFFFFFFFF
+        return int(raw[0].i32) & 0xFFFFFFFF
 
     def enter(self, deadline_ns: int) -> None:
         """Arm the deadline (on the clock of `time.monotonic_ns`) before the calls of a turn."""

@@ -15,19 +15,20 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.engine.abi import GuestStopped, Stop, Submission, encode
-from cloche.engine.virtual_os import Clock
 from cloche.gate.effect import EffectCompletion, EffectError, EffectRequest
 from cloche.gate.errors import BudgetExhaustedError
 from cloche.gate.gate import Answered, Gate, Perform, Recorded
 from cloche.gate.ports import EffectFailure, EffectHandler, JournalSink
-from cloche.limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from concurrent.futures import ThreadPoolExecutor
+
+    from cloche.engine.virtual_os import Clock
+    from cloche.limits import Limits
 
 _NO_HANDLER: Final = "EFFECT_UNAVAILABLE"
 _POLL_S: Final = 0.1  # how often a wait looks whether the run was cancelled

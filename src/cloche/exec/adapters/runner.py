@@ -13,29 +13,30 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from cloche.engine import abi
 from cloche.engine.abi import Report, Stop
-from cloche.engine.adapters.images import Images
-from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
 from cloche.engine.adapters.pool import Pool
 from cloche.engine.errors import TypeScriptError
-from cloche.engine.errors import ImageError
 from cloche.engine.vfs import FileSystem, FileSystemError, StoredFile
 from cloche.engine.virtual_os import Stream
 from cloche.exec.adapters.effects import CancelToken, Effects
 from cloche.exec.errors import ExecError, InvalidRunError
 from cloche.exec.outcome import Ending, ending_of
-from cloche.exec.request import RunRequest
-from cloche.exec.types import ExecResult
 from cloche.gate.entries import RunInputs, RunOutcome
 from cloche.gate.gate import Gate
-from cloche.gate.journal import Journal
-from cloche.gate.ports import EffectHandler, JournalSink
+
+if TYPE_CHECKING:
+    from cloche.engine.adapters.images import Images
+    from cloche.engine.adapters.instance import Instance
+    from cloche.exec.request import RunRequest
+    from cloche.exec.types import ExecResult
+    from cloche.gate.journal import Journal
+    from cloche.gate.ports import EffectHandler, JournalSink
 
 NS_PER_MS: Final = 1_000_000
 RUN_ID_BYTES: Final = 16
@@ -308,4 +309,3 @@ def files_digest(files: tuple[StoredFile, ...]) -> str:
         content = hashlib.sha256(file.content).hexdigest()
         digest.update(f"{content} {file.path}\0".encode())
     return digest.hexdigest()
-

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cloche.gate.effect import EffectRequest
 from cloche.gate.ports import EffectFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cloche.gate.effect import EffectRequest
 
 TOOL_KIND = "tool"
 
