@@ -33,8 +33,8 @@ ENGINE_FOLDER = "quickjs_ng-0.17.0.2/upstream-quickjs"
 ENGINE_SOURCES = ("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c")
 COMPILER = "ziglang 0.17.0"
 
-# The parser and JSON recurse with much machine stack and little of the linear memory that the engine
-# measures. Each has a state on the stack where it began, so its own depth can be told from there;
+# The parser and JSON recurse with much machine stack and little of the linear memory that the
+# engine measures. Each has a state on the stack where it began, so its own depth can be told from there;
 # 256 KiB is some thousand levels.
 NATIVE_DEPTH_BYTES = 256 << 10
 PATCHES = (
@@ -44,10 +44,14 @@ PATCHES = (
         2,
     ),
     (
-        "    tab = JS_UNDEFINED;\n    prop = JS_UNDEFINED;\n\n"
-        "    if (js_check_stack_overflow(ctx->rt, 0)) {",
-        "    tab = JS_UNDEFINED;\n    prop = JS_UNDEFINED;\n\n"
-        "    if (js_check_stack_overflow(ctx->rt, 0) || IS_TOO_DEEP(jsc)) {",
+        (
+            "    tab = JS_UNDEFINED;\n    prop = JS_UNDEFINED;\n\n"
+            "    if (js_check_stack_overflow(ctx->rt, 0)) {"
+        ),
+        (
+            "    tab = JS_UNDEFINED;\n    prop = JS_UNDEFINED;\n\n"
+            "    if (js_check_stack_overflow(ctx->rt, 0) || IS_TOO_DEEP(jsc)) {"
+        ),
         1,
     ),
 )
@@ -114,7 +118,13 @@ def digest(data: bytes) -> str:
 
 def inputs_digest() -> str:
     """Return what the output depends on, as one digest."""
-    parts = [ENGINE_SHA256, COMPILER, *FLAGS, repr(PATCHES), digest((HERE / "guest.c").read_bytes())]
+    parts = [
+        ENGINE_SHA256,
+        COMPILER,
+        *FLAGS,
+        repr(PATCHES),
+        digest((HERE / "guest.c").read_bytes()),
+    ]
     return digest("\n".join(parts).encode())
 
 
@@ -150,7 +160,9 @@ def engine_archive() -> Path:
         )
     found = digest(archive.read_bytes())
     if found != ENGINE_SHA256:
-        sys.exit(f"{archive} has SHA-256 {found}, expected {ENGINE_SHA256}; remove it and try again")
+        sys.exit(
+            f"{archive} has SHA-256 {found}, expected {ENGINE_SHA256}; remove it and try again"
+        )
     return archive
 
 
