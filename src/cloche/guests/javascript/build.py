@@ -34,8 +34,8 @@ ENGINE_SOURCES = ("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c")
 COMPILER = "ziglang 0.17.0"
 
 # The parser and JSON recurse with much machine stack and little of the linear memory that the
-# engine measures. Each has a state on the stack where it began, so its own depth can be told from there;
-# 256 KiB is some thousand levels.
+# engine measures. Each has a state on the stack where it began, so its own depth can be told
+# from there; 256 KiB is some thousand levels.
 NATIVE_DEPTH_BYTES = 256 << 10
 PATCHES = (
     (
