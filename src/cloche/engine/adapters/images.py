@@ -74,16 +74,18 @@ class ImageMemory:
 class Image:
     """A start state that instances share.
 
-    `memory` is None only for the raw image that is being warmed.
+    It keeps the linker alive, whose host functions its instances call by plain pointers. `memory`
+    is None only for the raw image that is being warmed.
     """
 
     def __init__(
-        self, *, definition: ImageDefinition, engine: Engine, pre: Any, driver: Driver
+        self, *, definition: ImageDefinition, linker: Linker, pre: Any, driver: Driver
     ) -> None:
         self.definition = definition
         self.name = definition.name
         self.language: Language = definition.language
-        self.engine = engine
+        self.linker = linker
+        self.engine = linker.engine
         self.pre = pre
         self.driver = driver
         self.id = ""
@@ -99,7 +101,7 @@ class Image:
     def with_memory(self, memory: ImageMemory, image_id: str) -> Image:
         """Return this image with a warmed memory."""
         image = Image(
-            definition=self.definition, engine=self.engine, pre=self.pre, driver=self.driver
+            definition=self.definition, linker=self.linker, pre=self.pre, driver=self.driver
         )
         image.memory, image.id, image.tree = memory, image_id, self.tree
         return image
@@ -239,11 +241,10 @@ class Images:
         definition = CATALOGUE[language]
         raw = Image(
             definition=definition,
-            engine=engine,
+            linker=linker,
             pre=linker.prepare(engine.load(compiled)),
             driver=driver,
         )
-        raw.linker = linker  # type: ignore[attr-defined] # callbacks live as long as the image
         if language == "python":
             raw.tree = mounted_tree(self._python_files(), _GHOSTS)
         self._raw[language, fuel] = raw
