@@ -17,6 +17,7 @@ def test_findings_have_one_order_and_come_once():
         Finding(code="E_ARCH_NODE_EMPTY", message="a", node_from="a", node_to="b"),
         Finding(code="E_ARCH_NODE_EMPTY", message="a", node_from="b", module="a"),
         Finding(code="E_ARCH_NODE_EMPTY", message="a", node_from="b", module="b"),
+        Finding(code="E_ARCH_NODE_EMPTY", message="z", node_from="b", module="b", imported="w"),
         Finding(code="E_ARCH_NODE_EMPTY", message="a", node_from="b", module="b", imported="x"),
         Finding(code="E_ARCH_NODE_EMPTY", message="b", node_from="b", module="b", imported="x"),
         Finding(code="E_ARCH_EXCLUDE_EMPTY", message="a"),

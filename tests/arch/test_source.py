@@ -85,6 +85,7 @@ def test_literal_dynamic_imports_are_imports():
         ("__all__ = ['a', *other]", ("a",), True),
         ("__all__ = [f() for f in x]", (), True),
         ("__all__ = compute()\n__all__ = ['a']", ("a",), False),
+        ("__all__ = compute()\n__all__ += ['a']", ("a",), True),
         ("__all__ = ['a']\n__all__ += compute()", ("a",), True),
     ],
 )  # fmt: skip

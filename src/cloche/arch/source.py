@@ -169,9 +169,9 @@ def _assigned_names(node: ast.stmt) -> Iterator[str]:
     targets: list[ast.expr | None] = []
     if isinstance(node, ast.Assign):
         targets.extend(node.targets)
-    elif isinstance(node, ast.AugAssign | ast.For | ast.AsyncFor) or (
-        isinstance(node, ast.AnnAssign) and node.value is not None
-    ):
+    elif isinstance(node, ast.AnnAssign):
+        targets.append(node.target if node.value else None)
+    elif isinstance(node, ast.AugAssign | ast.For | ast.AsyncFor):
         targets.append(node.target)
     elif isinstance(node, ast.With | ast.AsyncWith):
         targets.extend(item.optional_vars for item in node.items)

@@ -92,9 +92,7 @@ class _Ceiling:
 
 
 _CEILINGS: Final[dict[str, _Ceiling]] = {
-    "memory": _Ceiling(
-        limit="guests.memory_limit_bytes", option="--memory", exit_code=EXIT_MEMORY
-    ),
+    "memory": _Ceiling(limit="guests.memory_limit_bytes", option="--memory", exit_code=EXIT_MEMORY),
     "files": _Ceiling(limit="guests.files_limit_bytes"),
     "fuel": _Ceiling(limit="guests.fuel", option="--fuel"),
     "output": _Ceiling(limit="guests.output_limit_bytes"),

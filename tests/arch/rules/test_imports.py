@@ -112,6 +112,16 @@ def test_a_forbidden_prefix_is_found_in_every_form_of_import(project: Project):
     assert set(project.codes()) == {"E_ARCH_PREFIX_FORBIDDEN"}
 
 
+def test_the_most_specific_prefix_is_named(project: Project):
+    """Where two rules forbid an import, the message names the longer prefix."""
+    rules = project.documents["rules"]["forbidden_module_prefixes"]
+    rules.append({"from_kind": "core", "prefix": "urllib"})
+    project.append("src/shop/core.py", "import urllib.request\n")
+    assert project.messages("E_ARCH_PREFIX_FORBIDDEN") == [
+        "core shop.core imports urllib.request; urllib.request is forbidden to core"
+    ]
+
+
 def test_a_forbidden_prefix_is_a_module_and_not_a_string(project: Project):
     """`os` forbids `os` and `os.path`, and lets `ostrich` pass."""
     project.append("src/shop/core.py", "import ostrich\n")
@@ -160,6 +170,10 @@ def test_a_confined_prefix_is_found_outside_its_nodes(project: Project):
     ]
     project.append("src/shop/adapters/disk.py", "import sqlite3\n")
     project.append("src/shop/app.py", "from sqlite3 import connect\n")
+    project.append(
+        "src/shop/ports.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import sqlite3\n",
+    )
     report = project.check()
     assert [finding.code for finding in report.findings] == ["E_ARCH_PREFIX_CONFINED"]
     assert report.findings[0].message == (

@@ -95,6 +95,20 @@ def test_an_id_that_stands_twice_is_found(project: Project):
     ]
 
 
+def test_a_patch_goes_to_the_first_of_two_equal_ids(project: Project):
+    """Until the ids are told apart, the first node is the one that is judged."""
+    project.documents["graph"]["modules"].append(
+        node("shop.app", "core", [], match={"modules": ["shop"]})
+    )
+    project.append("src/shop/app.py", "import shop.ports\n")
+    declared = [
+        finding.patch.operations[0].path
+        for finding in project.check().findings
+        if finding.code == "E_ARCH_IMPORT_UNDECLARED" and finding.module == "shop.app"
+    ]
+    assert declared == ["/modules/5/imports/-"]
+
+
 def test_a_node_that_matches_nothing_is_found(project: Project):
     """E_ARCH_NODE_EMPTY suggests to remove the node, and one claim alone where others hold."""
     project.documents["graph"]["modules"].append(node("ghost", "core", []))

@@ -81,6 +81,17 @@ def test_an_import_for_types_alone_leads_into_no_world(project: Project):
     assert importers == {"shop.core"}
 
 
+def test_one_real_import_beside_one_for_types_needs_the_world(project: Project):
+    """An edge takes part in a run if any of its imports does."""
+    project.append(
+        "src/shop/core.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import shop.ports\n",
+    )
+    project.node("shop.ports")["worlds_allowed"] = ["fixture"]
+    importers = {finding.node_from for finding in project.check().findings}
+    assert importers == {"shop.core", "shop.disk"}
+
+
 def test_no_patch_takes_the_last_world(project: Project):
     """A node that would be left without a world has to be changed by hand."""
     project.node("shop.core")["worlds_allowed"] = ["fixture"]

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from cloche import guests
 from cloche.engine.abi import ABI_VERSION, GuestStopped
 from cloche.engine.adapters.cache import Cache, default_root, digest_of
 from cloche.engine.adapters.drivers import Driver, JavaScriptDriver, PythonDriver
@@ -341,7 +340,7 @@ def _trailer(descriptor: int) -> tuple[int, list[tuple[int, int, int]]]:
 
 
 def _packaged(language: str) -> Path:
-    return Path(guests.__file__).parent / language
+    return Path(__file__).parents[2] / "guests" / language
 
 
 def python_artifacts() -> Path:

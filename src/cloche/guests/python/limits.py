@@ -33,9 +33,7 @@ class _Explain(importlib.abc.MetaPathFinder):
         reason = _REASONS.get(fullname)
         if reason is None:
             return None
-        raise ModuleNotFoundError(
-            f"No module named {fullname!r}: {reason}", name=fullname
-        )
+        raise ModuleNotFoundError(f"No module named {fullname!r}: {reason}", name=fullname)
 
 
 def _no_thread(*args, **kwargs):
