@@ -9,7 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from cloche.cli.limits import limits_command
-from cloche.limits import GROUPS, LimitUnknownError, load_limits
+from cloche.limits import GROUPS, LimitUnknownError
+from cloche.limits.adapters.settings import load_limits
 from cloche.limits.schema import schema_bytes, to_schema
 
 

@@ -79,7 +79,7 @@ def test_the_page_lists_every_limit():
 
 def test_the_examples_of_the_page_work(tmp_path):
     """The configuration file that the page shows is read as it stands."""
-    from cloche.limits import load_limits
+    from cloche.limits.adapters.settings import load_limits
 
     example = to_document().split("```toml\n")[1].split("```")[0]
     (tmp_path / "cloche.toml").write_text(example)

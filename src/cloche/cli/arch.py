@@ -38,7 +38,7 @@ def check(
     # Imports wait here so that other commands start fast.
     from cloche.arch import check_project  # noqa: PLC0415
     from cloche.errors import ClocheError  # noqa: PLC0415
-    from cloche.limits import load_limits  # noqa: PLC0415
+    from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
 
     try:
         report = check_project(path, load_limits(), write=write)
@@ -63,7 +63,7 @@ def init(
     """
     from cloche.arch import init_project  # noqa: PLC0415
     from cloche.errors import ClocheError  # noqa: PLC0415
-    from cloche.limits import load_limits  # noqa: PLC0415
+    from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
 
     try:
         report = init_project(path, load_limits(), force=force)

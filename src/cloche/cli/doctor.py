@@ -16,7 +16,7 @@ def doctor_command(
 ) -> None:
     """Say what works here. Exit code 1 when something that runs need is missing."""
     from cloche.engine.adapters.doctor import examine  # noqa: PLC0415 - keeps --help fast
-    from cloche.limits import guest_modules, load_limits  # noqa: PLC0415
+    from cloche.limits.adapters.settings import guest_modules, load_limits  # noqa: PLC0415
 
     checks = examine(load_limits(), guest_modules())
     healthy = all(check.ok for check in checks if check.required)

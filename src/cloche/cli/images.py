@@ -18,7 +18,7 @@ def list_command(
     """List the images, and which are ready on this machine."""
     from cloche.engine.adapters.images import Images  # noqa: PLC0415 - keeps --help fast
     from cloche.engine.catalogue import CATALOGUE  # noqa: PLC0415
-    from cloche.limits import guest_modules, load_limits  # noqa: PLC0415
+    from cloche.limits.adapters.settings import guest_modules, load_limits  # noqa: PLC0415
 
     images = Images(load_limits(), modules=guest_modules())
     rows = [images.describe(name) for name in CATALOGUE]
@@ -51,7 +51,7 @@ def build(
     """Compile and warm images now, so that no run has to wait for it."""
     from cloche.engine.adapters.images import Images  # noqa: PLC0415
     from cloche.engine.catalogue import CATALOGUE  # noqa: PLC0415
-    from cloche.limits import guest_modules, load_limits  # noqa: PLC0415
+    from cloche.limits.adapters.settings import guest_modules, load_limits  # noqa: PLC0415
 
     images = Images(load_limits(), modules=guest_modules(), progress=ImageProgress())
     built = []

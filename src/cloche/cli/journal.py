@@ -54,7 +54,7 @@ def export(
     """Print a journal as JSON Lines: one object per record."""
     from cloche.gate.adapters.file import read_chunks
     from cloche.gate.export import to_json_lines
-    from cloche.limits import load_limits
+    from cloche.limits.adapters.settings import load_limits
 
     del as_json
     failure = None
@@ -72,7 +72,7 @@ def verify(file: JournalFile, as_json: AsJson = False) -> None:
     """Check every record and the chain; exit with 1 and the first bad record if one is bad."""
     from cloche.gate.adapters.file import read_chunks
     from cloche.gate.journal import verify as verify_journal
-    from cloche.limits import load_limits
+    from cloche.limits.adapters.settings import load_limits
 
     try:
         found = verify_journal(read_chunks(file), load_limits())
@@ -111,7 +111,7 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
     from cloche.gate.adapters.file import read_chunks
     from cloche.gate.entries import Content, Delivered, entry_document
     from cloche.gate.journal import JournalReader, read_records
-    from cloche.limits import load_limits
+    from cloche.limits.adapters.settings import load_limits
 
     elapsed_ns = 0
     chunks = read_chunks(file)

@@ -27,7 +27,8 @@ def limits_command(
     ] = None,
 ) -> None:
     """Show every limit: its value, its range, and where the value came from."""
-    from cloche.limits import GROUPS, resolve_limits  # noqa: PLC0415 - slow to import
+    from cloche.limits import GROUPS  # noqa: PLC0415 - slow to import
+    from cloche.limits.adapters.settings import resolve_limits  # noqa: PLC0415 - slow to import
     from cloche.limits.limits import find_group  # noqa: PLC0415
     from cloche.limits.schema import schema_bytes, to_schema  # noqa: PLC0415
 

@@ -28,7 +28,7 @@ def replay_command(
     from cloche.exec.api import request_of  # noqa: PLC0415
     from cloche.gate.adapters.file import read_journal  # noqa: PLC0415
     from cloche.gate.errors import DivergenceError  # noqa: PLC0415
-    from cloche.limits import guest_modules, load_limits  # noqa: PLC0415
+    from cloche.limits.adapters.settings import guest_modules, load_limits  # noqa: PLC0415
 
     limits = load_limits()
     recorded = read_journal(journal, limits)

@@ -87,7 +87,7 @@ def run_command(
     from cloche.exec.adapters.runner import Runner  # noqa: PLC0415
     from cloche.exec.api import make_request  # noqa: PLC0415
     from cloche.gate.adapters.file import FileSink  # noqa: PLC0415
-    from cloche.limits import guest_modules  # noqa: PLC0415
+    from cloche.limits.adapters.settings import guest_modules  # noqa: PLC0415
 
     filename, text = _program(program, code)
     limits = _limits(timeout, memory, fuel, config)
@@ -214,7 +214,8 @@ def _text(data: bytes, name: str) -> str:
 def _limits(
     timeout: str | None, memory: str | None, fuel: int | None, config: Path | None
 ) -> Limits:
-    from cloche.limits import load_limits, parse_quantity  # noqa: PLC0415
+    from cloche.limits import parse_quantity  # noqa: PLC0415
+    from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
 
     guests: dict[str, int] = {}
     if timeout is not None:

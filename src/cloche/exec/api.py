@@ -33,7 +33,8 @@ from cloche.exec.types import (
 from cloche.exec.types import Limits as RunLimits
 from cloche.gate.adapters.file import FileSink, read_journal
 from cloche.gate.policy import Policy
-from cloche.limits import Limits, guest_modules, load_limits
+from cloche.limits import Limits
+from cloche.limits.adapters.settings import guest_modules, load_limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping

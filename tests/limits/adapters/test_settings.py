@@ -16,11 +16,9 @@ from cloche.limits import (
     LimitQuantityError,
     LimitTypeError,
     LimitUnknownError,
-    guest_modules,
-    load_limits,
-    resolve_limits,
 )
 from cloche.limits.adapters.hardware import detected
+from cloche.limits.adapters.settings import guest_modules, load_limits, resolve_limits
 from cloche.limits.layers import defaults
 
 TIMEOUT = "guests.timeout_ms"
@@ -134,8 +132,8 @@ def test_the_variables_of_seed_004():
             "EXEC_TIMEOUT_MS",
             "soon",
             (
-                "guests.timeout_ms is 'soon' (from environment EXEC_TIMEOUT_MS); it must be a whole "
-                "number of ms, or have a unit behind it: ms, s, min, h"
+                "guests.timeout_ms is 'soon' (from environment EXEC_TIMEOUT_MS); it must be a "
+                "whole number of ms, or have a unit behind it: ms, s, min, h"
             ),
         ),
         (
