@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cloche.gate.policy import Policy
     from cloche.gate.ports import EffectFailure
     from cloche.limits import Limits
+    from cloche.limits.adapters.settings import load_limits
 
 __all__ = [  # noqa: RUF022 - grouped by what they are for
     # running
@@ -56,6 +57,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "File",
     "Limits",
     "Policy",
+    "load_limits",
     # what comes out
     "ExecEvent",
     "ExecResult",
@@ -91,6 +93,7 @@ _HOMES = {
     "cloche.gate.policy": ("Policy",),
     "cloche.gate.ports": ("EffectFailure",),
     "cloche.limits": ("Limits",),
+    "cloche.limits.adapters.settings": ("load_limits",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
