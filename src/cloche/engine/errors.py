@@ -41,6 +41,16 @@ class CompileLockError(ClocheError):
     retryable = True
 
 
+class KeyFileError(ClocheError):
+    """The file of the key that signs snapshots cannot be trusted, read or made."""
+
+    code = "KEY_UNUSABLE"
+    blame = "environment"
+
+    def __init__(self, message: str, path: object) -> None:
+        super().__init__(message, path=str(path))
+
+
 class SnapshotError(ClocheError):
     """A snapshot is malformed, tampered with, of another image, or too large."""
 
