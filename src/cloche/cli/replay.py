@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from cloche.cli.output import ImageProgress, print_json
 from cloche.cli.run import document_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def replay_command(
