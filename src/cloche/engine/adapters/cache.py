@@ -4,6 +4,7 @@ Compiled code is loaded as native code, so the folder is trusted or not used at 
 Invariants:
 - the folder is ours and closed to others; so is every file before it is loaded;
 - a file appears whole or not at all: it is written under a temporary name, made read-only, renamed;
+  what a killed process left under that name is written over by the next;
 - one process makes a file, the others wait for it (a lock per file) and then use it.
 
 It does not know what a module or an image is.
@@ -58,14 +59,18 @@ class Cache:
         """Return the file if it is there and can be trusted.
 
         Raises:
-            CacheError: it is there, and another user could have written it.
+            CacheError: it is there, and another user could have written or replaced it.
         """
         path = self.path(name)
         try:
             status = path.lstat()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise _unusable(path, error) from error
         _check_owner(path, status)
+        for folder in (self.root, path.parent):
+            _check_owner(folder, folder.lstat())
         return path
 
     def make(self, name: str, write: Callable[[Path], None]) -> Path:
@@ -84,8 +89,9 @@ class Cache:
             found = self.find(name)
             if found is not None:
                 return found
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            temporary = path.with_name(f".{path.name}.tmp")  # ours alone: we hold the lock
             try:
+                temporary.unlink(missing_ok=True)
                 write(temporary)
                 temporary.chmod(0o400)
                 with temporary.open("rb") as file:
@@ -99,7 +105,9 @@ class Cache:
 
     def _make_folder(self, folder: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # One by one: `mkdir` gives the mode to the last of them only.
+            for level in (*reversed(folder.parents), folder):
+                level.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise _unusable(folder, error) from error
         for level in (self.root, folder):
@@ -108,7 +116,10 @@ class Cache:
     @contextmanager
     def _lock(self, path: Path) -> Iterator[None]:
         lock_path = path.with_name(f".{path.name}.lock")
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unusable(lock_path, error) from error
         give_up = time.monotonic() + self._lock_timeout_s
         try:
             while True:
