@@ -12,6 +12,8 @@ from cloche.engine.abi import GuestStopped, Stop
 from cloche.engine.adapters import wasi
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cloche.engine.adapters.machine import Machine
     from cloche.engine.adapters.wasm import Linker, Store
 
@@ -19,7 +21,9 @@ _PYTHON_TURN: Final = b"_cloche_turn()"
 
 
 class Driver(Protocol):
-    """What instances need of a language."""
+    """What instances need of a language. `signatures` has every export that is called."""
+
+    signatures: Mapping[str, str]
 
     def define_imports(self, linker: Linker) -> None:
         """Define every import of the module."""
@@ -44,6 +48,8 @@ def _checked_message(machine: Machine, length: int) -> None:
 
 class PythonDriver:
     """CPython as a WASI reactor: `turn` executes source text, `host.call` carries everything."""
+
+    signatures: Mapping[str, str] = {"turn": "ii>i", "host_alloc": "i>i"}
 
     def define_imports(self, linker: Linker) -> None:
         """Define WASI and `host.call`."""
@@ -93,6 +99,14 @@ def _python_host_call(
 
 class JavaScriptDriver:
     """quickjs-ng behind our own C: one input buffer, one turn, one gate."""
+
+    signatures: Mapping[str, str] = {
+        "_initialize": ">",
+        "cloche_init": ">i",
+        "cloche_alloc": "i>i",
+        "cloche_prelude": "ii>i",
+        "cloche_turn": "ii>i",
+    }
 
     def define_imports(self, linker: Linker) -> None:
         """Define `cloche.gate`, `cloche.gate_read` and the WASI functions its C library links."""

@@ -241,7 +241,7 @@ class Images:
         raw = Image(
             definition=definition,
             linker=linker,
-            pre=linker.prepare(engine.load(compiled)),
+            pre=linker.prepare(engine.load(compiled), driver.signatures),
             driver=driver,
         )
         if language == "python":

@@ -31,6 +31,14 @@ _TS, _TSX, _STRIP, _CONST_TO_VAR = 1, 2, 256, 512
 _OK, _UNCHANGED = 0, 1
 _WASI: Final = "wasi_snapshot_preview1"
 _NOSYS: Final = 52
+_SIGNATURES: Final = {
+    "qjst_alloc": "i>i",
+    "qjst_transform": "iiiii>i",
+    "qjst_result_len": ">i",
+    "qjst_result_ptr": ">i",
+    "qjst_error_len": ">i",
+    "qjst_error_ptr": ">i",
+}
 
 
 def module_path() -> Path:
@@ -65,7 +73,7 @@ class TypeScript:
         self._linker.define(_WASI, "environ_sizes_get", "ii", _no_environment)
         self._linker.define(_WASI, "fd_write", "iiii", _unsupported)
         self._linker.define(_WASI, "proc_exit", "i", _exit, returns=False)
-        self._pre = self._linker.prepare(module)
+        self._pre = self._linker.prepare(module, _SIGNATURES)
         self._cache: OrderedDict[bytes, str] = OrderedDict()
 
     def strip_types(self, source: str, filename: str) -> str:

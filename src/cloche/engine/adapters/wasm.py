@@ -6,9 +6,10 @@ Invariants:
 - every callback catches everything: what a host function raises is kept and raised again by the
   call that entered the guest, which the guest can neither catch nor survive;
 - guest pointers are checked against the guest's memory before any byte moves (`Memory`);
+- only exports whose signature was checked are called (`Linker.prepare`);
 - one epoch callback ends a turn at its deadline, on cancellation, or on a signal in this process.
 
-It does not know what an import means: see `imports.py`.
+It does not know what an import means: see `drivers.py` and `wasi.py`.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ from wasmtime import _bindings as api
 from wasmtime import _ffi as ffi
 
 from cloche.engine.abi import GuestStopped, Stop
+from cloche.engine.adapters.modules import check_exports, has_start
 from cloche.engine.adapters.ticker import Ticker
+from cloche.engine.errors import ImageError
 from cloche.errors import InternalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 PAGE_BYTES: Final = 65536
 STACK_LIMIT_BYTES: Final = 8 << 20  # CPython's C recursion in the guest needs it
 ASYNC_STACK_BYTES: Final = STACK_LIMIT_BYTES + (2 << 20)
 MEMORY_RESERVATION_BYTES: Final = 4 << 30  # all that wasm32 can address: memory never moves
 TABLE_ELEMENTS_MAX: Final = 1 << 20
+NESTED_CALLS_MAX: Final = 8  # a host function that allocates in its guest needs one
 
 _FIRST_DEADLINE_TICKS: Final = 1
 _RAW_BYTES: Final = 16
@@ -98,12 +102,34 @@ class Engine:
         )
 
     def compile(self, wasm: bytes) -> bytes:
-        """Compile a module to native code for this machine (seconds to minutes)."""
-        return bytes(wasmtime.Module(self.handle, wasm).serialize())
+        """Compile a module to native code for this machine (seconds to minutes).
+
+        Raises:
+            ImageError: it is no valid module, or runs code before the host calls it.
+        """
+        try:
+            module = wasmtime.Module(self.handle, wasm)
+        except wasmtime.WasmtimeError as error:
+            reason = _first_line(str(error))
+            raise ImageError(f"the guest module cannot be compiled: {reason}") from error
+        if has_start(wasm):
+            raise ImageError("the guest module has a start function; guests must not have one")
+        return bytes(module.serialize())
 
     def load(self, compiled: Path) -> wasmtime.Module:
-        """Map compiled code. The file is native code: the caller vouches for it."""
-        return wasmtime.Module.deserialize_file(self.handle, str(compiled))
+        """Map compiled code. The file is native code: the caller vouches for it.
+
+        Raises:
+            ImageError: it was made by another compiler or configuration, or is damaged.
+        """
+        try:
+            return wasmtime.Module.deserialize_file(self.handle, str(compiled))
+        except wasmtime.WasmtimeError as error:
+            raise ImageError(
+                f"the compiled module {compiled} cannot be loaded: {_first_line(str(error))}; "
+                "remove it, and it is made again",
+                path=str(compiled),
+            ) from error
 
 
 class Linker:
@@ -152,9 +178,24 @@ class Linker:
         if error:
             raise InternalError(f"cannot define the import {module}.{name}")
 
-    def prepare(self, module: wasmtime.Module) -> wasmtime.InstancePre:
-        """Resolve the imports of `module` once."""
-        pre = self.handle.instantiate_pre(module)
+    def prepare(
+        self, module: wasmtime.Module, signatures: Mapping[str, str]
+    ) -> wasmtime.InstancePre:
+        """Resolve the imports of `module` once.
+
+        Args:
+            module: of the same engine.
+            signatures: of the exports that are called, as in `check_exports`.
+
+        Raises:
+            ImageError: it imports or exports something else.
+        """
+        check_exports(module, signatures)
+        try:
+            pre = self.handle.instantiate_pre(module)
+        except wasmtime.WasmtimeError as error:
+            reason = _first_line(str(error))
+            raise ImageError(f"the guest module does not fit the host: {reason}") from error
         self._keep.append(pre)
         return pre
 
@@ -234,9 +275,14 @@ class Store:
             self._store.ptr(), _on_epoch, None, _NO_FINALIZER
         )
         self._store.set_epoch_deadline(1 << 40)
-        self._instance = pre.instantiate(self._store)
+        try:
+            self._instance = pre.instantiate(self._store)
+        except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+            self._store.close()
+            raise ImageError(f"no instance can be made: {_first_line(str(error))}") from error
         self._exports = self._instance.exports(self._store)
         self._context = self._store._context()
+        self._nested_calls = 0
         self._trap = POINTER(api.wasm_trap_t)()
         self._raw = (api.wasmtime_val_raw_t * _RAW_COUNT)()
         self.memory = Memory(self._exports["memory"], self._store)
@@ -266,13 +312,13 @@ class Store:
     def call(self, function: Any, *arguments: int) -> int:
         """Call an exported function with i32 arguments; return its i32 result, unsigned.
 
-        Nested calls (a host function that calls an export) are fine.
+        Nested calls (a host function that calls an export) are fine, `NESTED_CALLS_MAX` deep.
 
         Raises:
             GuestStopped: the turn was ended; the instance must be dropped.
             BaseException: whatever a host function raised; the instance must be dropped.
         """
-        raw = self._raw if _current.call is not self else (api.wasmtime_val_raw_t * _RAW_COUNT)()
+        raw = self._raw if _current.call is not self else self._nested_raw()
         for index, argument in enumerate(arguments):
             raw[index].i32 = argument
         outer = _current.call
@@ -283,9 +329,19 @@ class Store:
             )
         finally:
             _current.call = outer
+            if outer is self:
+                self._nested_calls -= 1
         if error or self._trap:
             self._raise(error)
         return int(raw[0].i32) & 0xFFFFFFFF
+
+    def _nested_raw(self) -> Any:
+        if self._nested_calls >= NESTED_CALLS_MAX:
+            raise GuestStopped(
+                Stop(kind="protocol", message="the guest and the host call each other without end")
+            )
+        self._nested_calls += 1
+        return (api.wasmtime_val_raw_t * _RAW_COUNT)()
 
     def enter(self, deadline_ns: int) -> None:
         """Arm the deadline (on the clock of `time.monotonic_ns`) before the calls of a turn."""
