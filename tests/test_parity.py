@@ -39,7 +39,7 @@ HEADING = re.compile(r"^## Seed (\d{3}): (.+)$")
 IDENTIFIER = re.compile(r"^(\d{3})-[A-Z]+\d{2}[a-z]?$")
 SUM = re.compile(r"^\| (\d{3}|all)\b[^|]*\|(?: \d+ \|){4}$")
 # Rows are added, never removed: what a source asks for does not go away.
-LEAST = {"001": 161, "002": 209, "004": 163}
+LEAST = {"001": 161, "002": 209, "003": 186, "004": 163}
 
 
 @cache
