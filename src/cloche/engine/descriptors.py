@@ -50,6 +50,10 @@ class Descriptors:
             ROOT_DESCRIPTOR: OpenFile(node=files.root),
         }
 
+    def set_limit(self, open_file_count_max: int) -> None:
+        """Bound how many may be open from here on; what is open stays open."""
+        self._count_max = open_file_count_max
+
     def get(self, descriptor: int) -> OpenFile:
         """Return an open descriptor, else raise BADF."""
         opened = self._table.get(descriptor)

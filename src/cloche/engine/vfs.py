@@ -13,6 +13,7 @@ It does not know file descriptors (see `descriptors.py`) nor who calls it.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -78,6 +79,7 @@ class File(Node):
     """A regular file. `data` is a bytearray, or a read-only view for a file of the host's image."""
 
     data: bytearray | memoryview = field(default_factory=bytearray)
+    digest: str | None = None  # of the content, once asked for; forgotten when it changes
     open_count: int = 0
     beneath: Directory | None = None  # an archive of the image that can also be walked into
 
@@ -85,6 +87,12 @@ class File(Node):
     def size(self) -> int:
         """Size in bytes."""
         return len(self.data)
+
+    def sha256(self) -> str:
+        """Return the digest of the content, 64 hexadecimal digits."""
+        if self.digest is None:
+            self.digest = hashlib.sha256(self.data).hexdigest()
+        return self.digest
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -351,6 +359,7 @@ class FileSystem:
             if offset > file.size:
                 file.data.extend(bytes(offset - file.size))
         file.data[offset:end] = data
+        file.digest = None
         file.mtime_ns = self._now_ns()
         return len(data)
 
@@ -363,6 +372,7 @@ class FileSystem:
             del file.data[size:]
         else:
             file.data.extend(bytes(size - file.size))
+        file.digest = None
         file.mtime_ns = self._now_ns()
 
     def make_directory(self, path: str, *, start: Directory | None = None) -> None:
@@ -553,10 +563,10 @@ class FileSystem:
         self.file_count = len(nodes) - 1
         self.used_bytes = sum(n.size for n in nodes.values() if isinstance(n, File))
 
-    def files(self) -> Iterator[StoredFile]:
-        """Yield every visible file, sorted by path."""
+    def visible_files(self) -> list[tuple[str, File]]:
+        """Return every visible file with its path, sorted by the UTF-8 bytes of the path."""
         pending: list[tuple[str, Directory]] = [("", self.root)]
-        found: list[StoredFile] = []
+        found: list[tuple[str, File]] = []
         while pending:
             prefix, directory = pending.pop()
             for name in directory.names():
@@ -565,10 +575,18 @@ class FileSystem:
                 if isinstance(node, Directory):
                     pending.append((path, node))
                 elif isinstance(node, File):
-                    found.append(
-                        StoredFile(path=path, content=bytes(node.data), read_only=node.read_only)
-                    )
-        yield from sorted(found, key=lambda file: file.path.encode())
+                    found.append((path, node))
+        return sorted(found, key=lambda pair: pair[0].encode())
+
+    def files(self) -> Iterator[StoredFile]:
+        """Yield every visible file with its content, sorted by path."""
+        for path, node in self.visible_files():
+            yield StoredFile(path=path, content=bytes(node.data), read_only=node.read_only)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Hold what is written from here on against other quotas."""
+        self._limits = limits.guests
+        self.quota_hit = False
 
 
 MOUNTED_INODE: Final = 1 << 32  # numbers from here on belong to the image

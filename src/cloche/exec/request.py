@@ -69,6 +69,7 @@ class RunRequest:
         image: by name; chosen from the program when None.
         limits: its ceilings.
         policy: what it may do.
+        state: name of the session state that it starts from; None for a run of its own.
 
     Raises:
         UnsupportedLanguageError: no such language.
@@ -88,6 +89,7 @@ class RunRequest:
     cwd: str = "/"
     image: str | None = None
     policy: Policy = field(default_factory=Policy)
+    state: str | None = None
 
     def __post_init__(self) -> None:
         if self.language not in LANGUAGES:
@@ -132,6 +134,7 @@ class RunRequest:
             cwd=self.cwd,
             seed=self.seed,
             path=[folder],
+            persist=self.state is not None,
         )
 
     def inputs(self, image_id: str, *, world: str) -> RunInputs:
@@ -154,6 +157,7 @@ class RunRequest:
             limits=_canonical({name: self.limits.to_dict()[name] for name in ("guests", "gate")}),
             policy=_canonical(self.policy.to_document()),
             world=world,
+            state=self.state or "",
         )
 
 

@@ -69,8 +69,12 @@ class FileRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     content: ContentRef
 
 
-class RunStarted(_Entry, frozen=True, kw_only=True, tag="run_started"):
-    """The first entry: everything that the guest's first turn depends on, and the rules."""
+class RunStarted(_Entry, frozen=True, kw_only=True, tag="run_started", omit_defaults=True):
+    """The first entry: everything that the guest's first turn depends on, and the rules.
+
+    `state` names the session state that the run starts from; it is absent where the run starts
+    from its image.
+    """
 
     format: Count
     language: str
@@ -87,6 +91,7 @@ class RunStarted(_Entry, frozen=True, kw_only=True, tag="run_started"):
     now_ns: Count
     limits: bytes
     policy: bytes
+    state: str = ""
 
 
 class Content(_Entry, frozen=True, kw_only=True, tag="content"):
@@ -207,12 +212,16 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     limits: bytes = b"{}"
     policy: bytes = b"{}"
     world: str = "sandboxed"
+    state: str = ""
 
     def __post_init__(self) -> None:
         _check("RunInputs", "seed", 0 <= self.seed < 1 << 64)
         _check("RunInputs", "now_ns", 0 <= self.now_ns <= COUNT_MAX)
         paths = (file.path for file in self.files)
-        names = (self.language, self.image_id, self.filename, self.cwd, self.world)
+        names = (
+            *(self.language, self.image_id, self.filename, self.cwd, self.world),
+            self.state,
+        )
         for text in (*names, *paths, *self.args, *(part for pair in self.env for part in pair)):
             _check("RunInputs", f"the text {text!r}", _is_unicode(text))
 
@@ -284,6 +293,7 @@ def split_inputs(inputs: RunInputs) -> Iterator[RunStarted | Content]:
         now_ns=inputs.now_ns,
         limits=_canonical("limits", inputs.limits),
         policy=_canonical("policy", inputs.policy),
+        state=inputs.state,
     )
     written: set[str] = set()
     for content, ref in zip(contents, refs, strict=True):
@@ -329,6 +339,7 @@ def join_inputs(started: RunStarted, contents: Sequence[Content]) -> RunInputs:
         now_ns=started.now_ns,
         limits=started.limits,
         policy=started.policy,
+        state=started.state,
     )
 
 

@@ -84,9 +84,15 @@ class Instance:
         machine.store = self._store
         machine.memory = self._store.memory
         machine.alloc = self._exports[1]
-        self._store.set_memory_limit(machine.limits.guests.memory_limit_bytes)
+        self.begin_run()
+
+    def begin_run(self) -> None:
+        """Apply the machine's limits, as set for another run of this instance."""
+        guests = self.machine.limits.guests
+        self._store.cancelled = False
+        self._store.set_memory_limit(guests.memory_limit_bytes)
         if self.image.engine.fuel:
-            self._store.set_fuel(machine.limits.guests.fuel)
+            self._store.set_fuel(guests.fuel)
 
     def _map(self, descriptor: int, size: int) -> None:
         memory = self._store.memory

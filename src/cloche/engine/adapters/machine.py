@@ -72,6 +72,29 @@ class Machine:
         self.report: Report | None = None
         self.host_call_count = 0
 
+    def begin_run(
+        self,
+        limits: Limits,
+        *,
+        now_ns: int,
+        stdin: bytes,
+        sink: OutputSink,
+        transform: Transform | None = None,
+    ) -> None:
+        """Make ready for another run in the same guest: files, clock and entropy go on.
+
+        The clock never goes back; limits are those of the new run alone.
+        """
+        self.limits = limits
+        self.clock.sleep_until(now_ns)
+        self.streams = StandardStreams(stdin, sink, limits.guests.output_limit_bytes)
+        self.files.set_limits(limits)
+        self.descriptors.set_limit(limits.guests.open_file_count_max)
+        self.effects = None
+        self.transform = transform
+        self.report = None
+        self.host_call_count = 0
+
     def operate(self, number: int, body: bytes) -> bytes | int:
         """Perform one operation; return the reply, or a negative errno (files only)."""
         self.host_call_count += 1

@@ -53,7 +53,8 @@ class Execution:
         result: output, exit code, time, memory.
         error: None when the program ended by itself, whatever its exit code.
         exit_code: what a shell would see.
-        files: what the file system holds, sorted by path.
+        files: what the file system holds, sorted by path; empty for a run in a session, which
+            keeps its files.
         journal_hash: names the run: equal for equal runs; None when nothing was recorded.
         image: name of the image it ran in.
         fuel_used: instructions, when the run was given fuel.
@@ -118,6 +119,7 @@ class Runner:
         instance = self._pool.take(image)
         run = _Run(self, request, instance, on_output, cancel or CancelToken(), replay)
         try:
+            run.attach_machine()
             gate = Gate(request.policy, request.limits, replay=replay, record=record)
             execution = run.execute(gate, handlers or {}, sink)
             if not run.instance.closed:
@@ -125,6 +127,44 @@ class Runner:
             return execution
         finally:
             run.instance.close()
+
+    def execute_in(
+        self,
+        instance: Instance,
+        request: RunRequest,
+        *,
+        run_id: str,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        on_output: OutputListener | None = None,
+        sink: JournalSink | None = None,
+        replay: Journal | None = None,
+        record: bool = True,
+        cancel: CancelToken | None = None,
+    ) -> Execution:
+        """Run a request in an instance that lives on: its heap, files, clock and entropy.
+
+        The request's own files are not put in place: they are there already. When the guest was
+        stopped the instance is closed afterwards, and its state is lost.
+
+        Args:
+            instance: attached to a machine, between two turns.
+            run_id: names the run in idempotency keys.
+            (others): see `execute`.
+
+        Raises:
+            as `execute`; the instance is then closed.
+        """
+        run = _Run(self, request, instance, on_output, cancel or CancelToken(), replay)
+        done = False
+        try:
+            run.renew_machine()
+            gate = Gate(request.policy, request.limits, replay=replay, record=record)
+            execution = run.execute(gate, handlers or {}, sink, run_id=run_id)
+            done = True
+            return execution
+        finally:
+            if not done:
+                instance.close()
 
 
 class _Run:
@@ -146,6 +186,11 @@ class _Run:
         self._cancel = cancel
         self._output: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         self._runner = runner
+        self._one_shot = True
+
+    def attach_machine(self) -> None:
+        """Give a fresh instance a machine of its own, with the request's files."""
+        request = self._request
         self._machine = Machine(
             request.limits,
             now_ns=request.now_ns,
@@ -154,7 +199,21 @@ class _Run:
             sink=self._write,
             transform=self._transform,
         )
-        instance.attach(self._machine)
+        self.instance.attach(self._machine)
+        self._place_files(self._machine.files)
+
+    def renew_machine(self) -> None:
+        """Go on with the machine that the instance has."""
+        request, self._machine = self._request, self.instance.machine
+        self._one_shot = False
+        self._machine.begin_run(
+            request.limits,
+            now_ns=request.now_ns,
+            stdin=request.stdin,
+            sink=self._write,
+            transform=self._transform,
+        )
+        self.instance.begin_run()
 
     def _write(self, stream: Stream, data: bytes) -> None:
         self._output[stream] += data
@@ -162,11 +221,15 @@ class _Run:
             self._on_output(stream, data)
 
     def execute(
-        self, gate: Gate, handlers: Mapping[str, EffectHandler], sink: JournalSink | None
+        self,
+        gate: Gate,
+        handlers: Mapping[str, EffectHandler],
+        sink: JournalSink | None,
+        *,
+        run_id: str = "",
     ) -> Execution:
         request, machine, instance = self._request, self._machine, self.instance
-        run_id = secrets.token_hex(RUN_ID_BYTES)
-        self._place_files(machine.files)
+        run_id = run_id or new_run_id()
         started_ns = time.monotonic_ns()
         effects = Effects(
             gate,
@@ -196,8 +259,7 @@ class _Run:
             memory_bytes=instance.memory_bytes,
             limits=request.limits,
         )
-        files = tuple(machine.files.files())
-        journal_hash = gate.finish(self._run_outcome(ending, files))
+        journal_hash = gate.finish(self._run_outcome(ending))
         effects.flush()
         return Execution(
             run_id=run_id,
@@ -205,7 +267,7 @@ class _Run:
             result=ending.result,
             error=ending.error,
             exit_code=ending.exit_code,
-            files=files,
+            files=tuple(machine.files.files()) if self._one_shot else (),
             journal_hash=journal_hash,
             image=instance.image.name,
             fuel_used=self._fuel_used(),
@@ -285,7 +347,7 @@ class _Run:
         except TypeScriptError as error:
             return {"error": {"message": error.reason, "line": error.line, "column": 0}}
 
-    def _run_outcome(self, ending: Ending, files: tuple[StoredFile, ...]) -> RunOutcome:
+    def _run_outcome(self, ending: Ending) -> RunOutcome:
         error = ending.error
         return RunOutcome(
             exit_code=ending.exit_code,
@@ -293,7 +355,7 @@ class _Run:
             error=None if error is None else {"code": error.code, "message": error.message},
             stdout_sha256=hashlib.sha256(self._output["stdout"]).hexdigest(),
             stderr_sha256=hashlib.sha256(self._output["stderr"]).hexdigest(),
-            files_sha256=files_digest(files),
+            files_sha256=files_digest(self._machine.files),
             clock_ns=self._machine.clock.now_ns,
         )
 
@@ -302,10 +364,14 @@ class _Run:
         return fuel - self.instance.fuel_left() if fuel else None
 
 
-def files_digest(files: tuple[StoredFile, ...]) -> str:
+def new_run_id() -> str:
+    """Return a name that no other run has."""
+    return secrets.token_hex(RUN_ID_BYTES)
+
+
+def files_digest(files: FileSystem) -> str:
     """Return the SHA-256 that stands for a set of files: paths and contents."""
     digest = hashlib.sha256()
-    for file in files:
-        content = hashlib.sha256(file.content).hexdigest()
-        digest.update(f"{content} {file.path}\0".encode())
+    for path, file in files.visible_files():
+        digest.update(f"{file.sha256()} {path}\0".encode())
     return digest.hexdigest()
