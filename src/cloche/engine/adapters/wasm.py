@@ -110,7 +110,7 @@ class Engine:
         try:
             module = wasmtime.Module(self.handle, wasm)
         except wasmtime.WasmtimeError as error:
-            reason = _first_line(str(error))
+            reason = _reason(str(error))
             raise ImageError(f"the guest module cannot be compiled: {reason}") from error
         if has_start(wasm):
             raise ImageError("the guest module has a start function; guests must not have one")
@@ -126,7 +126,7 @@ class Engine:
             return wasmtime.Module.deserialize_file(self.handle, str(compiled))
         except wasmtime.WasmtimeError as error:
             raise ImageError(
-                f"the compiled module {compiled} cannot be loaded: {_first_line(str(error))}; "
+                f"the compiled module {compiled} cannot be loaded: {_reason(str(error))}; "
                 "remove it, and it is made again",
                 path=str(compiled),
             ) from error
@@ -194,7 +194,7 @@ class Linker:
         try:
             pre = self.handle.instantiate_pre(module)
         except wasmtime.WasmtimeError as error:
-            reason = _first_line(str(error))
+            reason = _reason(str(error))
             raise ImageError(f"the guest module does not fit the host: {reason}") from error
         self._keep.append(pre)
         return pre
@@ -279,7 +279,7 @@ class Store:
             self._instance = pre.instantiate(self._store)
         except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
             self._store.close()
-            raise ImageError(f"no instance can be made: {_first_line(str(error))}") from error
+            raise ImageError(f"no instance can be made: {_reason(str(error))}") from error
         self._exports = self._instance.exports(self._store)
         self._context = self._store._context()
         self._nested_calls = 0
@@ -373,15 +373,17 @@ class Store:
             raise failure
         stop = self.stop or _TRAP_STOPS.get(code.value)
         if stop is None:
-            stop = Stop(kind="trap", message=f"the guest crashed: {_first_line(message)}")
+            stop = Stop(kind="trap", message=f"the guest crashed: {_reason(message)}")
         self.stop = stop
         raise GuestStopped(stop)
 
 
-def _first_line(message: str) -> str:
-    # wasmtime prints a backtrace of our own modules first and the reason last.
+def _reason(message: str) -> str:
+    # wasmtime prints a backtrace of our own modules first and the reason last, as in "1: reason".
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
+    reason = lines[-1] if lines else "no reason given"
+    number, _, rest = reason.partition(": ")
+    return rest if number.isdecimal() else reason
 
 
 class Memory:
