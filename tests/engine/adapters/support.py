@@ -23,7 +23,7 @@ MIB = 1 << 20
 NS_PER_S = 1_000_000_000
 NOW_NS = 1_700_000_000 * NS_PER_S
 
-DONE = 'data (i32.const 512) "{\\"state\\":\\"done\\"}"'
+DONE = {512: b'{"state":"done"}'}
 """Put into a guest: a report at 512, 16 bytes long."""
 
 JAVASCRIPT_GUEST = """
@@ -31,7 +31,7 @@ JAVASCRIPT_GUEST = """
   (import "cloche" "gate" (func $gate (param i32 i32 i32) (result i32)))
   (import "cloche" "gate_read" (func $gate_read (param i32)))
   (memory (export "memory") 1 4)
-  ({data})
+  {data}
   (func (export "_initialize"))
   (func (export "cloche_init") (result i32) i32.const 0)
   (func $alloc (export "cloche_alloc") (param i32) (result i32) {alloc})
@@ -42,7 +42,7 @@ PYTHON_GUEST = """
 (module
   (import "host" "call" (func $call (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1 4)
-  ({data})
+  {data}
   (func $alloc (export "host_alloc") (param i32) (result i32) {alloc})
   (func $turn (export "turn") (param i32 i32) (result i32) {turn} i32.const 0))
 """
@@ -116,7 +116,7 @@ def hostile(
     turn: str,
     *,
     alloc: str = "i32.const 1024",
-    data: str = DONE,
+    data: Mapping[int, bytes] = DONE,
     limits: Limits | None = None,
 ) -> Instance:
     """Return an instance of a guest that follows the ABI but for the code given."""
@@ -124,10 +124,15 @@ def hostile(
     linker = Linker(engine())
     driver = JavaScriptDriver() if language == "javascript" else PythonDriver()
     driver.define_imports(linker)
-    module = load(text.format(turn=turn, alloc=alloc, data=data), folder)
+    segments = "".join(f'(data (i32.const {at}) "{_escape(body)}")' for at, body in data.items())
+    module = load(text.format(turn=turn, alloc=alloc, data=segments), folder)
     pre = linker.prepare(module, driver.signatures)
     image = Image(definition=CATALOGUE[language], linker=linker, pre=pre, driver=driver)
     return Instance(image, machine(limits))
+
+
+def _escape(body: bytes) -> str:
+    return "".join(f"\\{byte:02x}" for byte in body)
 
 
 def run_turn(instance: Instance, body: bytes = b"{}", *, seconds: float = 5) -> Outcome:
