@@ -41,6 +41,11 @@ _BEFORE_REGEX: Final = frozenset(
 )
 
 
+def line_starts(source: str) -> list[int]:
+    """Return the offset at which each line begins."""
+    return [0, *(match.end() for match in _NEWLINE.finditer(source))]
+
+
 def tokenize(source: str) -> list[Token]:
     """Split a program into its tokens."""
     tokens: list[Token] = []

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import sys
 import threading
 import time
 from ctypes import POINTER, byref, c_char, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
@@ -42,6 +43,7 @@ MEMORY_RESERVATION_BYTES: Final = 4 << 30  # all that wasm32 can address: memory
 TABLE_ELEMENTS_MAX: Final = 1 << 20
 NESTED_CALLS_MAX: Final = 8  # a host function that allocates in its guest needs one
 
+_MAIN_THREAD: Final = threading.main_thread().ident
 _FIRST_DEADLINE_TICKS: Final = 1
 _RAW_BYTES: Final = 16
 _RAW_COUNT: Final = 8
@@ -237,7 +239,6 @@ def _on_epoch(_context: Any, _data: Any, delta: Any, kind: Any) -> int:
     store = _current.call
     assert store is not None
     try:
-        # A signal handler of this process may raise right here; that is what makes Ctrl-C work.
         due = store.cancelled or time.monotonic_ns() >= store.deadline_ns
     except BaseException as error:  # noqa: BLE001 - raised again by Store.call
         store.failure = error
@@ -283,6 +284,7 @@ class Store:
         self._exports = self._instance.exports(self._store)
         self._context = self._store._context()
         self._nested_calls = 0
+        self._outer_hook: Callable[[Any], object] | None = None
         self._trap = POINTER(api.wasm_trap_t)()
         self._raw = (api.wasmtime_val_raw_t * _RAW_COUNT)()
         self.memory = Memory(self._exports["memory"], self._store)
@@ -331,7 +333,7 @@ class Store:
             _current.call = outer
             if outer is self:
                 self._nested_calls -= 1
-        if error or self._trap:
+        if error or self._trap or self.failure is not None:
             self._raise(error)
         return int(raw[0].i32) & 0xFFFFFFFF
 
@@ -346,15 +348,29 @@ class Store:
     def enter(self, deadline_ns: int) -> None:
         """Arm the deadline (on the clock of `time.monotonic_ns`) before the calls of a turn."""
         self.deadline_ns = deadline_ns
+        if threading.get_ident() == _MAIN_THREAD:
+            self._outer_hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         self.engine.ticker.enter()
         api.wasmtime_context_set_epoch_deadline(self._context, _FIRST_DEADLINE_TICKS)
 
     def leave(self) -> None:
         """Disarm the deadline after the calls of a turn."""
         self.engine.ticker.leave()
+        if self._outer_hook is not None:
+            self._outer_hook, sys.unraisablehook = None, self._outer_hook
+
+    def _on_unraisable(self, problem: Any) -> None:
+        # A signal handler raises where a callback is entered, before its `try`: ctypes then drops
+        # the error and goes on with the guest. It is kept here instead, and ends the call.
+        store = _current.call
+        if store is None or "ctypes callback" not in (problem.err_msg or ""):
+            assert self._outer_hook is not None
+            self._outer_hook(problem)
+        else:
+            store.failure, store.cancelled = problem.exc_value, True
 
     def close(self) -> None:
-        """Free the store. Calling anything else afterwards is an error."""
+        """Free the store. Nothing else may be called afterwards."""
         self.memory.release()
         self._store.close()
 
@@ -449,5 +465,6 @@ class Memory:
         return self.size
 
     def release(self) -> None:
-        """Drop the view before the store goes away."""
+        """Drop the view before the store goes away; every access is then outside."""
         self.view.release()
+        self.base = self.size = 0

@@ -22,6 +22,7 @@ from cloche.engine.abi import Report, Stop
 from cloche.engine.adapters.machine import Machine
 from cloche.engine.adapters.pool import Pool
 from cloche.engine.errors import TypeScriptError
+from cloche.engine.snippets import as_script
 from cloche.engine.vfs import FileSystem, FileSystemError, StoredFile
 from cloche.engine.virtual_os import Stream
 from cloche.exec.adapters.effects import CancelToken, Effects
@@ -148,8 +149,14 @@ class Runner:
 
         Args:
             instance: attached to a machine, between two turns.
+            request: what to run; `state` is set.
             run_id: names the run in idempotency keys.
-            (others): see `execute`.
+            handlers: see `execute`, as for all that follow.
+            on_output: gets each piece of output.
+            sink: keeps the journal.
+            replay: answers every effect.
+            record: whether there is a journal.
+            cancel: stops the run.
 
         Raises:
             as `execute`; the instance is then closed.
@@ -305,6 +312,8 @@ class _Run:
                 code = self._runner.images.typescript().strip_types(code, request.filename)
             except TypeScriptError as error:
                 return self._not_typescript(error)
+        if request.state is not None and request.guest_language == "javascript":
+            code = as_script(code)
         body = abi.encode(request.start_input(code))
         deadline_ns = effects.deadline_ns
         self._cancel.bind(instance.cancel)

@@ -54,6 +54,21 @@ PATCHES = (
         ),
         1,
     ),
+    # A session runs snippet after snippet in one global scope: a later declaration of a name takes
+    # the place of the earlier one, as in the console of a browser.
+    (
+        ("    prs = find_own_property1(p, prop);\n    if (prs) {\n    fail_redeclaration:"),
+        (
+            "    prs = find_own_property1(p, prop);\n"
+            "    if (prs && delete_property(ctx, p, prop) < 0) {\n    fail_redeclaration:"
+        ),
+        1,
+    ),
+    (
+        "            (def_flags & JS_PROP_CONFIGURABLE);\n        val = JS_UNDEFINED;",
+        "            JS_PROP_CONFIGURABLE;\n        val = JS_UNDEFINED;",
+        1,
+    ),
 )
 
 STACK_BYTES = 4 << 20  # linear memory for the C stack; guest.c stops programs well before its end

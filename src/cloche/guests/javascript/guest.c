@@ -245,6 +245,8 @@ static JSValue native_drain(JSContext *ctx, JSValueConst self, int argc, JSValue
         if (status > 0)
             continue;
         JSValue error = JS_GetException(where);
+        if (JS_IsUncatchableError(error))
+            return JS_Throw(ctx, error);
         JSValue result = JS_Call(ctx, argv[0], JS_UNDEFINED, 1, (JSValueConst[]){error});
         JS_FreeValue(ctx, error);
         if (JS_IsException(result))
@@ -252,6 +254,16 @@ static JSValue native_drain(JSContext *ctx, JSValueConst self, int argc, JSValue
         JS_FreeValue(ctx, result);
     }
     return JS_UNDEFINED;
+}
+
+/* leave(): end the turn from wherever the program is; nothing in it can catch this */
+static JSValue native_leave(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
+    (void)self;
+    (void)argc;
+    (void)argv;
+    JSValue error = JS_NewError(ctx);
+    JS_SetUncatchableError(ctx, error);
+    return JS_Throw(ctx, error);
 }
 
 /* promiseState(promise) -> 0 pending, 1 fulfilled, 2 rejected */
@@ -277,6 +289,7 @@ static const JSCFunctionListEntry natives[] = {
     JS_CFUNC_DEF("encodeUtf8", 1, native_encode_utf8),
     JS_CFUNC_DEF("evaluate", 4, native_evaluate),
     JS_CFUNC_DEF("evaluateModule", 2, native_evaluate_module),
+    JS_CFUNC_DEF("leave", 0, native_leave),
     JS_CFUNC_DEF("drain", 1, native_drain),
     JS_CFUNC_DEF("promiseState", 1, native_promise_state),
     JS_CFUNC_DEF("promiseResult", 1, native_promise_result),
@@ -454,6 +467,19 @@ EXPORT("cloche_turn") int32_t cloche_turn(const char *body, int32_t length) {
     JSValue turn = JS_GetPropertyStr(context, internal, "turn");
     JSValue value = JS_Call(context, turn, JS_UNDEFINED, 1, (JSValueConst *)&text);
     int32_t status = JS_IsException(value) ? 1 : 0;
+    if (status) {
+        JSValue error = JS_GetException(context);
+        if (JS_IsUncatchableError(error)) {
+            JSValue left = JS_GetPropertyStr(context, internal, "left");
+            JSValue done = JS_Call(context, left, JS_UNDEFINED, 0, NULL);
+            status = JS_IsException(done) ? 1 : 0;
+            JS_FreeValue(context, done);
+            JS_FreeValue(context, left);
+            JS_FreeValue(context, error);
+        } else {
+            JS_Throw(context, error);
+        }
+    }
     if (status)
         report_failure();
     JS_FreeValue(context, value);

@@ -35,6 +35,13 @@
     failure = undefined;
   };
 
+  /** Another run in the same heap: timers and promises stay, answers to its effects never come. */
+  internal.resumeLoop = () => {
+    effects.clear();
+    rejections.clear();
+    failure = undefined;
+  };
+
   // ---- traces ----
 
   // Frames of this prelude and the library mean nothing to a program; it never sees them.

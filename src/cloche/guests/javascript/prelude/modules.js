@@ -16,6 +16,9 @@
 
   internal.resetModules = (filename, cwd) => {
     loaded.clear();
+    internal.enterModules(filename, cwd);
+  };
+  internal.enterModules = (filename, cwd) => {
     mainPath = normalize(filename.startsWith("/") ? filename : `${cwd}/${filename}`);
     mainDirectory = parent(mainPath);
   };

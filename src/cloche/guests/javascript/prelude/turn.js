@@ -6,6 +6,7 @@
   const { library } = internal;
   const REPORT = 3;
   const STDERR = 17;
+  const EXIT = 22;
   const GLOBAL_ASYNC = 128; // JS_EVAL_FLAG_ASYNC: top-level await, declarations stay global
   const EXIT_UNSETTLED = 13; // as node
   const PENDING = 0;
@@ -13,6 +14,8 @@
 
   let program; // promise of the program's own evaluation
   let source = "";
+  let exitCode = 0;
+  let isResumed = false; // whether a run of a session was here before
 
   const reply = (report) => internal.call(REPORT, stringify(report));
 
@@ -38,7 +41,12 @@
     internal.input = job;
     source = job.code;
     program = undefined;
-    if (!job.persist) {
+    if (job.persist) {
+      internal.resumeLoop();
+      internal.enterModules(job.filename, job.cwd);
+      if (!isResumed) internal.defineGlobal("require", internal.makeRequire(internal.mainPath()));
+      isResumed = true;
+    } else {
       internal.resetLoop();
       internal.resetModules(job.filename, job.cwd);
     }
@@ -91,6 +99,14 @@
       return fail(error);
     }
   };
+
+  /** Stop the program here. A session lives on; else the instance is over. */
+  internal.exit = (code) => {
+    if (!internal.input.persist) internal.call(EXIT, new Uint8Array([code, 0, 0, 0]));
+    exitCode = code;
+    internal.leave();
+  };
+  internal.left = () => reply({ state: "done", exit_code: exitCode });
 
   const isPromise = (value) => value instanceof Promise;
 

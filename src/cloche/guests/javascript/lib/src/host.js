@@ -80,8 +80,8 @@ export function writeOutput(fd, bytes) {
 /** Up to `count` bytes of standard input; empty at its end. */
 export const readInput = (count) => internal.call(OP.STDIN, payload4(count));
 
-/** Stop the instance; never returns. */
-export const exitNow = (code) => internal.call(OP.EXIT, payload4(code & 0xff));
+/** Stop the program; never returns. */
+export const exitNow = (code) => internal.exit(code & 0xff);
 
 /** One file operation: bytes for `read`, a JSON value for the rest, a negative errno if refused. */
 export function fileOperation(header, bytes) {
