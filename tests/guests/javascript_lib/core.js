@@ -61,5 +61,6 @@
     formatWithOptions: (_options, ...args) => args.map(show).join(" "),
     run: () => JSON.parse(call(0, "")),
     reportError: (error) => globalThis.__failures.push(String(error)),
+    exit: (code) => call(22, new Uint8Array([code, 0, 0, 0])),
   };
 })();
