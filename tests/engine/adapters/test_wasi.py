@@ -75,7 +75,9 @@ class Guest:
         self.store.memory.write(ARGUMENTS_AT, struct.pack(f"<{len(numbers)}Q", *numbers))
         self.store.enter(deadline_after(5 * NS_PER_S))
         try:
-            return run_with_room(lambda: self.store.call(self.store.export(name)))
+            return run_with_room(
+                lambda: self.store.call(self.store.export(name)), self.store.cancel
+            )
         finally:
             self.store.leave()
 

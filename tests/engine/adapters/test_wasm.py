@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +38,7 @@ def call(made: Any, *arguments: int, seconds: float = 5, name: str = "go") -> in
     """Call an export under a deadline."""
     made.enter(deadline_after(int(seconds * NS_PER_S)))
     try:
-        return run_with_room(lambda: made.call(made.export(name), *arguments))
+        return run_with_room(lambda: made.call(made.export(name), *arguments), made.cancel)
     finally:
         made.leave()
 
@@ -428,12 +430,46 @@ def test_cancelled_from_another_thread(tmp_path: Path) -> None:
 
     def cancel() -> None:
         started.wait()
-        made.cancelled = True
+        made.cancel()
 
     thread = threading.Thread(target=cancel)
     thread.start()
     assert stop_of(made, seconds=60).kind == "time"
     thread.join()
+
+
+def test_interrupted_by_a_signal(tmp_path: Path) -> None:
+    """What a signal handler raises ends the guest at once and comes out, wherever it hits."""
+    raised = []
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raised.append(KeyError(len(raised)))
+        raise raised[-1]
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    hook = sys.unraisablehook
+    main = threading.main_thread().ident
+    assert main is not None
+    try:
+        for body in (f"(drop (call $f)) {LOOP}", "(loop $l (drop (call $f)) (br $l))"):
+            started = threading.Event()
+            imports = {"f": ("", lambda _user, started=started: started.set())}
+            text = go(f"{body} i32.const 1", before=HOST)
+            made = store(text, tmp_path, signatures={"go": ">i"}, imports=imports)
+            thread = threading.Thread(
+                target=lambda started=started: (
+                    started.wait(),
+                    signal.pthread_kill(main, signal.SIGUSR1),
+                )
+            )
+            thread.start()
+            with pytest.raises(KeyError) as caught:
+                call(made, seconds=60)
+            assert caught.value is raised[-1]
+            thread.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert sys.unraisablehook is hook
 
 
 def test_guests_on_two_threads(tmp_path: Path) -> None:

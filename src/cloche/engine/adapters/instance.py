@@ -24,8 +24,10 @@ from cloche.engine.descriptors import OpenFile
 from cloche.engine.errors import ImageError, InstanceClosedError, SnapshotError
 from cloche.engine.pages import PAGE_BYTES
 from cloche.engine.vfs import MOUNTED_INODE
+from cloche.errors import InternalError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cloche.engine.adapters.images import Image
@@ -68,6 +70,8 @@ class Instance:
         self._driver = image.driver
         self._exports = self._driver.bind(self._store)
         self.closed = False
+        self._running = False
+        self._close_wanted = False
         if image.memory is not None:
             self._map(image.memory.descriptor, image.memory.size)
         if machine is not None:
@@ -140,10 +144,7 @@ class Instance:
         Raises:
             InstanceClosedError: a stop closed it before.
         """
-        if self.closed:
-            raise InstanceClosedError(
-                "this instance is closed; start another from its image or snapshot"
-            )
+        self._check_idle()
         machine = self.machine
         machine.report = None
         try:
@@ -155,20 +156,34 @@ class Instance:
             return Stop(kind="protocol", message="the guest ended its turn without a report")
         return machine.report
 
-    def _guarded(self, function: object, deadline_ns: int) -> None:
+    def _check_idle(self) -> None:
+        if self._running:
+            raise InternalError("this instance is running a turn; only cancel or close it now")
+        if self.closed:
+            raise InstanceClosedError(
+                "this instance is closed; start another from its image or snapshot"
+            )
+
+    def _guarded(self, function: Callable[[], None], deadline_ns: int) -> None:
         store = self._store
+        self._running = True
         store.enter(deadline_ns)
         done = False
         try:
-            run_with_room(function)  # type: ignore[arg-type]
+            run_with_room(function, store.cancel)
             done = True
         finally:
             store.leave()
-            if not done:
+            self._running = False
+            if self._close_wanted or not done:
                 self.close()
 
     def snapshot(self) -> Snapshot:
-        """Take what differs from the image; only between turns."""
+        """Take what differs from the image; only between turns.
+
+        Raises:
+            InstanceClosedError: nothing is left to take.
+        """
         from cloche.engine.snapshot import (  # noqa: PLC0415 - single runs never need it
             MachineState,
             Snapshot,
@@ -176,6 +191,7 @@ class Instance:
             capture_files,
         )
 
+        self._check_idle()
         assert self.image.memory is not None
         memory, machine = self._store.memory, self.machine
         size = memory.current_size()
@@ -221,12 +237,14 @@ class Instance:
 
         Raises:
             SnapshotError: it belongs to another image or does not fit the limits.
+            InstanceClosedError: a stop closed it before.
         """
         from cloche.engine.snapshot import (  # noqa: PLC0415
             restore_descriptors,
             restore_files,
         )
 
+        self._check_idle()
         if snapshot.image_id != self.image.id:
             raise SnapshotError("the snapshot belongs to another image")
         limit = self.machine.limits.guests.memory_limit_bytes
@@ -274,7 +292,7 @@ class Instance:
 
     def cancel(self) -> None:
         """Stop the running turn within a tick. Callable from any thread."""
-        self._store.cancelled = True
+        self._store.cancel()
 
     @property
     def memory_bytes(self) -> int:
@@ -290,8 +308,11 @@ class Instance:
         return self._store.fuel_left()
 
     def close(self) -> None:
-        """Free the memory. Closing twice is fine."""
-        if not self.closed:
+        """Free the memory; a turn that runs is cancelled and frees it. Closing twice is fine."""
+        if self._running:
+            self._close_wanted = True
+            self._store.cancel()
+        elif not self.closed:
             self._closed_size = self._store.memory.current_size()
             if self.image.engine.fuel:
                 self._closed_fuel = self._store.fuel_left()

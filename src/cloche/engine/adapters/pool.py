@@ -76,7 +76,10 @@ class Pool:
             instance = Instance(image)
             instance.populate(self._ranges[image.key])
             with self._lock:
-                waiting.append(instance)
+                if not self._closed:
+                    waiting.append(instance)
+                    continue
+            instance.close()
 
     def close(self) -> None:
         """Free what waits and end the thread."""

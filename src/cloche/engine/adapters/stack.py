@@ -74,12 +74,19 @@ def _thread_stack_bytes() -> int:
     return size.value
 
 
-def run_with_room(function: Callable[[], Result]) -> Result:
-    """Call `function` here if the stack is large enough, else on a thread where it is."""
+def run_with_room(function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
+    """Call `function` here if the stack is large enough, else on a thread where it is.
+
+    Args:
+        function: runs a guest.
+        cancel: makes the guest end soon; called when a signal interrupts the wait for it. What
+            the signal raised is raised when the guest has ended, never while it still runs.
+    """
     if has_room():
         return function()
     results: list[Result] = []
     failures: list[BaseException] = []
+    finished = threading.Event()
 
     def target() -> None:
         _room.enough = True
@@ -87,6 +94,8 @@ def run_with_room(function: Callable[[], Result]) -> Result:
             results.append(function())
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             failures.append(error)
+        finally:
+            finished.set()
 
     with _stack_size_lock:
         before = threading.stack_size(THREAD_STACK_BYTES)
@@ -95,10 +104,24 @@ def run_with_room(function: Callable[[], Result]) -> Result:
             thread.start()
         finally:
             threading.stack_size(before)
-    thread.join()
+    interruption = _wait(finished, cancel)
+    if interruption is not None:
+        raise interruption
     if failures:
         raise failures[0]
     return results[0]
+
+
+def _wait(finished: threading.Event, cancel: Callable[[], None]) -> BaseException | None:
+    # Not `join`: interrupted by a signal, it takes the thread for ended (CPython 3.11 and 3.12).
+    interruption: BaseException | None = None
+    while not finished.is_set():
+        try:
+            finished.wait()
+        except BaseException as error:  # noqa: BLE001 - returned to be raised
+            interruption = error
+            cancel()
+    return interruption
 
 
 _stack_size_lock = threading.Lock()

@@ -139,7 +139,7 @@ class TypeScript:
         call.memory = store.memory
         store.enter(deadline_after(self._timeout_ns))
         try:
-            return run_with_room(lambda: _transform_in(store, source, flags))
+            return run_with_room(lambda: _transform_in(store, source, flags), store.cancel)
         except GuestStopped as stopped:
             reason = "took too long to parse" if stopped.stop.kind == "time" else "cannot be parsed"
             return len(_STATUSES), reason

@@ -43,7 +43,6 @@ MEMORY_RESERVATION_BYTES: Final = 4 << 30  # all that wasm32 can address: memory
 TABLE_ELEMENTS_MAX: Final = 1 << 20
 NESTED_CALLS_MAX: Final = 8  # a host function that allocates in its guest needs one
 
-_MAIN_THREAD: Final = threading.main_thread().ident
 _FIRST_DEADLINE_TICKS: Final = 1
 _RAW_BYTES: Final = 16
 _RAW_COUNT: Final = 8
@@ -348,7 +347,7 @@ class Store:
     def enter(self, deadline_ns: int) -> None:
         """Arm the deadline (on the clock of `time.monotonic_ns`) before the calls of a turn."""
         self.deadline_ns = deadline_ns
-        if threading.get_ident() == _MAIN_THREAD:
+        if threading.get_ident() == threading.main_thread().ident:
             self._outer_hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         self.engine.ticker.enter()
         api.wasmtime_context_set_epoch_deadline(self._context, _FIRST_DEADLINE_TICKS)
@@ -356,8 +355,9 @@ class Store:
     def leave(self) -> None:
         """Disarm the deadline after the calls of a turn."""
         self.engine.ticker.leave()
-        if self._outer_hook is not None:
-            self._outer_hook, sys.unraisablehook = None, self._outer_hook
+        hook, self._outer_hook = self._outer_hook, None
+        if hook is not None:
+            sys.unraisablehook = hook
 
     def _on_unraisable(self, problem: Any) -> None:
         # A signal handler raises where a callback is entered, before its `try`: ctypes then drops
@@ -368,6 +368,10 @@ class Store:
             self._outer_hook(problem)
         else:
             store.failure, store.cancelled = problem.exc_value, True
+
+    def cancel(self) -> None:
+        """End the running call within a tick. Callable from any thread."""
+        self.cancelled = True
 
     def close(self) -> None:
         """Free the store. Nothing else may be called afterwards."""
