@@ -126,3 +126,78 @@ def run_program(program, host, *, inputs=None):
     host.pause()
     error = {"transcript": len(transcript)}
     return transcript, gate.finish(make_outcome(error=error))
+
+
+class ResumeHost(LiveHost):
+    """Takes what the journal has, then performs what was in flight and goes on live."""
+
+    def __init__(self, gate, random):
+        super().__init__(gate, random)
+        self.recorded = {}
+        self.is_live = False
+
+    def ask(self, kind, target, args, task):
+        """Ask synchronously, whoever answers."""
+        verdict = self.gate.request(kind, target, args, task=task)
+        self._check_live()
+        if isinstance(verdict, Perform):
+            completion = self._perform(verdict.request)
+        elif isinstance(verdict, Answered) and self.is_live:
+            completion = verdict.completion
+        else:
+            delivery = None if self.is_live else self.gate.next_delivery()
+            if delivery is not None:
+                self.gate.deliver(delivery.sequences, delivery.clock_advance_ns)
+                return [item.to_guest() for item in delivery.completions]
+            self._check_live()
+            completion = self._in_flight(verdict)
+        self.gate.deliver((completion.sequence,), completion.duration_ns)
+        return [completion.to_guest()]
+
+    def _in_flight(self, verdict):
+        if isinstance(verdict, Answered):
+            return verdict.completion
+        sequence = verdict.request.sequence
+        if sequence in self.gate.open_sequences:
+            return self._perform(verdict.request)
+        return next(c for c in self.gate.undelivered() if c.sequence == sequence)
+
+    def submit(self, kind, target, args, task):
+        """Ask without waiting."""
+        verdict = self.gate.request(kind, target, args, task=task)
+        self._check_live()
+        if isinstance(verdict, Perform):
+            self.running.append(verdict.request)
+        elif isinstance(verdict, Answered):
+            self.recorded[verdict.completion.sequence] = verdict
+            if self.is_live:
+                self.ready.append(verdict.completion)
+        else:
+            self.recorded[verdict.request.sequence] = verdict
+
+    def pause(self):
+        """Let the world answer, once there is one."""
+        if self.is_live:
+            super().pause()
+
+    def wait(self):
+        """Give the guest what is recorded, then what there is."""
+        if not self.is_live:
+            delivery = self.gate.next_delivery()
+            if delivery is not None:
+                self.gate.deliver(delivery.sequences, delivery.clock_advance_ns)
+                given = [item.to_guest() for item in delivery.completions]
+                return [*given, delivery.clock_advance_ns]
+            self._check_live()
+        return super().wait()
+
+    def _check_live(self):
+        if self.is_live or self.gate.replaying:
+            return
+        self.is_live = True
+        given = {c.sequence: c for c in self.gate.undelivered()}
+        for sequence, verdict in self.recorded.items():
+            if sequence in self.gate.open_sequences:
+                self.running.append(verdict.request)
+            elif sequence in given:
+                self.ready.append(given[sequence])

@@ -85,6 +85,8 @@ class Gate:
         limits: the ceilings of the run.
         replay: a finished journal whose completions answer this run, or None to live.
         record: False for a run without a journal; a replay always records.
+        resume: the journal to replay may stop before the run finished; where it stops the gate goes
+            live. What comes before is compared and not recorded a second time; see `unanswered`.
 
     Raises:
         JournalUnfinishedError: the journal to replay stops before the run finished.
@@ -97,12 +99,14 @@ class Gate:
         *,
         replay: Journal | None = None,
         record: bool = True,
+        resume: bool = False,
     ) -> None:
         self._limits = limits.gate
         self._budget = Budget(ceilings=ceilings_of(limits, policy))
         self._chain = Chain(limits) if record or replay is not None else None
-        self._replay = None if replay is None else Replay(replay)
+        self._replay = None if replay is None else Replay(replay, resume=resume)
         self._replay_hash = None if replay is None else replay.hash
+        self._resume = resume
         self._phase: _Phase = "new"
         self._closed_reason = ""
         self._failure: ClocheError | None = None
@@ -113,6 +117,7 @@ class Gate:
         self._open: set[int] = set()
         self._answered: set[int] = set()
         self._records: list[bytes] = []
+        self._undelivered: tuple[EffectCompletion, ...] = ()
 
     @property
     def recording(self) -> bool:
@@ -168,6 +173,7 @@ class Gate:
         """
         if self._phase != "open":
             return self._answer_closed()
+        self._go_live_at_end()
         sequence = self._next_sequence
         ordinal = self._ordinals.get(task, 0)
         self._next_sequence = sequence + 1
@@ -239,7 +245,17 @@ class Gate:
         if self._phase != "open":
             return None
         self._copy_completed(self._replay)
+        if self._go_live_at_end():
+            return None
         return self._replay.delivery()
+
+    def undelivered(self) -> tuple[EffectCompletion, ...]:
+        """Return the recorded answers that had not reached the guest where a resumed run went live.
+
+        Effects in `open_sequences` then have none: they are to be performed, once more if the
+        recorded run had begun to.
+        """
+        return self._undelivered
 
     def deliver(self, sequences: tuple[int, ...], clock_advance_ns: int) -> None:
         """Record that these answers reach the guest now, in this order.
@@ -254,6 +270,7 @@ class Gate:
             raise GateClosedError(reason=self._closed_reason or self._phase)
         if self._chain is None:
             return
+        self._go_live_at_end()
         if self._replay is None:
             self._check_delivery(sequences, clock_advance_ns)
         self._write(Delivered(sequences=sequences, clock_advance_ns=clock_advance_ns))
@@ -305,6 +322,8 @@ class Gate:
 
     def take_entries(self) -> list[bytes]:
         """Return the records written since the last call; the caller makes them durable."""
+        if self._resume and self._replay is not None:
+            return []  # they are durable already
         records = self._records
         self._records = []
         return records
@@ -415,6 +434,7 @@ class Gate:
 
     def _write(self, entry: Entry) -> Entry:
         """Append an entry, in a replay the recorded one that it repeats, and return that."""
+        self._go_live_at_end()
         if self._replay is not None:
             self._copy_completed(self._replay)
             try:
@@ -435,6 +455,21 @@ class Gate:
         for entry in replay.completed():
             self._append(entry)
             self._open.remove(entry.sequence)
+            self._answered.add(entry.sequence)
+            self._budget = self._budget.settle(len(entry.value or b""))
+
+    def _go_live_at_end(self) -> bool:
+        """Leave the replay where a resumed journal stops; return whether that is now."""
+        replay = self._replay
+        if replay is None or not self._resume:
+            return False
+        self._copy_completed(replay)
+        if not replay.exhausted:
+            return False
+        self._replay = self._replay_hash = None
+        self._records.clear()
+        self._undelivered = tuple(replay.answer(n) for n in sorted(self._answered))
+        return True
 
     def _fail(self, error: ClocheError) -> NoReturn:
         self._failure = error

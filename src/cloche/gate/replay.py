@@ -50,16 +50,16 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replay:
-    """A cursor over a finished journal.
+    """A cursor over a journal, finished unless the run is to go on where it stops.
 
     Raises (on construction):
-        JournalUnfinishedError: the journal stops before the run finished.
+        JournalUnfinishedError: the journal stops before the run finished, and `resume` is False.
     """
 
     __slots__ = ("_answers", "_entries", "_position")
 
-    def __init__(self, journal: Journal) -> None:
-        if journal.finish is None:
+    def __init__(self, journal: Journal, *, resume: bool = False) -> None:
+        if journal.finish is None and not resume:
             raise JournalUnfinishedError(record_count=len(journal.entries))
         self._entries = journal.entries
         self._position = 0
@@ -77,9 +77,16 @@ class Replay:
 
     def peek(self) -> Entry | None:
         """Return the entry at the cursor; None at the end."""
-        if self._position == len(self._entries):
-            return None
-        return self._entries[self._position]
+        return None if self.exhausted else self._entries[self._position]
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything that was recorded has come again."""
+        return self._position == len(self._entries)
+
+    def answer(self, sequence: int) -> EffectCompletion:
+        """Return the recorded answer to an effect that has one."""
+        return self._answers[sequence]
 
     def delivery(self) -> Delivery | None:
         """Return the delivery at the cursor without passing it; None if another entry is there."""

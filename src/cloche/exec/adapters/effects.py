@@ -72,7 +72,9 @@ class Effects:
         self._done: queue.SimpleQueue[tuple[EffectRequest, Any, EffectError | None, int]] = (
             queue.SimpleQueue()
         )
-        self._refused: list[EffectCompletion] = []
+        self._ready: list[EffectCompletion] = []  # answered without having been performed here
+        self._recorded_requests: dict[int, EffectRequest] = {}
+        self._is_live = not gate.replaying
         self._failure: BaseException | None = None
         self._pool: ThreadPoolExecutor | None = None
 
@@ -93,6 +95,7 @@ class Effects:
         """Answer one effect now."""
         gate = self._gate
         verdict = self._request(submission, size_bytes)
+        self._check_live()
         if isinstance(verdict, Recorded):
             completion, advance_ns = self._recorded(verdict.request)
         elif isinstance(verdict, Perform):
@@ -113,19 +116,24 @@ class Effects:
                 Stop(kind="protocol", message="a submitted effect needs a number of its own")
             )
         verdict = self._request(submission, size_bytes)
+        self._check_live()
         if isinstance(verdict, Answered):
             self._guest_ids[verdict.completion.sequence] = submission.id
-            self._refused.append(verdict.completion)
+            self._ready.append(verdict.completion)
             return
         self._guest_ids[verdict.request.sequence] = submission.id
         if isinstance(verdict, Perform):
             self.flush()
             self._start(verdict.request)
+        else:
+            self._recorded_requests[verdict.request.sequence] = verdict.request
 
     def wait(self, timeout_ns: int | None) -> list[bytes]:
         """Wait for completions; see `EffectPort`."""
         if self._gate.replaying:
-            return self._replayed()
+            replayed = self._replayed()
+            if replayed is not None:
+                return replayed
         if not self._guest_ids and timeout_ns is None:
             raise GuestStopped(
                 Stop(kind="protocol", message="the guest waits for nothing that could happen")
@@ -184,8 +192,8 @@ class Effects:
 
     def _collect(self, timeout_ns: int | None) -> tuple[list[EffectCompletion], int]:
         started_ns = time.monotonic_ns()
-        if self._refused:
-            refused, self._refused = self._refused, []
+        if self._ready:
+            refused, self._ready = self._ready, []
             return refused, 0
         until_ns = self.deadline_ns
         if timeout_ns is not None:
@@ -232,22 +240,57 @@ class Effects:
     # --- replay ---
 
     def _recorded(self, request: EffectRequest) -> tuple[EffectCompletion, int]:
-        delivery = self._gate.next_delivery()
+        gate = self._gate
+        delivery = gate.next_delivery()
+        if not gate.replaying:
+            return self._resumed(request)
         if delivery is None or delivery.sequences != (request.sequence,):
             # The gate knows what was recorded instead: it says so in its divergence.
-            self._gate.deliver((request.sequence,), 0)
+            gate.deliver((request.sequence,), 0)
             raise GuestStopped(_REPLAY_ENDED)
         return delivery.completions[0], delivery.clock_advance_ns
 
-    def _replayed(self) -> list[bytes]:
+    def _replayed(self) -> list[bytes] | None:
+        """Return the next recorded delivery, None where a resumed record stops."""
         delivery = self._gate.next_delivery()
         if delivery is None:
+            if not self._gate.replaying:
+                self._check_live()
+                return None
             raise GuestStopped(_REPLAY_ENDED)
         unknown = [n for n in delivery.sequences if n not in self._guest_ids]
-        self._refused = [c for c in self._refused if c.sequence not in delivery.sequences]
+        self._ready = [c for c in self._ready if c.sequence not in delivery.sequences]
         if unknown:
             self._gate.deliver((), 0)
         return self._deliver(list(delivery.completions), delivery.clock_advance_ns)
+
+    # --- resume ---
+
+    def _resumed(self, request: EffectRequest) -> tuple[EffectCompletion, int]:
+        """Answer the synchronous effect that was in flight where the record stops."""
+        self._check_live()
+        if request.sequence in self._gate.open_sequences:
+            completion = self._perform_now(request)
+        else:
+            (completion,) = (c for c in self._gate.undelivered() if c.sequence == request.sequence)
+        return completion, completion.duration_ns
+
+    def _check_live(self) -> None:
+        """When the record has just ended: take up what was in flight there."""
+        if self._is_live or self._gate.replaying:
+            return
+        self._is_live = True
+        refused = {completion.sequence for completion in self._ready}
+        self._ready += [
+            completion
+            for completion in self._gate.undelivered()
+            if completion.sequence in self._guest_ids and completion.sequence not in refused
+        ]
+        for sequence in sorted(self._gate.open_sequences):
+            request = self._recorded_requests.get(sequence)
+            if request is not None:
+                self._start(request)
+        self._recorded_requests.clear()
 
 
 _REPLAY_ENDED: Final = Stop(kind="time", message="the recorded run was stopped here")

@@ -139,6 +139,7 @@ class Runner:
         on_output: OutputListener | None = None,
         sink: JournalSink | None = None,
         replay: Journal | None = None,
+        resume: Journal | None = None,
         record: bool = True,
         cancel: CancelToken | None = None,
     ) -> Execution:
@@ -155,17 +156,25 @@ class Runner:
             on_output: gets each piece of output.
             sink: keeps the journal.
             replay: answers every effect.
+            resume: the journal of this very run, as far as it came; the run goes on behind it.
             record: whether there is a journal.
             cancel: stops the run.
 
         Raises:
             as `execute`; the instance is then closed.
         """
-        run = _Run(self, request, instance, on_output, cancel or CancelToken(), replay)
+        before = replay or resume
+        run = _Run(self, request, instance, on_output, cancel or CancelToken(), before)
         done = False
         try:
             run.renew_machine()
-            gate = Gate(request.policy, request.limits, replay=replay, record=record)
+            gate = Gate(
+                request.policy,
+                request.limits,
+                replay=before,
+                record=record,
+                resume=resume is not None,
+            )
             execution = run.execute(gate, handlers or {}, sink, run_id=run_id)
             done = True
             return execution
