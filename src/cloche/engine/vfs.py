@@ -4,6 +4,7 @@ Owns every file that a guest sees. Pure: bytes in, bytes out, no host file is ev
 Invariants:
 - a path never leaves the root: `..` at the root stays there, symbolic links resolve inside;
 - what is stored never exceeds the quotas, however it is written (append, seek and write, truncate);
+  a file counts once for each of its names, because each is a whole file to whoever exports it;
 - listings are sorted by UTF-8 bytes, inode numbers and times come from counters and the virtual
   clock, so that two runs with the same inputs see the same file system.
 
@@ -159,25 +160,32 @@ class FileSystem:
         self.file_count += 1
 
     def _charge_bytes(self, file: File, size: int) -> None:
-        growth = size - file.size
-        if growth > 0:
-            if size > self._limits.file_limit_bytes:
-                self.quota_hit = True
-                raise FileSystemError(Errno.FBIG)
-            if self.used_bytes + growth > self._limits.files_limit_bytes:
-                self.quota_hit = True
-                raise FileSystemError(Errno.NOSPC)
+        if size > file.size and size > self._limits.file_limit_bytes:
+            self.quota_hit = True
+            raise FileSystemError(Errno.FBIG)
+        self._charge_growth((size - file.size) * max(1, file.link_count))
+
+    def _charge_growth(self, growth: int) -> None:
+        if growth > 0 and self.used_bytes + growth > self._limits.files_limit_bytes:
+            self.quota_hit = True
+            raise FileSystemError(Errno.NOSPC)
         self.used_bytes += growth
 
     def _unlinked(self, node: Node) -> None:
         node.link_count -= 1
-        self._reclaim(node)
+        if node.link_count:
+            self._discharge(node)
+        else:
+            self._reclaim(node)
 
     def _reclaim(self, node: Node) -> None:
         # A removed file that is still open keeps its bytes, so it keeps its charge too: else
         # open, write, unlink in a loop would take memory that no quota sees.
         if node.link_count or (isinstance(node, File) and node.open_count):
             return
+        self._discharge(node)
+
+    def _discharge(self, node: Node) -> None:
         self.file_count -= 1
         if isinstance(node, File) and isinstance(node.data, bytearray):
             self.used_bytes -= node.size
@@ -504,7 +512,11 @@ class FileSystem:
         to_start: Directory | None = None,
         follow: bool = False,
     ) -> None:
-        """Create a hard link to a file; directories cannot be linked (PERM)."""
+        """Create a hard link to a file.
+
+        Raises:
+            FileSystemError: PERM for a directory or a read-only file, EXIST, NOSPC (quota).
+        """
         _, _, node = self._walk(start or self.root, path, follow=follow)
         if node is None:
             raise FileSystemError(Errno.NOENT)
@@ -514,6 +526,13 @@ class FileSystem:
         if existing is not None:
             raise FileSystemError(Errno.EXIST)
         self._writable(directory)
+        self._writable(node)  # the image's files are shared by instances: nothing counts on them
+        self._charge_node()
+        try:
+            self._charge_growth(node.size if isinstance(node, File) else 0)
+        except FileSystemError:
+            self.file_count -= 1
+            raise
         node.link_count += 1
         self._attach(directory, name, node)
 
@@ -560,8 +579,10 @@ class FileSystem:
         assert isinstance(root, Directory)
         root.link_count = 1
         self.root, self._next_inode = root, next_inode
-        self.file_count = len(nodes) - 1
-        self.used_bytes = sum(n.size for n in nodes.values() if isinstance(n, File))
+        self.file_count = sum(max(1, node.link_count) for node in nodes.values()) - 1
+        self.used_bytes = sum(
+            node.size * max(1, node.link_count) for node in nodes.values() if isinstance(node, File)
+        )
 
     def visible_files(self) -> list[tuple[str, File]]:
         """Return every visible file with its path, sorted by the UTF-8 bytes of the path."""
