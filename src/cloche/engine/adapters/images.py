@@ -40,6 +40,7 @@ PYTHON_MODULE_SHA256: Final = "879bdb628a1a799dc3a6d1a645fee0f88944bf4cdf5e1628e
 PYTHON_STDLIB_SHA256: Final = "a7b8f7cbd4799ac8c81223cbc47f8cea503adac934a04826778b66e5a5e9b847"
 # quickjs-rs 0.2.6
 TYPESCRIPT_MODULE_SHA256: Final = "c4710d5258585122a70f0b3ee3bc19d085742e6f94f48aa0b8057630ebaca745"
+STDLIB_NAME: Final = "python-stdlib.zip"
 _PINS: Final = {
     "python-snapshot.wasm": PYTHON_MODULE_SHA256,
     "_transform.wasm": TYPESCRIPT_MODULE_SHA256,
@@ -207,6 +208,22 @@ class Images:
             self._engines[fuel] = engine
         return engine
 
+    def parts(self, language: Language) -> list[Path]:
+        """Return the files that the images of a language are made of.
+
+        Raises:
+            ImageError: one is not there.
+        """
+        parts = [self._module_path(language)]
+        folder = _packaged(language)
+        parts += (folder / name for name in _prelude_order(folder))
+        if language == "python":
+            parts.append(python_artifacts() / STDLIB_NAME)
+        for part in parts:
+            if not part.is_file():
+                raise _missing(language, part)
+        return parts
+
     def _module_path(self, language: Language) -> Path:
         if language == "javascript":
             override = self._modules.javascript_path
@@ -226,11 +243,7 @@ class Images:
         engine = self._engine(fuel)
         module = self._module_path(language)
         if not module.is_file():
-            raise ImageError(
-                f"the {language} guest module is not at {module}; reinstall cloche, or run "
-                "`make setup` in a clone",
-                path=str(module),
-            )
+            raise _missing(language, module)
         compiled = self.cache.make(
             self._compiled_name(module, engine), lambda path: self._compile(module, engine, path)
         )
@@ -261,7 +274,7 @@ class Images:
 
     def _python_files(self) -> dict[str, memoryview]:
         """Return the standard library, and matplotlib's data as files: it opens them by path."""
-        archive = python_artifacts() / "python-stdlib.zip"
+        archive = python_artifacts() / STDLIB_NAME
         name = f"data/{self.cache.digest(archive)}"
         packed = self.cache.make(f"{name}.bin", lambda path: _unpack_data(archive, path))
         content = _map_file(packed)
@@ -352,13 +365,34 @@ def python_artifacts() -> Path:
 
 
 def prelude_sources(definition: ImageDefinition) -> list[tuple[str, str]]:
-    """Return the prelude of an image as (file name, text), in the order it is evaluated."""
+    """Return the prelude of an image as (file name, text), in the order it is evaluated.
+
+    Raises:
+        ImageError: one of its files is not there.
+    """
     folder = _packaged(definition.language)
-    order: list[str] = json.loads((folder / "order.json").read_text(encoding="utf-8"))
-    sources = [(name, (folder / name).read_text(encoding="utf-8")) for name in order]
+    sources = []
+    for name in _prelude_order(folder):
+        try:
+            sources.append((name, (folder / name).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise _missing(definition.language, folder / name) from None
     if definition.language == "python":
         sources.append(("<variant>", f"_cloche_warm({definition.variant!r})"))
     return sources
+
+
+def _prelude_order(folder: Path) -> list[str]:
+    order: list[str] = json.loads((folder / "order.json").read_text(encoding="utf-8"))
+    return order
+
+
+def _missing(language: Language, path: Path) -> ImageError:
+    return ImageError(
+        f"{path} is missing, without which no {language} program can run; reinstall cloche, or "
+        "run `make setup` in a clone",
+        path=str(path),
+    )
 
 
 def _check_pin(path: Path, found: str, expected: str) -> None:
