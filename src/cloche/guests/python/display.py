@@ -54,18 +54,39 @@ def show_syntax(error):
 def describe(error):
     """Return an error as the turn report has it."""
     try:
-        message = str(error)
-    except Exception as problem:
-        message = f"<no message: {type(problem).__name__}>"
-    return {"name": type(error).__name__, "message": message[:10000], "stack": ""}
+        message = str.__str__(str(error))
+    except BaseException as problem:
+        message = f"<no message: {_name_of(problem)}>"
+    return {"name": _name_of(error), "message": _sendable(message[:10000]), "stack": ""}
+
+
+def _name_of(error):
+    # Past any metaclass of the program's.
+    return type.__dict__["__name__"].__get__(type(error))
+
+
+def _sendable(text):
+    # Half a surrogate pair cannot be encoded.
+    return text.encode("utf-8", "replace").decode()
 
 
 def resource(error):
     """Return what an error says that the program ran out of, or None."""
     if isinstance(error, MemoryError):
-        return "memory"
+        # The parser has a stack of its own, and calls its end a lack of memory.
+        return "stack" if _is_parser_stack(error) else "memory"
     if isinstance(error, RecursionError):
         return "stack"
-    if isinstance(error, OSError) and error.errno in _FILE_ERRORS:
+    if isinstance(error, OSError) and _errno(error) in _FILE_ERRORS:
         return "files"
     return None
+
+
+def _is_parser_stack(error):
+    said = error.args[0] if error.args else None
+    return type(said) is str and said.startswith("Parser stack overflowed")
+
+
+def _errno(error):
+    number = error.errno  # anything the program put there
+    return number if type(number) is int else None

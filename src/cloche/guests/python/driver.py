@@ -28,10 +28,34 @@ _task = None
 _loop = None
 _DONE = {"state": "done", "exit_code": 0}
 _DONE_BYTES = b'\x03{"state":"done","exit_code":0}'
+# Made ahead: when it is needed there is no memory to make it.
+_MEMORY_BYTES = (
+    b'\x03{"state":"failed","stage":"run","exit_code":1,"resource":"memory",'
+    b'"error":{"name":"MemoryError","message":""}}'
+)
 
 
 def turn():
-    job = host.job()
+    try:
+        try:
+            report = _run(host.job())
+        except BaseException as error:
+            # What ends a run calls the program's own code (streams, hooks, `__str__`), which may
+            # raise anything. The run ends all the same, and says why.
+            report = _report_of(error)
+            _show_plainly(error)
+        if report is _DONE:
+            host._call(_DONE_BYTES)
+        else:
+            host.send(host.REPORT, report)
+    except MemoryError:
+        host._call(_MEMORY_BYTES)
+
+
+builtins._cloche_turn = turn
+
+
+def _run(job):
     op = job["op"]
     try:
         if op == "start":
@@ -46,19 +70,13 @@ def turn():
         report = _exit(report)
     _flush(sys.stdout)
     _flush(sys.stderr)
-    if report is _DONE:
-        host._call(_DONE_BYTES)
-    else:
-        host.send(host.REPORT, report)
-
-
-builtins._cloche_turn = turn
+    return report
 
 
 def _flush(stream):
     try:
         stream.flush()
-    except Exception:
+    except BaseException:
         # The program closed or replaced its stream; what it cannot print is lost by its own wish.
         pass
 
@@ -152,32 +170,45 @@ def _failed(error):
         error.__traceback__ = display._strip(error.__traceback__)
         __main__.__dict__.clear()
         gc.collect()
-    report = {
-        "state": "failed",
-        "stage": "run",
-        "exit_code": 1,
-        "error": display.describe(error),
-        "resource": resource,
-    }
+    report = _report_of(error)
     try:
         display.show(error)
     except MemoryError:
         report["resource"] = "memory"
     except BaseException as problem:
         # A broken excepthook: show what it was to show, then what it did.
+        sys.excepthook = sys.__excepthook__
+        _show_plainly(error)
+        _show_plainly(problem)
+    return report
+
+
+def _report_of(error):
+    return {
+        "state": "failed",
+        "stage": "run",
+        "exit_code": 1,
+        "error": display.describe(error),
+        "resource": display.resource(error),
+    }
+
+
+def _show_plainly(error):
+    try:
         import traceback
 
-        sys.excepthook = sys.__excepthook__
+        display.strip(error)
         traceback.print_exception(error, file=sys.stderr)
-        traceback.print_exception(problem, file=sys.stderr)
-    return report
+    except BaseException:
+        # The program broke stderr too. The report still names the error.
+        pass
 
 
 def _exited(code):
     if code is None:
         return _DONE
     if isinstance(code, int):
-        code &= 0xFF
+        code = int.__and__(code, 0xFF)
         return {"state": "done", "exit_code": code} if code else _DONE
     print(code, file=sys.stderr)
     return {"state": "done", "exit_code": 1}

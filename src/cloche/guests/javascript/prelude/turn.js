@@ -17,9 +17,21 @@
   let exitCode = 0;
   let isResumed = false; // whether a run of a session was here before
 
+  // A string, so that nothing of what a program may have broken is needed to send it.
+  const BROKEN = '{"state":"failed","stage":"run","exit_code":1,"error":{"name":"Error",' +
+    '"message":"the program broke what its runtime needs to end it"}}';
+
   const reply = (report) => internal.call(REPORT, stringify(report));
 
   internal.turn = (text) => {
+    try {
+      runTurn(text);
+    } catch {
+      internal.call(REPORT, BROKEN);
+    }
+  };
+
+  const runTurn = (text) => {
     const job = parse(text);
     if (job.op === "start") {
       const failed = start(job);
@@ -79,7 +91,7 @@
   const compileFailure = (error) => {
     internal.call(STDERR, `${excerpt(placeOf(error))}${error.name}: ${error.message}\n`);
     return {
-      state: "failed", stage: "compile", exit_code: 1, error: described(error),
+      __proto__: null, state: "failed", stage: "compile", exit_code: 1, error: described(error),
     };
   };
 
@@ -90,11 +102,11 @@
     if (state === PENDING) {
       internal.call(STDERR, "Warning: Detected unsettled top-level await: nothing is left that " +
         "could settle it\n");
-      return { state: "done", exit_code: library.emitExit?.(EXIT_UNSETTLED) ?? EXIT_UNSETTLED };
+      return done(library.emitExit?.(EXIT_UNSETTLED) ?? EXIT_UNSETTLED);
     }
     if (state === REJECTED) return fail(internal.promiseResult(program));
     try {
-      return { state: "done", exit_code: (library.emitExit?.() ?? 0) & 255 };
+      return done((library.emitExit?.() ?? 0) & 255);
     } catch (error) {
       return fail(error);
     }
@@ -106,7 +118,10 @@
     exitCode = code;
     internal.leave();
   };
-  internal.left = () => reply({ state: "done", exit_code: exitCode });
+  internal.left = () => reply(done(exitCode));
+
+  // Reports have no prototype: a program may have given Object.prototype a toJSON.
+  const done = (code) => ({ __proto__: null, state: "done", exit_code: code });
 
   const isPromise = (value) => value instanceof Promise;
 
@@ -115,7 +130,7 @@
     try {
       shown = display(error);
     } catch (second) {
-      shown = `Uncaught error that cannot be shown: ${second?.message}`;
+      shown = `Uncaught error that cannot be shown: ${text(() => second.message)}`;
     }
     internal.call(STDERR, `${shown}\n`);
     let code = 1;
@@ -124,30 +139,42 @@
     } catch {
       // A listener for "exit" failed too; the first error is the one to tell.
     }
-    return { state: "failed", stage: "run", exit_code: code & 255, error: described(error), ...resource(error) };
+    return {
+      __proto__: null, state: "failed", stage: "run", exit_code: code & 255,
+      error: described(error), resource: resource(error),
+    };
   };
 
   const resource = (error) => {
-    if (error instanceof RangeError && /stack size exceeded/i.test(error.message)) {
-      return { resource: "stack" };
+    try {
+      if (error instanceof RangeError && /stack size exceeded/i.test(error.message)) return "stack";
+      if (error?.code === "ENOSPC" || error?.code === "EFBIG" || error?.code === "EDQUOT") {
+        return "files";
+      }
+    } catch {
+      // A proxy, or a getter of the program's: such an error says nothing about resources.
     }
-    if (error?.code === "ENOSPC" || error?.code === "EFBIG" || error?.code === "EDQUOT") {
-      return { resource: "files" };
-    }
-    return {};
+    return null;
   };
 
+  // Half a surrogate pair is no JSON to the host.
   const text = (make) => {
-    try { return String(make()); } catch { return ""; }
+    try { return String(make()).slice(0, 10000).toWellFormed(); } catch { return ""; }
+  };
+
+  const hasMessage = (error) => {
+    try { return typeof error === "object" && error !== null && "message" in error; } catch {
+      return false;
+    }
   };
 
   const described = (error) => {
-    const isError = typeof error === "object" && error !== null && "message" in error;
+    const isError = hasMessage(error);
     return {
+      __proto__: null,
       name: isError ? text(() => error.name) : "Error",
-      message: isError ? text(() => error.message).slice(0, 10000)
-        : text(() => internal.inspect(error)).slice(0, 10000),
-      stack: isError ? text(() => userStack(error.stack)).slice(0, 10000) : "",
+      message: text(() => isError ? error.message : internal.inspect(error)),
+      stack: isError ? text(() => userStack(error.stack)) : "",
     };
   };
 
