@@ -124,14 +124,15 @@ def hostile(
     linker = Linker(engine())
     driver = JavaScriptDriver() if language == "javascript" else PythonDriver()
     driver.define_imports(linker)
-    segments = "".join(f'(data (i32.const {at}) "{_escape(body)}")' for at, body in data.items())
+    segments = "".join(f'(data (i32.const {at}) "{escaped(body)}")' for at, body in data.items())
     module = load(text.format(turn=turn, alloc=alloc, data=segments), folder)
     pre = linker.prepare(module, driver.signatures)
     image = Image(definition=CATALOGUE[language], linker=linker, pre=pre, driver=driver)
     return Instance(image, machine(limits))
 
 
-def _escape(body: bytes) -> str:
+def escaped(body: bytes) -> str:
+    """Return bytes as they stand in a data segment."""
     return "".join(f"\\{byte:02x}" for byte in body)
 
 
