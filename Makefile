@@ -46,7 +46,7 @@ serve: $(STAMP)
 	@echo "The server is not here yet; see docs/parity.md."; exit 2
 
 docs: $(STAMP)
-	$(BIN)/python -m cloche.limits.document
+	$(BIN)/python -m cloche.limits.adapters.document
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

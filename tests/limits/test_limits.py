@@ -99,6 +99,14 @@ DEFAULTS = {
     "engine.snapshot_limit_bytes": GIB,
     "engine.compile_lock_timeout_ms": 600_000,
     "engine.image_count_max": 32,
+    "sessions.live_count_max": 32,
+    "sessions.idle_ms": 60_000,
+    "sessions.queue_length_max": 16,
+    "sessions.queue_timeout_ms": 60_000,
+    "sessions.lease_ms": 15_000,
+    "sessions.snapshot_count_max": 8,
+    "sessions.name_limit_bytes": 200,
+    "sessions.archive_limit_bytes": GIB,
     "arch.module_count_max": 5000,
     "arch.edge_count_max": 50_000,
     "arch.finding_count_max": 2000,
@@ -119,7 +127,7 @@ def test_every_limit_is_accounted_for():
 
 
 def _own_groups():
-    return {"guests", "gate", "engine", "arch"}
+    return {"guests", "gate", "engine", "sessions", "arch"}
 
 
 @pytest.mark.parametrize("path", SEED_001)

@@ -99,3 +99,92 @@ class InvalidFileError(InvalidRunError):
         super().__init__(
             f"the file {name!r} is not valid {encoding}: {reason}", name=name, encoding=encoding
         )
+
+
+class FileAccessError(ClocheError):
+    """A file of a session cannot be read, written or removed; `reason` is the POSIX name."""
+
+    code = "FILE_ACCESS"
+    blame = "caller"
+
+    def __init__(self, path: str, reason: str) -> None:
+        advice = _FILE_REASONS.get(reason, f"the file system answers {reason}")
+        super().__init__(f"{path}: {advice}", path=path, reason=reason)
+
+
+_FILE_REASONS = {
+    "NOENT": "there is no such file or directory; list_files shows what there is",
+    "ISDIR": "this is a directory, expected a file",
+    "NOTDIR": "a part of the path is a file, expected a directory",
+    "NOTEMPTY": "the directory is not empty; remove what is in it first",
+    "PERM": "the file is read-only",
+    "FBIG": "the file is larger than guests.file_limit_bytes",
+    "NOSPC": "the files of the session would exceed guests.files_limit_bytes or file_count_max",
+    "LOOP": "too many symbolic links lead to one another",
+    "NAMETOOLONG": "the path is longer or deeper than guests.path_limit_bytes, path_depth_max",
+}
+
+
+class SessionError(ClocheError):
+    """A session cannot do what was asked. Its state is unchanged."""
+
+    code = "SESSION_ERROR"
+    blame = "caller"
+
+
+class SessionNotFoundError(SessionError):
+    """No session has this id or name."""
+
+    code = "SESSION_NOT_FOUND"
+
+    def __init__(self, session: str) -> None:
+        super().__init__(
+            f"there is no session {session!r}; `cloche session list` shows all", session=session
+        )
+
+
+class SessionExistsError(SessionError):
+    """Another session has this name."""
+
+    code = "SESSION_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is a session named {name!r} already; open it, or choose another name", name=name
+        )
+
+
+class SessionClosedError(SessionError):
+    """This handle was closed; the session itself is kept."""
+
+    code = "SESSION_CLOSED"
+
+    def __init__(self, session: str) -> None:
+        super().__init__(
+            f"this handle of session {session} is closed; open the session again", session=session
+        )
+
+
+class SessionBusyError(SessionError):
+    """Another run is going on in the session, here or in another process. Trying later helps."""
+
+    code = "SESSION_BUSY"
+    retryable = True
+
+    def __init__(self, session: str, reason: str) -> None:
+        super().__init__(f"session {session} is busy: {reason}; try again later", session=session)
+
+
+class SessionImageError(SessionError):
+    """The session was made with another version of its image than this machine has."""
+
+    code = "SESSION_IMAGE"
+
+    def __init__(self, image: str, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"the session stands on image {image} {expected[:12]}, this machine has {found[:12]}; "
+            "use the version of cloche that made it, or `session.update()` to move it by replay",
+            image=image,
+            expected=expected,
+            found=found,
+        )

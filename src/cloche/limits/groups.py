@@ -331,6 +331,50 @@ class EngineLimits(Group):
     )
 
 
+class SessionsLimits(Group):
+    """Sessions: what is live in one process, and who waits."""
+
+    live_count_max: int = limit(
+        32, "count", 1, 100_000, label="Live", description="Sessions awake at once in a process"
+    )
+    idle_ms: int = limit(
+        60_000,
+        "ms",
+        0,
+        86_400_000,
+        label="Idle",
+        description="Time without a run after which a session is put to sleep",
+    )
+    queue_length_max: int = limit(
+        16, "count", 0, 10_000, label="Queue", description="Runs that wait for one session"
+    )
+    queue_timeout_ms: int = limit(
+        60_000,
+        "ms",
+        0,
+        86_400_000,
+        label="Queue Wait",
+        description="Time that a run waits for the one before it",
+    )
+    lease_ms: int = limit(
+        15_000,
+        "ms",
+        100,
+        3_600_000,
+        label="Lease",
+        description="Time after which a process that died no longer holds a session",
+    )
+    snapshot_count_max: int = limit(
+        8, "count", 1, 1000, label="Snapshots", description="Newest snapshots kept of a session"
+    )
+    name_limit_bytes: int = limit(
+        200, "bytes", 1, 4096, label="Name", description="Length of a session's name"
+    )
+    archive_limit_bytes: int = limit(
+        GIB, "bytes", MIB, 64 * GIB, label="Archive", description="Size of an exported session"
+    )
+
+
 class ArchLimits(Group):
     """The architecture check."""
 

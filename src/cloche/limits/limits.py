@@ -21,6 +21,7 @@ from cloche.limits.groups import (
     HardwareLimits,
     NetLimits,
     RuntimeLimits,
+    SessionsLimits,
     StorageLimits,
 )
 
@@ -44,6 +45,7 @@ class Limits:
     guests: GuestsLimits = field(default_factory=GuestsLimits)
     gate: GateLimits = field(default_factory=GateLimits)
     engine: EngineLimits = field(default_factory=EngineLimits)
+    sessions: SessionsLimits = field(default_factory=SessionsLimits)
     arch: ArchLimits = field(default_factory=ArchLimits)
 
     def __post_init__(self) -> None:
