@@ -7,6 +7,16 @@
   const internal = globalThis.__cloche;
   const { parse, stringify } = JSON; // programs replace them
   const MS = 1000; // the clock counts microseconds
+
+  // JSON.stringify escapes what is half a surrogate pair, and nothing else as \udxxx. The host takes
+  // no such string; a replacement character stands for it, as everywhere on the web.
+  const HALF_PAIR = /\\(?:ud[89a-f][0-9a-f]{2}|.)/g;
+  internal.encode = (document) => {
+    const text = stringify(document);
+    if (!text.includes("\\ud")) return text;
+    return text.replace(HALF_PAIR, (escape) => (escape.length === 6 ? "\\ufffd" : escape));
+  };
+
   const TIMER_COUNT_MAX = 100000;
   const DELAY_MAX_MS = 2147483647;
 
@@ -201,7 +211,7 @@
 
   /** Ask for an effect and wait for it, inside the turn. */
   internal.effect = (kind, target, args) => {
-    const reply = parse(internal.ask(1, stringify({ kind, target, args })));
+    const reply = parse(internal.ask(1, internal.encode({ kind, target, args })));
     if (reply.error !== undefined) throw internal.effectError(reply.error);
     return reply.value;
   };
@@ -209,7 +219,7 @@
   /** Ask for an effect; its completion comes in a later turn. */
   internal.submit = (kind, target, args) => new Promise((resolve, reject) => {
     const id = nextEffect++;
-    internal.call(2, stringify({ id, kind, target, args: args === undefined ? null : args }));
+    internal.call(2, internal.encode({ id, kind, target, args: args === undefined ? null : args }));
     effects.set(id, { resolve, reject });
   });
 

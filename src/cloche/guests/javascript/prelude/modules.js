@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const internal = globalThis.__cloche;
-  const { parse, stringify } = JSON; // programs replace them
+  const { parse } = JSON; // programs replace it
   const { library } = internal;
   const SUFFIXES = ["", ".js", ".mjs", ".cjs", ".json", ".ts", ".mts", ".tsx"];
   const TYPESCRIPT = /\.[mc]?tsx?$/;
@@ -37,12 +37,12 @@
   const parent = (path) => normalize(`${path}/..`);
 
   const stat = (path) => {
-    const reply = internal.ask(FS, stringify({ f: "stat", p: path }));
+    const reply = internal.ask(FS, internal.encode({ f: "stat", p: path }));
     return typeof reply === "number" ? undefined : parse(reply);
   };
 
   const read = (path) => {
-    const reply = internal.ask(FS, stringify({ f: "read", p: path }));
+    const reply = internal.ask(FS, internal.encode({ f: "read", p: path }));
     if (typeof reply === "number") throw new Error(`Cannot read '${path}'`);
     return reply ?? "";
   };
@@ -102,7 +102,7 @@
   // ---- sources ----
 
   const stripTypes = (path, source) => {
-    const reply = parse(internal.ask(TRANSFORM, stringify({ filename: path, source })));
+    const reply = parse(internal.ask(TRANSFORM, internal.encode({ filename: path, source })));
     if (reply.error === undefined) return reply.code;
     const { message, line } = reply.error;
     throw new SyntaxError(`${message} (${path}:${line})`);

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const internal = globalThis.__cloche;
-  const { parse, stringify } = JSON; // programs replace them
+  const { parse } = JSON; // programs replace it
   const { library } = internal;
   const REPORT = 3;
   const STDERR = 17;
@@ -21,7 +21,7 @@
   const BROKEN = '{"state":"failed","stage":"run","exit_code":1,"error":{"name":"Error",' +
     '"message":"the program broke what its runtime needs to end it"}}';
 
-  const reply = (report) => internal.call(REPORT, stringify(report));
+  const reply = (report) => internal.call(REPORT, internal.encode(report));
 
   internal.turn = (text) => {
     try {
@@ -157,9 +157,8 @@
     return null;
   };
 
-  // Half a surrogate pair is no JSON to the host.
   const text = (make) => {
-    try { return String(make()).slice(0, 10000).toWellFormed(); } catch { return ""; }
+    try { return String(make()).slice(0, 10000); } catch { return ""; }
   };
 
   const hasMessage = (error) => {

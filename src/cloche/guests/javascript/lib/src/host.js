@@ -29,6 +29,7 @@ const OP = {
 const RANDOM_BYTES_MAX = 65536;
 const NOTHING = new Uint8Array(0);
 const RAW_REPLIES = new Set(["read"]);
+const PATHS = ["p", "to", "target"]; // the fields of a file operation that name files
 
 // The engine writes a lone surrogate as three bytes; the standard wants U+FFFD.
 export const encodeUtf8 = internal.encodeUtf8
@@ -85,6 +86,10 @@ export const exitNow = (code) => internal.exit(code & 0xff);
 
 /** One file operation: bytes for `read`, a JSON value for the rest, a negative errno if refused. */
 export function fileOperation(header, bytes) {
+  for (const name of PATHS) {
+    // Half a surrogate pair is no UTF-8; node replaces it too.
+    if (name in header) header[name] = header[name].toWellFormed();
+  }
   const reply = internal.call(OP.FS, bytes ? joinPayload(header, bytes) : JSON.stringify(header));
   if (typeof reply === "number" || RAW_REPLIES.has(header.f)) return reply;
   return reply.length ? JSON.parse(decodeUtf8(reply)) : undefined;
