@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import wasmtime
 
+from cloche.engine.abi import Report, StartInput, encode
 from cloche.engine.adapters.drivers import JavaScriptDriver, PythonDriver
 from cloche.engine.adapters.images import Image, Images
 from cloche.engine.adapters.instance import Instance, Outcome, deadline_after
@@ -139,3 +140,43 @@ def escaped(body: bytes) -> str:
 def run_turn(instance: Instance, body: bytes = b"{}", *, seconds: float = 5) -> Outcome:
     """Run one turn with a deadline."""
     return instance.turn(body, deadline_ns=deadline_after(int(seconds * NS_PER_S)))
+
+
+def start_input(code: str, language: str, *, persist: bool = False, seed: int = 1) -> bytes:
+    """Return the turn input that starts a program."""
+    name = "main.js" if language == "javascript" else "main.py"
+    return encode(
+        StartInput(
+            language=language,
+            filename=name,
+            code=code,
+            argv=[name],
+            env={},
+            cwd="/",
+            seed=seed,
+            path=["/"],
+            persist=persist,
+        )
+    )
+
+
+def guest(image_name: str, limits: Limits | None = None, **options: Any) -> Instance:
+    """Return a fresh instance of an image of the catalogue."""
+    return Instance(images().get(image_name), machine(limits, **options))
+
+
+def printed(instance: Instance) -> str:
+    """Return what an instance printed since the last time."""
+    output = instance.machine.output  # type: ignore[attr-defined]
+    text = (output["stdout"] + output["stderr"]).decode()
+    output["stdout"].clear()
+    output["stderr"].clear()
+    return text
+
+
+def run_code(instance: Instance, code: str, *, persist: bool = True) -> str:
+    """Run a program to its end and return what it printed; it must not fail."""
+    outcome = run_turn(instance, start_input(code, instance.image.language, persist=persist))
+    text = printed(instance)
+    assert outcome == Report(state="done"), (outcome, text)
+    return text

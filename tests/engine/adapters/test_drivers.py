@@ -51,9 +51,9 @@ JAVASCRIPT_BREACHES: dict[str, tuple[str, Stop]] = {
     "pointer past the end": (gate(16, 0x7FFFFFFF, 1), OUTSIDE),
     "negative pointer": (gate(16, -1, 1), OUTSIDE),
     "range over the end": (gate(16, 65535, 2), OUTSIDE),
-    "negative length": (gate(16, 0, -1), TOO_LONG),
-    "length over the limit": (gate(16, 0, (16 << 20) + 1), TOO_LONG),
-    "length at the limit": (gate(16, 0, 16 << 20), OUTSIDE),
+    "negative length": (gate(32, 0, -1), TOO_LONG),
+    "length over the limit": (gate(32, 0, (16 << 20) + 1), TOO_LONG),
+    "length at the limit": (gate(32, 0, 16 << 20), OUTSIDE),
     "reply past the end": (
         gate(18, 0, 0) + "(call $gate_read (i32.const 65529))",
         OUTSIDE,

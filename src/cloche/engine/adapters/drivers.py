@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cloche.engine.abi import GuestStopped, Stop
+from cloche.engine.abi import GuestStopped, Op, Stop
 from cloche.engine.adapters import wasi
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cloche.engine.adapters.machine import Machine
     from cloche.engine.adapters.wasm import Linker, Store
 
+_OUTPUT: Final = frozenset({int(Op.STDOUT), int(Op.STDERR)})
 _PYTHON_TURN: Final = b"_cloche_turn()"
 
 
@@ -141,7 +142,11 @@ class JavaScriptDriver:
 
 
 def _gate(machine: Machine, operation: int, pointer: int, length: int) -> int:
-    _checked_message(machine, length)
+    if operation in _OUTPUT:
+        # Not a message that is too long: what fits is printed, then the output is at its limit.
+        length = min(length, machine.limits.guests.output_limit_bytes + 1)
+    else:
+        _checked_message(machine, length)
     reply = machine.operate(operation, machine.memory.read(pointer, length))
     if isinstance(reply, int):
         return reply & 0xFFFFFFFF

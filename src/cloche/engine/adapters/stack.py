@@ -12,7 +12,7 @@ import ctypes
 import resource
 import sys
 import threading
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cloche.engine.adapters.wasm import STACK_LIMIT_BYTES
 
@@ -84,44 +84,57 @@ def run_with_room(function: Callable[[], Result], cancel: Callable[[], None]) ->
     """
     if has_room():
         return function()
-    results: list[Result] = []
-    failures: list[BaseException] = []
-    finished = threading.Event()
+    work = _Work(function)
+    try:
+        with _stack_size_lock:
+            before = threading.stack_size(THREAD_STACK_BYTES)
+            try:
+                threading.Thread(target=work.run, name="cloche-guest", daemon=True).start()
+            finally:
+                threading.stack_size(before)
+        # Not `join`: interrupted by a signal, it takes the thread for ended (CPython 3.11, 3.12).
+        work.finished.wait()
+    except BaseException:
+        work.abandon(cancel)
+        raise
+    if work.failure is not None:
+        raise work.failure
+    return work.results[0]
 
-    def target() -> None:
+
+class _Work(Generic[Result]):
+    """A call on another thread. Once abandoned it does not begin, or has ended."""
+
+    def __init__(self, function: Callable[[], Result]) -> None:
+        self._function = function
+        self._lock = threading.Lock()
+        self._begun = False
+        self._abandoned = False
+        self.finished = threading.Event()
+        self.results: list[Result] = []
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
         _room.enough = True
+        with self._lock:
+            if self._abandoned:
+                return
+            self._begun = True
         try:
-            results.append(function())
+            self.results.append(self._function())
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            failures.append(error)
+            self.failure = error
         finally:
-            finished.set()
+            self.finished.set()
 
-    with _stack_size_lock:
-        before = threading.stack_size(THREAD_STACK_BYTES)
-        try:
-            thread = threading.Thread(target=target, name="cloche-guest", daemon=True)
-            thread.start()
-        finally:
-            threading.stack_size(before)
-    interruption = _wait(finished, cancel)
-    if interruption is not None:
-        raise interruption
-    if failures:
-        raise failures[0]
-    return results[0]
-
-
-def _wait(finished: threading.Event, cancel: Callable[[], None]) -> BaseException | None:
-    # Not `join`: interrupted by a signal, it takes the thread for ended (CPython 3.11 and 3.12).
-    interruption: BaseException | None = None
-    while not finished.is_set():
-        try:
-            finished.wait()
-        except BaseException as error:  # noqa: BLE001 - returned to be raised
-            interruption = error
+    def abandon(self, cancel: Callable[[], None]) -> None:
+        with self._lock:
+            self._abandoned = True
+        while self._begun and not self.finished.is_set():
             cancel()
-    return interruption
+            # A second signal changes nothing: the first one's error is already on its way.
+            with contextlib.suppress(BaseException):
+                self.finished.wait()
 
 
 _stack_size_lock = threading.Lock()
