@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cloche.engine.snapshot import Snapshot
 
 DUMP_CHUNK_BYTES: Final = 1 << 16
+NEAR_LIMIT_BYTES: Final = 1 << 20  # with less than this left, allocations fail
 MAP_FIXED: Final = 0x10  # not in the mmap module
 MADV_POPULATE_WRITE: Final = 23  # since Linux 5.14; older kernels answer EINVAL
 
@@ -51,6 +52,8 @@ _mmap.argtypes = [
 ]
 _madvise = _libc.madvise
 _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+_BREAKDOWNS: Final = frozenset({"trap", "protocol"})
 
 Outcome = Report | Stop
 
@@ -150,11 +153,20 @@ class Instance:
         try:
             self._guarded(lambda: self._driver.turn(machine, self._exports, body), deadline_ns)
         except GuestStopped as stopped:
-            return stopped.stop
+            return self._explained(stopped.stop)
         if machine.report is None:
             self.close()
-            return Stop(kind="protocol", message="the guest ended its turn without a report")
+            stop = Stop(kind="protocol", message="the guest ended its turn without a report")
+            return self._explained(stop)
         return machine.report
+
+    def _explained(self, stop: Stop) -> Stop:
+        # Interpreters do not survive every allocation that fails: CPython follows a null pointer
+        # now and then. A crash with no memory left is the memory limit, not a fault of anyone.
+        limit_bytes = self.machine.limits.guests.memory_limit_bytes
+        if stop.kind in _BREAKDOWNS and self.memory_bytes > limit_bytes - NEAR_LIMIT_BYTES:
+            return Stop(kind="memory", message=stop.message)
+        return stop
 
     def _check_idle(self) -> None:
         if self._running:
