@@ -208,6 +208,7 @@ def request_of(inputs: Any) -> RunRequest:
         now_ns=inputs.now_ns,
         limits=load_limits(json.loads(inputs.limits)),
         policy=Policy.from_document(json.loads(inputs.policy)),
+        state=inputs.state or None,
     )
 
 

@@ -13,11 +13,14 @@ It does not execute (see `adapters/session_machine.py`) and keeps nothing (see t
 from __future__ import annotations
 
 import hashlib
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
 from cloche.exec.errors import InvalidRunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STATE_FORMAT: Final = b"cloche session state v1"
 SEED_BYTES: Final = 8
@@ -138,17 +141,20 @@ def run_seed(settings: SessionSettings, head: Head) -> int:
     return int.from_bytes(hashlib.sha256(material).digest()[:SEED_BYTES], "big")
 
 
-def snapshot_is_due(tail: list[Step], size_bytes: int) -> bool:
+def snapshot_is_due(tail: list[Step], size_bytes: Callable[[], int]) -> bool:
     """Return whether keeping a snapshot now costs less than replaying the tail on waking.
 
     Args:
         tail: the steps since the last snapshot.
-        size_bytes: of what a snapshot would hold, before compression.
+        size_bytes: tells what a snapshot would hold, before compression; asked for only when
+            the tail alone does not say.
     """
     if len(tail) >= TAIL_COUNT_MAX:
         return True
     replay_ms = sum(step.operation.time_ms for step in tail if isinstance(step.operation, Ran))
-    return replay_ms > SNAPSHOT_BASE_MS + size_bytes / SNAPSHOT_BYTES_PER_MS
+    if replay_ms <= SNAPSHOT_BASE_MS:
+        return False
+    return replay_ms > SNAPSHOT_BASE_MS + size_bytes() / SNAPSHOT_BYTES_PER_MS
 
 
 def normal_path(path: str, cwd: str = "/") -> str:

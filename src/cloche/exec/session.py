@@ -1,0 +1,497 @@
+r"""Sessions: a machine whose heap, files and directory live across runs, restarts and hosts.
+
+    session = Session.create("python", name="notes")
+    session.run("total = 40")
+    session.run("total += 2; print(total)").run.stdout      # "42\n"
+    Session.open("notes").fork("other")
+
+A handle is cheap and holds nothing: the session itself lives in its store. Every call is atomic; a
+run that was stopped by a limit leaves the state as it was before.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import secrets
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from cloche.engine.adapters.keys import load_key
+from cloche.engine.catalogue import definition_of
+from cloche.errors import ClocheError
+from cloche.exec.adapters.effects import CancelToken
+from cloche.exec.adapters.sessions import Sessions
+from cloche.exec.adapters.tools import TOOL_KIND, ToolHandler
+from cloche.exec.api import SEED_BITS, default_runner, request_of
+from cloche.exec.errors import (
+    FileAccessError,
+    InvalidRunError,
+    SessionClosedError,
+    SessionError,
+    UnsupportedLanguageError,
+)
+from cloche.exec.request import LANGUAGES, RunRequest, language_of_file
+from cloche.exec.session_log import ChangeDirectory, Ran, Remove, Step, Upload, normal_path
+from cloche.exec.session_log import SessionSettings as Settings
+from cloche.exec.types import (
+    ExecEvent,
+    ExecResult,
+    Failed,
+    File,
+    Finished,
+    StderrChunk,
+    StdoutChunk,
+)
+from cloche.exec.types import Limits as RunLimits
+from cloche.gate.policy import Policy
+from cloche.limits import Limits
+from cloche.limits.adapters.settings import load_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+
+    from cloche.engine.virtual_os import Stream
+    from cloche.exec.adapters.runner import Execution
+    from cloche.exec.adapters.session_machine import FileEntry
+    from cloche.exec.adapters.sessions import Live
+    from cloche.exec.session_ports import SessionRow, SessionStore
+
+    Tools = Mapping[str, Callable[..., Any]]
+
+DEFAULT_IMAGES: Final = {"javascript": "javascript", "python": "python"}
+_lock = threading.Lock()
+_open: dict[int, Sessions] = {}
+
+
+def sessions_of(store: SessionStore) -> Sessions:
+    """Return the sessions of a store in this process, made on first use."""
+    with _lock:
+        found = _open.get(id(store))
+        if found is None:
+            found = _open[id(store)] = Sessions(
+                store,
+                default_runner(),
+                limits=load_limits(),
+                key=load_key(),
+                request_of=lambda journal: request_of(journal.inputs),
+            )
+        return found
+
+
+class Session:
+    """A handle of one session. Callable from any thread; use it with `with`, or `close` it.
+
+    Make one with `create` or `open`.
+    """
+
+    def __init__(self, sessions: Sessions, row: SessionRow) -> None:
+        self._sessions = sessions
+        self.id = row.id
+        self.name = row.name
+        self.language = row.language
+        self._closed = False
+
+    @classmethod
+    def create(
+        cls,
+        language: str,
+        *,
+        name: str | None = None,
+        modules: Iterable[File] = (),
+        limits: Limits | RunLimits | None = None,
+        policy: Policy | None = None,
+        image: str | None = None,
+        seed: int | None = None,
+        now_ns: int | None = None,
+        store: SessionStore | None = None,
+    ) -> Session:
+        """Create a session.
+
+        Args:
+            language: "javascript", "typescript" or "python".
+            name: unique in the store; a session can be opened by it.
+            modules: files that are there from the start.
+            limits: for every run that brings none of its own.
+            policy: what its runs may do.
+            image: by name, such as "python+pandas".
+            seed: of its randomness, 64 bits; chosen if not given.
+            now_ns: start of its clock.
+            store: where it is kept; the default store if not given.
+
+        Raises:
+            UnsupportedLanguageError, InvalidRunError, UnknownImageError, SessionExistsError.
+        """
+        if language not in LANGUAGES:
+            raise UnsupportedLanguageError(
+                f"cloche does not run {language!r}; it runs javascript, typescript and python",
+                language=language,
+            )
+        sessions = sessions_of(store or default_store())
+        guest = LANGUAGES[language]
+        image = image or DEFAULT_IMAGES[guest]
+        if definition_of(image).language != guest:
+            raise InvalidRunError(f"the image {image} does not run {language}")
+        settings = Settings(
+            language=language,
+            image=image,
+            image_id=sessions.image_id(image),
+            seed=secrets.randbits(SEED_BITS) if seed is None else seed,
+            now_ns=sessions.now_ns() if now_ns is None else now_ns,
+            limits=_overrides(limits),
+            policy=json.dumps((policy or Policy()).to_document()).encode(),
+        )
+        files = [(file.name, file.data()) for file in modules]
+        session = cls(sessions, sessions.create(settings, name=name))
+        try:
+            for path, content in files:
+                session.write_file(path, content)
+        except ClocheError:
+            session.delete()
+            raise
+        return session
+
+    @classmethod
+    def open(cls, id_or_name: str, *, store: SessionStore | None = None) -> Session:
+        """Return a handle of a session that is kept.
+
+        Raises:
+            SessionNotFoundError: there is none.
+        """
+        sessions = sessions_of(store or default_store())
+        return cls(sessions, sessions.find(id_or_name))
+
+    # --- runs ---
+
+    def run(
+        self, code: str | None = None, *, tools: Tools | None = None, **options: Any
+    ) -> ExecResult:
+        """Run a program in the session; what it defines is there for the next one.
+
+        Args:
+            code: the program, or None to run the session's file `entrypoint`.
+            tools: host functions by name, as for `cloche.run`.
+            options: `entrypoint`, `args`, `env`, `stdin`, `limits`, `policy`, `filename`, and
+                `wait` (True): whether to wait while another run goes on in the session.
+
+        Returns:
+            the result of a program that ended by itself, whatever its exit code.
+
+        Raises:
+            ExecError: as `cloche.run`. After a limit or a crash the session is as it was before
+                the run; after an error of the program, what it did until then stays.
+            SessionBusyError, SessionClosedError, InvalidRunError, FileAccessError: nothing ran.
+        """
+        execution = self.execute(code, tools=tools, **options)
+        if execution.error is not None:
+            raise execution.error
+        return execution.result
+
+    def execute(
+        self,
+        code: str | None = None,
+        *,
+        tools: Tools | None = None,
+        entrypoint: str | None = None,
+        on_output: Callable[[Stream, bytes], None] | None = None,
+        cancel: CancelToken | None = None,
+        wait: bool = True,
+        **options: Any,
+    ) -> Execution:
+        """Run a program; a failure of the program is data in what is returned. See `run`."""
+        self._check_open()
+        if (code is None) == (entrypoint is None):
+            raise InvalidRunError("a run needs either a program or an entrypoint, and not both")
+        unknown = options.keys() - {"args", "env", "stdin", "limits", "policy", "filename"}
+        if unknown:
+            raise InvalidRunError(f"a session's run takes no {', '.join(sorted(unknown))}")
+
+        def make_request(live: Live, seed: int, now_ns: int) -> RunRequest:
+            return self._request(live, code, entrypoint, tools, options, (seed, now_ns))
+
+        return self._sessions.run(
+            self.id,
+            make_request,
+            handlers={TOOL_KIND: ToolHandler(tools)} if tools else {},
+            on_output=on_output,
+            cancel=cancel,
+            wait=wait,
+        )
+
+    def _request(
+        self,
+        live: Live,
+        code: str | None,
+        entrypoint: str | None,
+        tools: Tools | None,
+        options: Mapping[str, Any],
+        drawn: tuple[int, int],
+    ) -> RunRequest:
+        settings, head = live.settings, live.head
+        filename = options.get("filename", "")
+        language = settings.language
+        if entrypoint is not None:
+            path = normal_path(entrypoint, head.cwd)
+            content = self._sessions.awake(live).download(path)
+            try:
+                code = content.decode()
+            except UnicodeDecodeError:
+                raise InvalidRunError(f"the entrypoint {path} is not UTF-8") from None
+            filename = path
+            language = language_of_file(path) or language
+        assert code is not None
+        policy = options.get("policy") or Policy.from_document(json.loads(settings.policy))
+        if tools and options.get("policy") is None and not json.loads(settings.policy).get("rules"):
+            policy = Policy.allow(tool=sorted(tools))
+        stdin = options.get("stdin", b"")
+        given = options.get("limits")
+        overrides = _merged(settings.limits, _overrides(given))
+        return RunRequest(
+            language=language,
+            code=code,
+            filename=filename,
+            args=tuple(options.get("args", ())),
+            env=dict(options.get("env") or {}),
+            stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+            cwd=head.cwd,
+            seed=drawn[0],
+            now_ns=drawn[1],
+            image=settings.image,
+            limits=given if isinstance(given, Limits) else self._sessions.limits.replace(overrides),
+            policy=policy,
+            state=head.state,
+        )
+
+    def run_streaming(
+        self, code: str | None = None, *, tools: Tools | None = None, **options: Any
+    ) -> Iterator[ExecEvent]:
+        """Run a program and yield its output as it is written, then `Finished` or `Failed`.
+
+        Closing the iterator stops the run.
+        """
+        self._check_open()
+        produced: queue.SimpleQueue[ExecEvent | BaseException] = queue.SimpleQueue()
+        cancel = CancelToken()
+
+        def on_output(stream: Stream, data: bytes) -> None:
+            produced.put(StdoutChunk(data=data) if stream == "stdout" else StderrChunk(data=data))
+
+        def work() -> None:
+            try:
+                done = self.execute(
+                    code, tools=tools, on_output=on_output, cancel=cancel, **options
+                )
+            except (ClocheError, OSError) as error:
+                produced.put(error)
+                return
+            failure = done.error
+            produced.put(Finished(result=done.result) if failure is None else Failed(error=failure))
+
+        threading.Thread(target=work, name="cloche-session-run", daemon=True).start()
+        try:
+            while True:
+                event = produced.get()
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+                if isinstance(event, Finished | Failed):
+                    return
+        finally:
+            cancel.cancel()
+
+    # --- files ---
+
+    def upload(self, file: File, *, read_only: bool = False) -> None:
+        """Put a file in place; folders are made, a file that is there is replaced.
+
+        Raises:
+            InvalidFileError: the content is not what its encoding says.
+            FileAccessError: over a quota, or the path leads through a file. Nothing changed.
+        """
+        self.write_file(file.name, file.data(), read_only=read_only)
+
+    def write_file(self, path: str, content: bytes, *, read_only: bool = False) -> None:
+        """Put bytes in place as a file. See `upload`."""
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            machine = self._sessions.awake(live)
+            full = normal_path(path, live.head.cwd)
+            if full == "/":
+                raise FileAccessError(full, "ISDIR")
+            machine.upload(full, content, read_only)
+            sha256 = self._sessions.store.put_blob(content)
+            self._sessions.keep(
+                live,
+                Upload(path=full, sha256=sha256, size_bytes=len(content), read_only=read_only),
+            )
+
+    def download(self, path: str) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            FileAccessError: there is none, or it is a directory.
+        """
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            machine = self._sessions.awake(live)
+            return machine.download(normal_path(path, live.head.cwd))
+
+    def remove(self, path: str) -> None:
+        """Remove a file or an empty directory."""
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            full = normal_path(path, live.head.cwd)
+            self._sessions.awake(live).remove(full)
+            self._sessions.keep(live, Remove(path=full))
+
+    def list_files(self, path: str = ".", *, recursive: bool = False) -> list[FileEntry]:
+        """Return what is in a directory, sorted by path: uploads and what programs made."""
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            full = normal_path(path, live.head.cwd)
+            return self._sessions.awake(live).list_files(full, recursive=recursive)
+
+    def set_working_dir(self, path: str) -> None:
+        """Change where runs start and what relative paths mean.
+
+        Raises:
+            FileAccessError: there is no such directory.
+        """
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            full = normal_path(path, live.head.cwd)
+            if not self._sessions.awake(live).is_directory(full):
+                raise FileAccessError(full, "NOENT")
+            self._sessions.keep(live, ChangeDirectory(path=full))
+
+    @property
+    def working_dir(self) -> str:
+        """Where runs start."""
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            return live.head.cwd
+
+    # --- time travel ---
+
+    def history(self) -> list[Step]:
+        """Return every operation so far, in order."""
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            return self._sessions.history(live)
+
+    def fork(self, name: str | None = None) -> Session:
+        """Return a new session in the same state; the two go their own ways."""
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            return Session(self._sessions, self._sessions.fork(live, name=name))
+
+    def snapshot(self) -> str:
+        """Keep the state of now; return its name, for `restore`."""
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            self._sessions.awake(live)
+            head = self._sessions.keep_snapshot(live)
+            return f"{head.ordinal}:{head.state}"
+
+    def restore(self, snapshot: str) -> None:
+        """Go back to a snapshot of this session; what came later is forgotten.
+
+        Raises:
+            SessionError: it is no snapshot of this session.
+        """
+        self._check_open()
+        ordinal, _, state = snapshot.partition(":")
+        with self._sessions.turn(self.id) as live:
+            states = {step.ordinal: step.state for step in self._sessions.history(live)}
+            if not ordinal.isdecimal() or (ordinal != "0" and states.get(int(ordinal)) != state):
+                raise SessionError(f"{snapshot!r} is no snapshot of session {self.id}")
+            self._sessions.revert(live, int(ordinal))
+
+    def revert(self, *, last: int | None = None, to: int | None = None) -> None:
+        """Undo the last runs, with everything since the first of them, or go back to an operation.
+
+        Args:
+            last: how many runs to undo.
+            to: ordinal of the operation to go back to (see `history`); 0 is the beginning.
+
+        Raises:
+            SessionError: there are not so many. Nothing changed.
+        """
+        self._check_open()
+        if (last is None) == (to is None):
+            raise SessionError("revert needs either last=N or to=N")
+        with self._sessions.turn(self.id) as live:
+            if to is None:
+                assert last is not None
+                steps = self._sessions.history(live)
+                runs = [step.ordinal for step in steps if isinstance(step.operation, Ran)]
+                if not 1 <= last <= len(runs):
+                    raise SessionError(f"session {self.id} has {len(runs)} runs, not {last}")
+                to = runs[-last] - 1
+            self._sessions.revert(live, to)
+
+    # --- its end ---
+
+    def close(self) -> None:
+        """Let go of the session; it is kept, and its memory freed. Closing twice is fine."""
+        if not self._closed:
+            self._closed = True
+            self._sessions.sleep(self.id)
+
+    def delete(self) -> None:
+        """Remove the session for ever, with its files and journals."""
+        self._check_open()
+        self._sessions.delete(self.id)
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SessionClosedError(self.name or self.id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        return f"<Session {self.id}{name} {self.language}{' closed' if self._closed else ''}>"
+
+
+def _overrides(limits: Limits | RunLimits | None) -> dict[str, dict[str, int]]:
+    """Return what differs from the limits in force, as overrides."""
+    if limits is None:
+        return {}
+    if isinstance(limits, Limits):
+        given, base = limits.to_dict(), load_limits().to_dict()
+        return {
+            group: changed
+            for group in ("guests", "gate")
+            if (changed := {k: v for k, v in given[group].items() if v != base[group][k]})
+        }
+    named = {
+        "timeout_ms": limits.time_ms,
+        "memory_limit_bytes": limits.memory_bytes,
+        "file_limit_bytes": limits.file_size_bytes,
+    }
+    guests = {name: value for name, value in named.items() if value is not None}
+    return {"guests": guests} if guests else {}
+
+
+def _merged(
+    first: Mapping[str, Mapping[str, int]], second: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    groups = {*first, *second}
+    return {group: {**first.get(group, {}), **second.get(group, {})} for group in sorted(groups)}
+
+
+def default_store() -> SessionStore:
+    """Return the store of this process: `CLOCHE_STORE`, or the one in the user's data folder."""
+    raise NotImplementedError
