@@ -14,6 +14,9 @@ import msgspec
 
 ABI_VERSION: Final = 1
 
+# What reading bad JSON can raise. Text is decoded late, so that bad UTF-8 raises in its own way.
+MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 class Op(IntEnum):
     """What a guest asks of the host in one call. 16 and up: only guests without WASI."""
@@ -115,6 +118,13 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     id: int | None = None
 
 
+class UnreadableArgs:
+    """Stands for arguments that are JSON no host can hold: too deep, a number out of range.
+
+    No gate admits it, so that the guest gets an error for one call and can go on.
+    """
+
+
 class WaitInput(msgspec.Struct, frozen=True, kw_only=True):
     """Body of a WAIT call."""
 
@@ -151,6 +161,7 @@ def deliver_input(completions: list[bytes]) -> bytes:
     return b'{"op":"deliver","completions":[' + b",".join(completions) + b"]}"
 
 
+_ARGS: Final = b',"args":'  # guests put them last; inside a string the quotes would be escaped
 _encoder = msgspec.json.Encoder()
 _report_decoder = msgspec.json.Decoder(Report)
 _submission_decoder = msgspec.json.Decoder(Submission)
@@ -167,7 +178,7 @@ def decode_report(body: bytes) -> Report:
     """Parse a turn report, or stop the guest."""
     try:
         return _report_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise GuestStopped(_broken("turn report", error)) from None
 
 
@@ -175,15 +186,22 @@ def decode_submission(body: bytes) -> Submission:
     """Parse an effect request, or stop the guest."""
     try:
         return _submission_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise GuestStopped(_broken("effect request", error)) from None
+    except MALFORMED as error:
+        envelope, has_args, _ = body.partition(_ARGS)
+        try:
+            submission = _submission_decoder.decode(envelope + b"}") if has_args else None
+        except MALFORMED:
+            submission = None
+        if submission is None:
+            raise GuestStopped(_broken("effect request", error)) from None
+        return msgspec.structs.replace(submission, args=UnreadableArgs())
 
 
 def decode_wait(body: bytes) -> WaitInput:
     """Parse a wait request, or stop the guest."""
     try:
         return _wait_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise GuestStopped(_broken("wait request", error)) from None
 
 
@@ -191,7 +209,7 @@ def decode_transform(body: bytes) -> tuple[str, str]:
     """Parse a transform request into (source, filename), or stop the guest."""
     try:
         request = _transform_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise GuestStopped(_broken("transform request", error)) from None
     return request.source, request.filename
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cloche.engine.abi import GuestStopped, Stop, encode
+from cloche.engine.abi import MALFORMED, GuestStopped, Stop, encode
 from cloche.engine.vfs import Directory, Errno, File, FileSystem, FileSystemError, Node, Symlink
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def perform(files: FileSystem, body: bytes) -> bytes | int:
     header, _, content = body.partition(b"\0")
     try:
         request = _decoder.decode(header)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise GuestStopped(
             Stop(kind="protocol", message=f"the guest sent a malformed file operation: {error}")
         ) from None
