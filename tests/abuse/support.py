@@ -28,7 +28,7 @@ __all__ = [
     "times_out",
 ]
 
-TIMEOUT_MS = 300  # enough to reach the attack on a busy machine, short enough for a hundred of them
+TIMEOUT_MS = 200  # enough to reach the attack on a busy machine, short enough for a hundred of them
 PATIENT_TIMEOUT_MS = 20_000  # for attacks that another limit has to stop
 MEMORY_LIMIT_BYTES = 64 << 20
 OUTPUT_LIMIT_BYTES = 64 << 10
@@ -43,17 +43,17 @@ _NEXT = {
 _NEXT_ANSWER = {"python": "['0', '1', '4', '9']", "javascript": "[1,2,3]"}
 
 
-def make_limits(**guests: int) -> Limits:
-    """Return small limits, with these fields of the guests group changed."""
+def make_limits(gate: dict[str, int] | None = None, **guests: int) -> Limits:
+    """Return small limits, with these fields of the groups gate and guests changed."""
     fields = {
         "timeout_ms": TIMEOUT_MS,
         "memory_limit_bytes": MEMORY_LIMIT_BYTES,
         "output_limit_bytes": OUTPUT_LIMIT_BYTES,
     }
-    return Limits().replace({"guests": {**fields, **guests}})
+    return Limits().replace({"guests": {**fields, **guests}, "gate": gate or {}})
 
 
-def attack(code: str, language: str, *, limits: dict[str, int] | None = None, **options: object):
+def attack(code: str, language: str, *, limits: dict | None = None, **options: object):
     """Run an attack after a line of output; return (result, error or None).
 
     Asserts what holds for all of them: the line is kept, the process survives, and the next run

@@ -7,6 +7,8 @@ import pytest
 from abuse.support import completes, exceeds
 from cloche import Policy
 
+LIMITS = {"gate": {"effect_count_max": 500}}
+
 PYTHON = {
     "synchronous": "while True:\n    try: tools.x()\n    except Exception: pass",
     "awaited": "while True:\n    try: await tools.x()\n    except Exception: pass",
@@ -37,13 +39,13 @@ UNHOLDABLE_JAVASCRIPT = {
 @pytest.mark.parametrize("code", PYTHON.values(), ids=PYTHON.keys())
 def test_python_ends_at_the_effect_count(code):
     """A refused effect counts too: refusals are recorded, and records take space."""
-    exceeds("effects", code, "python")
+    exceeds("effects", code, "python", limits=LIMITS)
 
 
 @pytest.mark.parametrize("code", JAVASCRIPT.values(), ids=JAVASCRIPT.keys())
 def test_javascript_ends_at_the_effect_count(code):
     """A refused effect counts too: refusals are recorded, and records take space."""
-    exceeds("effects", code, "javascript")
+    exceeds("effects", code, "javascript", limits=LIMITS)
 
 
 @pytest.mark.parametrize("value", UNHOLDABLE_PYTHON.values(), ids=UNHOLDABLE_PYTHON.keys())
