@@ -45,6 +45,15 @@ def show(error):
         traceback.print_exception(error, file=sys.stderr)
 
 
+def _show_unraisable(problem):
+    frames = _strip(problem.exc_traceback)
+    fields = (problem.exc_type, problem.exc_value, frames, problem.err_msg, problem.object)
+    sys.__unraisablehook__(type(problem)(fields))
+
+
+sys.unraisablehook = _show_unraisable
+
+
 def show_syntax(error):
     """Write a syntax error to stderr: where it is, without any frames."""
     error.__traceback__ = error.__context__ = error.__cause__ = None

@@ -15,11 +15,8 @@ from _cloche import host
 class Deadlock(RuntimeError):
     """The program waits for something that can never happen."""
 
-    def __init__(self):
-        super().__init__(
-            "the program waits for something that can never happen: nothing is scheduled and no "
-            "effect is pending"
-        )
+    def __init__(self, reason="nothing is scheduled and no effect is pending"):
+        super().__init__(f"the program waits for something that can never happen: {reason}")
 
 
 Deadlock.__module__ = "cloche"
@@ -61,6 +58,17 @@ class Loop(base_events.BaseEventLoop):
 
     def remove_signal_handler(self, sig):
         return False
+
+    async def shutdown_default_executor(self, timeout=None):
+        # The real one waits on a thread.
+        self._executor_shutdown_called = True
+        if self._default_executor is not None:
+            self._default_executor.shutdown(wait=False)
+
+    async def subprocess_exec(self, *args, **kwargs):
+        raise OSError("processes are not available in the sandbox")
+
+    subprocess_shell = subprocess_exec
 
     # --- driven from outside, one step at a time ---
 
