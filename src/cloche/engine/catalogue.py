@@ -70,12 +70,15 @@ CATALOGUE: Final[dict[str, ImageDefinition]] = {
 _PYTHON_CHOICES: Final = (
     (
         "python+matplotlib",
-        re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\bmatplotlib\b", re.MULTILINE),
+        re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\b(?:matplotlib|seaborn)\b", re.MULTILINE),
     ),
-    ("python+pandas", re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\bpandas\b", re.MULTILINE)),
+    (
+        "python+pandas",
+        re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\b(?:pandas|statsmodels)\b", re.MULTILINE),
+    ),
     (
         "python+numpy",
-        re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\b(?:numpy|scipy)\b", re.MULTILINE),
+        re.compile(r"^[ \t]*(?:import|from)\b[^#\n]*\b(?:numpy|scipy|sklearn)\b", re.MULTILINE),
     ),
 )
 
