@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 import threading
@@ -456,18 +457,53 @@ def test_failure_of_the_host_closes_the_instance() -> None:
 def test_image_that_cannot_be_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the kernel refuses the mapping the error says so."""
     guest("javascript")
-    monkeypatch.setattr(module, "_mmap", lambda *_: None)
+
+    def refuse(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(module, "map_to_write", refuse)
     with pytest.raises(ImageError, match=r"^cannot map the image javascript: "):
         guest("javascript")
 
 
-def test_populated_pages_keep_their_content() -> None:
-    """Pages made writable ahead of time are as they were, so the run is the same."""
-    first = guest("python")
-    output = run_code(first, "print(sum(range(10)), id(object()))")
-    second = guest("python")
-    second.populate(tuple((page * 4096, 4096) for page in first.written_pages()))
-    assert run_code(second, "print(sum(range(10)), id(object()))") == output
+@pytest.mark.parametrize("language", ["javascript", "python"])
+def test_a_renewed_instance_is_a_fresh_one(language: str) -> None:
+    """After a run every byte of memory is the image's again, and the next run gives the same."""
+    code = {
+        "javascript": "globalThis.kept = 1; console.log(Math.random(), typeof lost)",
+        "python": "import json\nkept = [json.dumps(n) for n in range(99)]\nprint(id(object()))",
+    }[language]
+    used = guest(language)
+    output = run_code(used, code)
+    assert used.renew()
+    memory, kept = used._store.memory, used.image.memory
+    assert kept is not None
+    assert ctypes.string_at(memory.base, kept.size) == ctypes.string_at(kept.base, kept.size)
+    used.attach(machine())
+    assert run_code(used, code) == output
+    assert run_code(guest(language), code) == output
+
+
+def test_an_instance_that_grew_is_not_renewed() -> None:
+    """Memory cannot shrink: a guest would see that it is not the first."""
+    used = guest("javascript")
+    run_code(used, "globalThis.big = new Uint8Array(8 << 20)")
+    assert not used.renew()
+
+
+def test_a_stopped_instance_is_not_renewed() -> None:
+    """What a stop left behind is never given to anyone."""
+    used = guest("javascript")
+    used.close()
+    assert not used.renew()
+
+
+def test_without_the_kernels_word_nothing_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where written pages are not known an instance is used once."""
+    used = guest("javascript")
+    run_code(used, "1")
+    monkeypatch.setattr(module, "written_ranges", lambda *_: None)
+    assert not used.renew()
 
 
 def test_warming_failure_is_a_stop(tmp_path: Path) -> None:

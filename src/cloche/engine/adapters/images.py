@@ -26,6 +26,7 @@ from cloche.engine.adapters.cache import Cache, default_root, digest_of
 from cloche.engine.adapters.drivers import Driver, JavaScriptDriver, PythonDriver
 from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
+from cloche.engine.adapters.mapping import map_to_read
 from cloche.engine.adapters.wasm import Engine, Linker
 from cloche.engine.catalogue import CATALOGUE, STDLIB_PATH, ImageDefinition, Language, definition_of
 from cloche.engine.errors import ImageError
@@ -65,10 +66,11 @@ Progress = Callable[[ProgressStage, str, bool], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageMemory:
-    """A warmed memory: an open file and its size in bytes."""
+    """A warmed memory: an open file, its size in bytes, and where all of it can be read."""
 
     descriptor: int
     size: int
+    base: int
 
 
 class Image:
@@ -311,7 +313,10 @@ class Images:
         # The file is read-only, ours, and replaced by renaming only: what is mapped cannot change.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         size, kept = _trailer(descriptor)
-        image = raw.with_memory(ImageMemory(descriptor=descriptor, size=size), image_id)
+        image = raw.with_memory(
+            ImageMemory(descriptor=descriptor, size=size, base=map_to_read(descriptor, size)),
+            image_id,
+        )
         if kept and raw.tree is not None:
             nodes = {node.inode: node for node in nodes_below(raw.tree)}
             image.open_files = [(number, nodes[inode], offset) for number, inode, offset in kept]

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import json
-import mmap
-import os
 import struct
 import time
 from typing import TYPE_CHECKING, Final
 
 from cloche.engine.abi import GuestStopped, Report, Stop
-from cloche.engine.adapters.pagemap import written_pages
+from cloche.engine.adapters.mapping import map_to_write
+from cloche.engine.adapters.pagemap import written_pages, written_ranges
 from cloche.engine.adapters.stack import run_with_room
 from cloche.engine.adapters.wasm import Store
 from cloche.engine.descriptors import OpenFile
@@ -36,23 +35,7 @@ if TYPE_CHECKING:
 
 DUMP_CHUNK_BYTES: Final = 1 << 16
 NEAR_LIMIT_BYTES: Final = 1 << 20  # with less than this left, allocations fail
-MAP_FIXED: Final = 0x10  # not in the mmap module
-MADV_POPULATE_WRITE: Final = 23  # since Linux 5.14; older kernels answer EINVAL
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_mmap = _libc.mmap
-_mmap.restype = ctypes.c_void_p
-_mmap.argtypes = [
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_int,
-    ctypes.c_int,
-    ctypes.c_int,
-    ctypes.c_long,
-]
-_madvise = _libc.madvise
-_madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-
+RENEW_LIMIT_BYTES: Final = 16 << 20  # beyond it a new instance costs less
 _BREAKDOWNS: Final = frozenset({"trap", "protocol"})
 
 Outcome = Report | Stop
@@ -104,19 +87,12 @@ class Instance:
     def _map(self, descriptor: int, size: int) -> None:
         memory = self._store.memory
         memory.grow_to(size)
-        address = _mmap(
-            memory.base,
-            size,
-            mmap.PROT_READ | mmap.PROT_WRITE,
-            mmap.MAP_PRIVATE | MAP_FIXED,
-            descriptor,
-            0,
-        )
-        if address != memory.base:
+        try:
+            map_to_write(memory.base, descriptor, size)
+        except OSError as error:
             raise ImageError(
-                f"cannot map the image {self.image.name}: {os.strerror(ctypes.get_errno())}",
-                image=self.image.name,
-            )
+                f"cannot map the image {self.image.name}: {error.strerror}", image=self.image.name
+            ) from error
 
     def written_pages(self) -> list[int]:
         """Return the numbers of the pages that were written since the image was mapped."""
@@ -124,11 +100,25 @@ class Instance:
         found = written_pages(memory.base, memory.current_size())
         return [] if found is None else found
 
-    def populate(self, ranges: tuple[tuple[int, int], ...]) -> None:
-        """Make these (offset, length) ranges writable now, so that a turn need not fault."""
-        base = self._store.memory.base
-        for offset, length in ranges:
-            _madvise(base + offset, length, MADV_POPULATE_WRITE)
+    def renew(self) -> bool:
+        """Make a fresh instance of this one: written pages get the image's content back.
+
+        Returns:
+            False where that cannot be done or is not worth it: it was stopped, its memory grew, it
+            wrote too much, or the kernel does not tell what was written. It is then to be closed.
+        """
+        kept, memory = self.image.memory, self._store.memory
+        if self.closed or kept is None or memory.current_size() != kept.size:
+            return False
+        ranges = written_ranges(memory.base, kept.size)
+        if ranges is None or sum(c for _, c in ranges) * PAGE_BYTES > RENEW_LIMIT_BYTES:
+            return False
+        for first, count in ranges:
+            offset = first * PAGE_BYTES
+            ctypes.memmove(memory.base + offset, kept.base + offset, count * PAGE_BYTES)
+        del self.machine
+        self._store.user = self._holder
+        return True
 
     def warm(self, sources: list[tuple[str, str]]) -> None:
         """Run the prelude in a raw instance (no deadline: the host wrote it)."""
@@ -237,7 +227,7 @@ class Instance:
         for page in candidates:
             offset = page * PAGE_BYTES
             if offset < image_memory.size:
-                before = os.pread(image_memory.descriptor, PAGE_BYTES, offset)
+                before = ctypes.string_at(image_memory.base + offset, PAGE_BYTES)
             else:
                 before = bytes(PAGE_BYTES)
             if memory.read(offset, PAGE_BYTES) != before:

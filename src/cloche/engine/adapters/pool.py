@@ -1,11 +1,12 @@
-"""Ready instances of images in use: made ahead of time, off the critical path.
+"""Ready instances of images in use: what a run leaves behind, made fresh off the critical path.
 
-What costs time in a fresh instance is the first write to each page. The pages that a run wrote are
-nearly the same in the next, so a waiting instance has them made writable already; its content is
-untouched, so a pooled instance behaves exactly as a new one.
+What costs time in a fresh instance is the first write to each page. The pages that one run wrote
+are nearly those that the next will write, so an instance that ended well gets the content of its
+image back in exactly those pages, and is then, byte for byte, a new instance with warm pages.
 
-Invariants: an instance is given out once; at most `size` wait per image; nothing is made for an
-image that was used only once, so a single run costs nothing extra.
+Invariants: an instance is given out once at a time; one that was stopped, that grew, or whose
+written pages the kernel does not tell is closed and never given out again; at most `size` wait for
+each image.
 """
 
 from __future__ import annotations
@@ -15,12 +16,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from cloche.engine.adapters.instance import Instance
-from cloche.engine.pages import PAGE_BYTES
 
 if TYPE_CHECKING:
     from cloche.engine.adapters.images import Image
-
-GAP_PAGES_MAX = 2  # neighbouring ranges closer than this are populated as one
 
 
 class Pool:
@@ -32,72 +30,67 @@ class Pool:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._ready: dict[tuple[str, bool], deque[Instance]] = {}
-        self._ranges: dict[tuple[str, bool], tuple[tuple[int, int], ...]] = {}
-        self._wanted: deque[Image] = deque()
-        self._wake = threading.Condition(self._lock)
+        self._used: deque[Instance] = deque()
+        self._busy = 0
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def take(self, image: Image) -> Instance:
-        """Return an instance that nobody has used, waiting or new."""
-        with self._lock:
+        """Return an instance in the state of its image, waiting or new."""
+        with self._changed:
             waiting = self._ready.get(image.key)
-            instance = waiting.popleft() if waiting else None
-            # Only images whose written pages are known, so used before, are worth keeping ready.
-            if self._size and image.key in self._ranges and not self._closed:
-                self._wanted.append(image)
+            if waiting:
+                return waiting.popleft()
+        return Instance(image)
+
+    def give_back(self, instance: Instance) -> None:
+        """Let go of an instance after a run; whatever it is, the caller is done with it."""
+        with self._changed:
+            if self._size and not self._closed and not instance.closed:
+                self._used.append(instance)
                 self._start()
-                self._wake.notify()
-        return instance or Instance(image)
+                self._changed.notify_all()
+                return
+        instance.close()
 
-    def learn(self, image: Image, instance: Instance) -> None:
-        """Note which pages a run wrote; only the first run of an image is looked at."""
-        if self._size and image.key not in self._ranges:
-            self._ranges[image.key] = _ranges(instance.written_pages())
-
-    def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._refill, name="cloche-pool", daemon=True)
-            self._thread.start()
-
-    def _refill(self) -> None:
-        while True:
-            with self._lock:
-                while not self._wanted and not self._closed:
-                    self._wake.wait()
-                if self._closed:
-                    return
-                image = self._wanted.popleft()
-                waiting = self._ready.setdefault(image.key, deque())
-                if len(waiting) >= self._size:
-                    continue
-            instance = Instance(image)
-            instance.populate(self._ranges[image.key])
-            with self._lock:
-                if not self._closed:
-                    waiting.append(instance)
-                    continue
-            instance.close()
+    def settle(self) -> None:
+        """Wait until everything that was given back is ready or closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not (self._used or self._busy))
 
     def close(self) -> None:
         """Free what waits and end the thread."""
-        with self._lock:
+        with self._changed:
             self._closed = True
-            self._wake.notify_all()
-            for waiting in self._ready.values():
-                while waiting:
-                    waiting.popleft().close()
+            waiting = [*self._used, *(i for ready in self._ready.values() for i in ready)]
+            self._used.clear()
+            self._ready.clear()
+            self._changed.notify_all()
+        for instance in waiting:
+            instance.close()
 
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name="cloche-pool", daemon=True)
+            self._thread.start()
 
-def _ranges(pages: list[int]) -> tuple[tuple[int, int], ...]:
-    """Join page numbers into (offset, length) ranges."""
-    ranges: list[tuple[int, int]] = []
-    for page in pages:
-        offset = page * PAGE_BYTES
-        if ranges and offset - sum(ranges[-1]) <= GAP_PAGES_MAX * PAGE_BYTES:
-            ranges[-1] = (ranges[-1][0], offset + PAGE_BYTES - ranges[-1][0])
-        else:
-            ranges.append((offset, PAGE_BYTES))
-    return tuple(ranges)
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._used or self._closed)
+                if self._closed:
+                    return
+                instance = self._used.popleft()
+                self._busy += 1
+                ready = self._ready.setdefault(instance.image.key, deque())
+                has_room = len(ready) < self._size
+            is_fresh = has_room and instance.renew()
+            with self._changed:
+                self._busy -= 1
+                if is_fresh and not self._closed:
+                    ready.append(instance)
+                else:
+                    instance.close()
+                self._changed.notify_all()

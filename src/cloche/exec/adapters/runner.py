@@ -122,12 +122,9 @@ class Runner:
         try:
             run.attach_machine()
             gate = Gate(request.policy, request.limits, replay=replay, record=record)
-            execution = run.execute(gate, handlers or {}, sink)
-            if not run.instance.closed:
-                self._pool.learn(image, run.instance)
-            return execution
+            return run.execute(gate, handlers or {}, sink)
         finally:
-            run.instance.close()
+            self._pool.give_back(instance)
 
     def execute_in(
         self,
