@@ -107,6 +107,25 @@ DEFAULTS = {
     "sessions.snapshot_count_max": 8,
     "sessions.name_limit_bytes": 200,
     "sessions.archive_limit_bytes": GIB,
+    "store.busy_timeout_ms": 10_000,
+    "store.connect_timeout_ms": 10_000,
+    "store.connection_count_max": 16,
+    "store.page_count_max": 10_000,
+    "store.document_limit_bytes": 64 * MIB,
+    "store.group_count_max": 512,
+    "store.group_limit_bytes": 64 * MIB,
+    "store.blob_limit_bytes": 4 * GIB,
+    "store.blob_chunk_bytes": MIB,
+    "web.request_line_limit_bytes": 8 * KIB,
+    "web.field_line_limit_bytes": 8 * KIB,
+    "web.head_limit_bytes": 32 * KIB,
+    "web.field_count_max": 100,
+    "web.body_limit_bytes": MIB,
+    "web.chunk_line_limit_bytes": 320,
+    "web.chunk_overhead_limit_bytes": 64 * KIB,
+    "web.trailer_limit_bytes": 4 * KIB,
+    "web.trailer_count_max": 16,
+    "web.pipelining_depth_max": 16,
     "arch.module_count_max": 5000,
     "arch.edge_count_max": 50_000,
     "arch.finding_count_max": 2000,
@@ -127,7 +146,7 @@ def test_every_limit_is_accounted_for():
 
 
 def _own_groups():
-    return {"guests", "gate", "engine", "sessions", "arch"}
+    return {"guests", "gate", "engine", "sessions", "store", "web", "arch"}
 
 
 @pytest.mark.parametrize("path", SEED_001)

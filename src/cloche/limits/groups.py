@@ -375,6 +375,108 @@ class SessionsLimits(Group):
     )
 
 
+class StoreLimits(Group):
+    """Where sessions, runs, journals and blobs are kept."""
+
+    busy_timeout_ms: int = limit(
+        10_000,
+        "ms",
+        0,
+        600_000,
+        label="Busy Wait",
+        description="Time to wait for another process that holds the database",
+    )
+    connect_timeout_ms: int = limit(
+        10_000,
+        "ms",
+        1000,
+        600_000,
+        label="Connect",
+        description="Time to reach a database server",
+    )
+    connection_count_max: int = limit(
+        16, "count", 2, 1000, label="Connections", description="Connections of one process"
+    )
+    page_count_max: int = limit(
+        10_000, "count", 1, 1_000_000, label="Page", description="Rows that one call returns"
+    )
+    document_limit_bytes: int = limit(
+        64 * MIB,
+        "bytes",
+        KIB,
+        512 * MIB,
+        label="Document",
+        description="Size of one document of a row: a request, a result, an approval",
+    )
+    group_count_max: int = limit(
+        512, "count", 1, 100_000, label="Group", description="Appends that share a transaction"
+    )
+    group_limit_bytes: int = limit(
+        64 * MIB,
+        "bytes",
+        KIB,
+        GIB,
+        label="Group Size",
+        description="Size from which on appends wait for the next transaction",
+    )
+    blob_limit_bytes: int = limit(
+        4 * GIB, "bytes", KIB, 1024 * GIB, label="Blob", description="Size of one blob"
+    )
+    blob_chunk_bytes: int = limit(
+        MIB,
+        "bytes",
+        KIB,
+        64 * MIB,
+        label="Blob Chunk",
+        description="Part of a blob that is compressed, kept and read as one",
+    )
+
+
+class WebLimits(Group):
+    """Inbound HTTP: one message, one connection."""
+
+    request_line_limit_bytes: int = limit(
+        8 * KIB, "bytes", 256, 64 * KIB, label="Request Line", description="Method, target, version"
+    )
+    field_line_limit_bytes: int = limit(
+        8 * KIB, "bytes", 256, 64 * KIB, label="Field Line", description="One header field"
+    )
+    head_limit_bytes: int = limit(
+        32 * KIB, "bytes", 512, MIB, label="Head", description="Request line and all header fields"
+    )
+    field_count_max: int = limit(
+        100, "count", 1, 10_000, label="Fields", description="Header fields of a request"
+    )
+    body_limit_bytes: int = limit(
+        MIB, "bytes", 0, 64 * GIB, label="Body", description="Body of a request"
+    )
+    chunk_line_limit_bytes: int = limit(
+        320, "bytes", 32, 8 * KIB, label="Chunk Line", description="Size and extensions of a chunk"
+    )
+    chunk_overhead_limit_bytes: int = limit(
+        64 * KIB,
+        "bytes",
+        0,
+        GIB,
+        label="Chunk Overhead",
+        description="Framing of a body's chunks beyond an eighth of the data in each",
+    )
+    trailer_limit_bytes: int = limit(
+        4 * KIB, "bytes", 2, MIB, label="Trailers", description="Fields behind a chunked body"
+    )
+    trailer_count_max: int = limit(
+        16, "count", 0, 1000, label="Trailer Count", description="Fields behind a chunked body"
+    )
+    pipelining_depth_max: int = limit(
+        16,
+        "count",
+        1,
+        1000,
+        label="Pipelining",
+        description="Requests of a connection that wait for their responses",
+    )
+
+
 class ArchLimits(Group):
     """The architecture check."""
 

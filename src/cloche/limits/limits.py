@@ -23,6 +23,8 @@ from cloche.limits.groups import (
     RuntimeLimits,
     SessionsLimits,
     StorageLimits,
+    StoreLimits,
+    WebLimits,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Limits:
     gate: GateLimits = field(default_factory=GateLimits)
     engine: EngineLimits = field(default_factory=EngineLimits)
     sessions: SessionsLimits = field(default_factory=SessionsLimits)
+    store: StoreLimits = field(default_factory=StoreLimits)
+    web: WebLimits = field(default_factory=WebLimits)
     arch: ArchLimits = field(default_factory=ArchLimits)
 
     def __post_init__(self) -> None:
