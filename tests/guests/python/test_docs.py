@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloche.engine.catalogue import CATALOGUE, choose_image
+from cloche.limits import Limits
 
 from .driver import output, run
 
@@ -65,7 +66,8 @@ def test_libraries_can_be_imported() -> None:
     modules = [MODULES.get(name, name) for name in packages]
     code = "import importlib, warnings\nwarnings.simplefilter('ignore')\n"
     code += f"for name in {modules!r}: importlib.import_module(name)"
-    outcome = run(code, image="python+matplotlib")
+    limits = Limits().replace({"guests": {"timeout_ms": 60_000}})
+    outcome = run(code, image="python+matplotlib", limits=limits)
     assert (outcome.error, outcome.message) == ("", "")
 
 
