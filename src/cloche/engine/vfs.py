@@ -132,6 +132,9 @@ class FileSystem:
     Args:
         limits: the `guests` group gives the quotas.
         now_ns: reads the virtual clock, for modification times.
+
+    Attributes:
+        quota_hit: the limit that refused a write last; empty if none did.
     """
 
     def __init__(self, limits: Limits, now_ns: Callable[[], int]) -> None:
@@ -140,7 +143,7 @@ class FileSystem:
         self._next_inode = 1
         self.used_bytes = 0
         self.file_count = 0
-        self.quota_hit = False
+        self.quota_hit = ""
         self.root = self._directory(None)
 
     # --- nodes and quotas ---
@@ -155,19 +158,19 @@ class FileSystem:
 
     def _charge_node(self) -> None:
         if self.file_count >= self._limits.file_count_max:
-            self.quota_hit = True
+            self.quota_hit = "file_count_max"
             raise FileSystemError(Errno.NOSPC)
         self.file_count += 1
 
     def _charge_bytes(self, file: File, size: int) -> None:
         if size > file.size and size > self._limits.file_limit_bytes:
-            self.quota_hit = True
+            self.quota_hit = "file_limit_bytes"
             raise FileSystemError(Errno.FBIG)
         self._charge_growth((size - file.size) * max(1, file.link_count))
 
     def _charge_growth(self, growth: int) -> None:
         if growth > 0 and self.used_bytes + growth > self._limits.files_limit_bytes:
-            self.quota_hit = True
+            self.quota_hit = "files_limit_bytes"
             raise FileSystemError(Errno.NOSPC)
         self.used_bytes += growth
 
@@ -607,7 +610,7 @@ class FileSystem:
     def set_limits(self, limits: Limits) -> None:
         """Hold what is written from here on against other quotas."""
         self._limits = limits.guests
-        self.quota_hit = False
+        self.quota_hit = ""
 
 
 MOUNTED_INODE: Final = 1 << 32  # numbers from here on belong to the image

@@ -20,7 +20,7 @@ from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.runner import Execution, Runner
 from cloche.exec.adapters.tools import TOOL_KIND, ToolHandler
 from cloche.exec.errors import ExecError
-from cloche.exec.request import RunRequest, language_of_file
+from cloche.exec.request import RunRequest, invalid, language_of_file
 from cloche.exec.types import (
     ExecEvent,
     ExecResult,
@@ -77,6 +77,7 @@ def make_request(
     cwd: str = "/",
 ) -> RunRequest:
     """Return a complete request; see `run` for the arguments."""
+    _check_shapes(files=files, args=args, env=env, stdin=stdin)
     if policy is None:
         policy = Policy.allow(tool=sorted(tools)) if tools else Policy()
     return RunRequest(
@@ -86,7 +87,7 @@ def make_request(
         files=tuple(_stored(file) for file in files),
         args=tuple(args),
         env=dict(env or {}),
-        stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+        stdin=_encoded(stdin) if isinstance(stdin, str) else stdin,
         cwd=cwd,
         seed=secrets.randbits(SEED_BITS) if seed is None else seed,
         now_ns=time.time_ns() if now_ns is None else now_ns,
@@ -96,9 +97,31 @@ def make_request(
     )
 
 
+def _check_shapes(*, files: object, args: object, env: object, stdin: object) -> None:
+    """Refuse what would be taken apart in silence: the letters of one text as many arguments."""
+    shapes = (
+        ("files", files, not isinstance(files, str | bytes), "a list of files"),
+        ("args", args, not isinstance(args, str | bytes), "a list of texts"),
+        ("env", env, env is None or hasattr(env, "items"), "a mapping of names to values"),
+        ("stdin", stdin, isinstance(stdin, str | bytes), "text or bytes"),
+    )
+    for name, value, fits, allowed in shapes:
+        if not fits:
+            raise invalid(name, value, allowed)
+
+
+def _encoded(stdin: str) -> bytes:
+    try:
+        return stdin.encode()
+    except UnicodeEncodeError:
+        raise invalid("stdin", stdin, "valid Unicode without lone surrogates, or bytes") from None
+
+
 def _stored(file: File | StoredFile) -> StoredFile:
     if isinstance(file, StoredFile):
         return file
+    if not isinstance(file, File):
+        raise invalid("files", file, "File or StoredFile")
     return StoredFile(path=file.name, content=file.data())
 
 
@@ -172,9 +195,14 @@ def run(
         UnsupportedLanguageError, InvalidRunError, LimitError: nothing ran.
     """
     execution = execute(make_request(code, tools=tools, **options), tools=tools, record=record)
-    if execution.error is not None:
-        raise execution.error
-    return execution.result
+    error, result = execution.error, execution.result
+    if error is None:
+        return result
+    del execution  # the error's traceback would keep it, with all files of the run
+    try:
+        raise error
+    finally:
+        del error  # nor may the traceback keep itself
 
 
 def replay(journal: str | Path) -> Execution:

@@ -58,8 +58,19 @@ def ending_of(
     time_ms: int,
     memory_bytes: int,
     limits: Limits,
+    quota: str = "",
 ) -> Ending:
-    """Say how a run ended, with all that it printed."""
+    """Say how a run ended, with all that it printed.
+
+    Args:
+        outcome: the guest's report, or what stopped it.
+        stdout: all of it.
+        stderr: all of it.
+        time_ms: wall time.
+        memory_bytes: peak of the guest's memory.
+        limits: of the run.
+        quota: which limit of the group `guests` the files met last, if any.
+    """
     out, err = stdout.decode(errors="replace"), stderr.decode(errors="replace")
     stopped = isinstance(outcome, Stop) and outcome.kind != "exit"
     exit_code = None if stopped else outcome.exit_code or 0
@@ -76,7 +87,7 @@ def ending_of(
     if outcome.state == "failed":
         return Ending(
             result=result,
-            error=_report_error(outcome, result, limits),
+            error=_report_error(outcome, result, limits, quota),
             exit_code=EXIT_MEMORY if outcome.resource == "memory" else outcome.exit_code,
         )
     return Ending(result=result, error=None, exit_code=outcome.exit_code)
@@ -125,8 +136,12 @@ def _stop_error(stop: Stop, result: ExecResult, limits: Limits) -> tuple[ExecErr
     return InternalExecError(message, result=result, reason=stop.kind), code
 
 
-def _exceeded(resource: str, limits: Limits, result: ExecResult) -> ResourceExceededError:
+def _exceeded(
+    resource: str, limits: Limits, result: ExecResult, quota: str = ""
+) -> ResourceExceededError:
     ceiling = _CEILINGS[resource]
+    if resource == "files" and quota:
+        ceiling = _Ceiling(limit=f"guests.{quota}")
     group, name = ceiling.limit.split(".")
     value: int = getattr(getattr(limits, group), name)
     hint = f" ({ceiling.option})" if ceiling.option else ""
@@ -140,11 +155,11 @@ def _exceeded(resource: str, limits: Limits, result: ExecResult) -> ResourceExce
     )
 
 
-def _report_error(report: Report, result: ExecResult, limits: Limits) -> ExecError:
+def _report_error(report: Report, result: ExecResult, limits: Limits, quota: str) -> ExecError:
     if report.stage == "compile":
         return CompilationFailedError(_told(report, "the program is not valid"), result=result)
     if report.resource in {"memory", "files"}:
-        return _exceeded(report.resource, limits, result)
+        return _exceeded(report.resource, limits, result, quota)
     return RuntimeFailedError(
         _told(report, "the program failed"), result=result, resource=report.resource
     )

@@ -6,10 +6,11 @@ requests give equal runs; who makes one fills in the seed and the time.
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.engine.abi import StartInput
 from cloche.engine.catalogue import Language, choose_image
@@ -18,7 +19,7 @@ from cloche.gate.entries import InputFile, RunInputs
 from cloche.gate.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cloche.engine.vfs import StoredFile
     from cloche.limits import Limits
@@ -44,6 +45,7 @@ TYPESCRIPT_SUFFIXES: Final = (".ts", ".mts", ".cts", ".tsx")
 DEFAULT_FILENAMES: Final = {"python": "main.py", "javascript": "main.js", "typescript": "main.ts"}
 SEED_LIMIT: Final = 1 << 64
 TIME_LIMIT_NS: Final = 1 << 63
+VALUE_LENGTH_MAX: Final = 80  # letters of a wrong value that an error repeats
 
 
 def language_of_file(filename: str) -> str | None:
@@ -92,7 +94,7 @@ class RunRequest:
     state: str | None = None
 
     def __post_init__(self) -> None:
-        if self.language not in LANGUAGES:
+        if not isinstance(self.language, str) or self.language not in LANGUAGES:
             raise UnsupportedLanguageError(
                 f"cloche does not run {self.language!r}; it runs javascript, typescript and python",
                 language=self.language,
@@ -166,45 +168,84 @@ def _canonical(document: object) -> bytes:
 
 
 def _check_request(request: RunRequest) -> None:
-    guests = request.limits.guests
-    checks = (
-        ("the program", _size(request.code, "the program"), guests.code_limit_bytes, "bytes"),
-        ("stdin", len(request.stdin), guests.stdin_limit_bytes, "bytes"),
-        ("the list of arguments", len(request.args), guests.argument_count_max, "entries"),
-        (
-            "the arguments",
-            sum(_size(text, "an argument") for text in request.args),
-            guests.argument_limit_bytes,
-            "bytes",
-        ),
-        ("the environment", len(request.env), guests.environment_count_max, "entries"),
-        (
-            "the environment",
-            sum(_size(k, "env") + _size(v, "env") for k, v in request.env.items()),
-            guests.environment_limit_bytes,
-            "bytes",
-        ),
-    )
-    for what, found, limit, unit in checks:
-        if found > limit:
-            raise InvalidRunError(
-                f"{what} has {found} {unit}; at most {limit} are allowed", found=found, limit=limit
-            )
+    _check_types(request)
+    _check_sizes(request)
     for key, value in request.env.items():
         if not key or "=" in key or "\0" in key + value:
-            raise InvalidRunError(f"{key!r} cannot be the name of an environment variable")
-    if any("\0" in text for text in request.args) or "\0" in request.filename:
-        raise InvalidRunError("arguments and file names cannot hold NUL")
-    if not request.cwd.startswith("/"):
-        raise InvalidRunError(f"the working directory {request.cwd!r} does not start with /")
+            raise invalid("env", key, "names that are not empty and hold no =, and no NUL")
+    for field_name, texts in (("args", request.args), ("filename", (request.filename,))):
+        for text in texts:
+            if "\0" in text:
+                raise invalid(field_name, text, "text without NUL")
+    if not request.cwd.startswith("/") or "\0" in request.cwd:
+        raise invalid("cwd", request.cwd, "a path that starts with / and holds no NUL")
     if not 0 <= request.seed < SEED_LIMIT:
-        raise InvalidRunError(f"the seed is {request.seed}; it must be between 0 and 2^64 - 1")
+        raise invalid("seed", request.seed, "0 to 2^64 - 1")
     if not 0 <= request.now_ns < TIME_LIMIT_NS:
-        raise InvalidRunError("the start of the clock must lie between the years 1970 and 2262")
+        raise invalid("now_ns", request.now_ns, "0 to 2^63 - 1: a time in the years 1970 to 2262")
 
 
-def _size(text: str, what: str) -> int:
+def _check_types(request: RunRequest) -> None:
+    """Refuse what a caller without a type checker may pass: nothing of it may reach the guest."""
+    expected: tuple[tuple[str, Any, type], ...] = (
+        ("code", request.code, str),
+        ("filename", request.filename, str),
+        ("stdin", request.stdin, bytes),
+        ("cwd", request.cwd, str),
+        ("seed", request.seed, int),
+        ("now_ns", request.now_ns, int),
+        *(("args", text, str) for text in request.args),
+        *(("env", text, str) for pair in request.env.items() for text in pair),
+    )
+    for field_name, value, kind in expected:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise invalid(field_name, value, f"{kind.__name__}, not {type(value).__name__}")
+
+
+def _check_sizes(request: RunRequest) -> None:
+    guests = request.limits.guests
+    sizes = (
+        ("code", _size("code", (request.code,)), "code_limit_bytes", "bytes"),
+        ("stdin", len(request.stdin), "stdin_limit_bytes", "bytes"),
+        ("args", len(request.args), "argument_count_max", "entries"),
+        ("args", _size("args", request.args), "argument_limit_bytes", "bytes"),
+        ("env", len(request.env), "environment_count_max", "entries"),
+        (
+            "env",
+            _size("env", itertools.chain(*request.env.items())),
+            "environment_limit_bytes",
+            "bytes",
+        ),
+        ("filename", _size("filename", (request.filename,)), "path_limit_bytes", "bytes"),
+        ("cwd", _size("cwd", (request.cwd,)), "path_limit_bytes", "bytes"),
+    )
+    for field_name, found, name, unit in sizes:
+        limit: int = getattr(guests, name)
+        if found > limit:
+            raise InvalidRunError(
+                f"{field_name} has {found} {unit}; guests.{name} allows at most {limit}",
+                field=field_name,
+                found=found,
+                limit=f"guests.{name}",
+                limit_value=limit,
+            )
+
+
+def _size(field_name: str, texts: Iterable[str]) -> int:
     try:
-        return len(text.encode())
+        return sum(len(text.encode()) for text in texts)
     except UnicodeEncodeError as error:
-        raise InvalidRunError(f"{what} is not valid Unicode: {error.reason}") from None
+        raise invalid(field_name, error.object, "valid Unicode without lone surrogates") from None
+
+
+def invalid(field_name: str, value: object, allowed: str) -> InvalidRunError:
+    """Return the error for a wrong value: the field, what was found, and what is allowed."""
+    found = ascii(value)
+    if len(found) > VALUE_LENGTH_MAX:
+        found = found[:VALUE_LENGTH_MAX] + "…"
+    return InvalidRunError(
+        f"{field_name} is {found}; it must be {allowed}",
+        field=field_name,
+        found=found,
+        allowed=allowed,
+    )

@@ -271,6 +271,7 @@ class _Run:
             time_ms=time_ms,
             memory_bytes=instance.memory_bytes,
             limits=request.limits,
+            quota=machine.files.quota_hit,
         )
         journal_hash = gate.finish(self._run_outcome(ending))
         effects.flush()
