@@ -133,9 +133,8 @@ def test_write_of_the_same_bytes_many_times(prepared: tuple[Linker, Any]) -> Non
     # fd 3, no lookup flags, the name, create, all rights
     assert guest.call("path_open", 3, 0, TEXT_AT, 3, 1, wasi.ALL_RIGHTS, 0, 0, 512) == 0
     (descriptor,) = struct.unpack("<I", guest.store.memory.read(512, 4))
-    guest.put(8192, struct.pack("<II", 0, PAGE) * 1024)
-    guest.store.memory.grow_to(2 * MIB)
-    guest.put(8192, struct.pack("<II", 0, 2 * MIB) * 1024)
+    guest.store.memory.grow_to(3 * MIB)
+    guest.put(8192, struct.pack("<II", 0, 3 * MIB) * 1024)
     assert guest.call("fd_write", descriptor, 8192, 1024, 512) == 0
     assert struct.unpack("<I", guest.store.memory.read(512, 4)) == (64 * MIB,)
     sizes = {file.path: len(file.content) for file in guest.machine.files.files()}
