@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-
-import pytest
+from typing import TYPE_CHECKING
 
 from cloche.engine.adapters import ticker as module
 from cloche.engine.adapters.ticker import Ticker
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Ticks:
