@@ -11,7 +11,7 @@ import binascii
 from dataclasses import dataclass
 from enum import Enum
 
-from cloche.exec.errors import ExecError, InvalidFileError
+from cloche.exec.errors import ExecError, InvalidFileError, InvalidRunError
 
 
 class LanguageKind(Enum):
@@ -44,12 +44,27 @@ class File:
     Args:
         name: path below the root; folders are made.
         content: bytes, written down in `encoding`.
-        encoding: utf8 when None.
+        encoding: None for the bytes as they are.
+
+    Raises:
+        InvalidRunError: a field of the wrong type.
     """
 
     name: str
     content: bytes
     encoding: Encoding | None = None
+
+    def __post_init__(self) -> None:
+        # "hex" instead of Encoding.HEX would else be taken for no encoding, in silence.
+        for name, kind in (("name", str), ("content", bytes), ("encoding", Encoding)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) and not (name == "encoding" and value is None):
+                raise InvalidRunError(
+                    f"a file's {name} is of {type(value).__name__}; it must be {kind.__name__}",
+                    field=f"files.{name}",
+                    found=type(value).__name__,
+                    allowed=kind.__name__,
+                )
 
     def data(self) -> bytes:
         """Return the bytes that the program will read.
