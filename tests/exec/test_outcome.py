@@ -36,73 +36,34 @@ def failed(stage="run", **fields):
     return Report(state="failed", stage=stage, exit_code=1, **fields)
 
 
+def exceeded(resource, limit, hint=""):
+    """Return the message of a ceiling."""
+    return f"the program ran out of {resource}: {limit}; raise it{hint} if the program needs more"
+
+
+TIMEOUT = (
+    "the program ran longer than 5000 ms; raise guests.timeout_ms (--timeout) if it needs more"
+)
+ENGINE = "said by the engine"
+EXCEEDED = ResourceExceededError
 # stop kind: (error, exit code, message)
 STOPS = {
-    "time": (
-        TimeoutExceededError,
-        124,
-        "the program ran longer than 5000 ms; raise guests.timeout_ms (--timeout) if it needs more",
-    ),
+    "time": (TimeoutExceededError, 124, TIMEOUT),
     "memory": (
-        ResourceExceededError,
+        EXCEEDED,
         137,
-        (
-            "the program ran out of memory: guests.memory_limit_bytes is 268435456; raise it "
-            "(--memory) if the program needs more"
-        ),
+        exceeded("memory", "guests.memory_limit_bytes is 268435456", " (--memory)"),
     ),
-    "output": (
-        ResourceExceededError,
-        1,
-        (
-            "the program ran out of output: guests.output_limit_bytes is 4194304; raise it if the "
-            "program needs more"
-        ),
-    ),
-    "fuel": (
-        ResourceExceededError,
-        1,
-        (
-            "the program ran out of fuel: guests.fuel is 0; raise it (--fuel) if the program needs "
-            "more"
-        ),
-    ),
-    "host_calls": (
-        ResourceExceededError,
-        1,
-        (
-            "the program ran out of host calls: guests.host_call_count_max is 10000000; raise it if "
-            "the program needs more"
-        ),
-    ),
-    "turns": (
-        ResourceExceededError,
-        1,
-        (
-            "the program ran out of turns: guests.turn_count_max is 100000; raise it if the program "
-            "needs more"
-        ),
-    ),
-    "effects": (
-        ResourceExceededError,
-        1,
-        (
-            "the program ran out of effects: gate.effect_count_max is 10000; raise it if the program "
-            "needs more"
-        ),
-    ),
-    "stack": (
-        ResourceExceededError,
-        1,
-        (
-            "the program ran out of stack: guests.stack_limit_bytes is 8388608; raise it if the "
-            "program needs more"
-        ),
-    ),
+    "output": (EXCEEDED, 1, exceeded("output", "guests.output_limit_bytes is 4194304")),
+    "fuel": (EXCEEDED, 1, exceeded("fuel", "guests.fuel is 0", " (--fuel)")),
+    "host_calls": (EXCEEDED, 1, exceeded("host calls", "guests.host_call_count_max is 10000000")),
+    "turns": (EXCEEDED, 1, exceeded("turns", "guests.turn_count_max is 100000")),
+    "effects": (EXCEEDED, 1, exceeded("effects", "gate.effect_count_max is 10000")),
+    "stack": (EXCEEDED, 1, exceeded("stack", "guests.stack_limit_bytes is 8388608")),
     "cancelled": (InternalExecError, 130, "the run was cancelled"),
-    "protocol": (InternalExecError, 1, "said by the engine"),
-    "gate": (InternalExecError, 1, "said by the engine"),
-    "trap": (InternalExecError, 1, "said by the engine"),
+    "protocol": (InternalExecError, 1, ENGINE),
+    "gate": (InternalExecError, 1, ENGINE),
+    "trap": (InternalExecError, 1, ENGINE),
 }
 
 
