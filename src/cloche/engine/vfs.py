@@ -612,6 +612,19 @@ class FileSystem:
         self._limits = limits.guests
         self.quota_hit = ""
 
+    def clear(self) -> None:
+        """Let go of every file: nothing may be asked of this file system afterwards.
+
+        Directories know their parents, so that a dropped tree would stay in memory until Python's
+        collector comes.
+        """
+        pending = [self.root]
+        while pending:
+            directory = pending.pop()
+            below = [n for n in directory.entries.values() if isinstance(n, Directory)]
+            pending += [child for child in below if child.inode < MOUNTED_INODE]
+            directory.entries = {}
+
 
 MOUNTED_INODE: Final = 1 << 32  # numbers from here on belong to the image
 

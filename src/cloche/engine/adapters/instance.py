@@ -100,6 +100,13 @@ class Instance:
         found = written_pages(memory.base, memory.current_size())
         return [] if found is None else found
 
+    def detach(self) -> None:
+        """Let go of the machine of a run that is over, with its files."""
+        machine: Machine | None = self.__dict__.pop("machine", None)
+        if machine is not None:
+            machine.release()
+        self._store.user = self._holder
+
     def renew(self) -> bool:
         """Make a fresh instance of this one: written pages get the image's content back.
 
@@ -116,8 +123,7 @@ class Instance:
         for first, count in ranges:
             offset = first * PAGE_BYTES
             ctypes.memmove(memory.base + offset, kept.base + offset, count * PAGE_BYTES)
-        del self.machine
-        self._store.user = self._holder
+        self.detach()
         return True
 
     def warm(self, sources: list[tuple[str, str]]) -> None:
@@ -320,6 +326,8 @@ class Instance:
                 self._closed_fuel = self._store.fuel_left()
             self.closed = True
             self._store.close()
+            if hasattr(self, "machine"):
+                self.machine.release()
 
 
 class _Holder:

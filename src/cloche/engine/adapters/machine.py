@@ -15,7 +15,7 @@ from cloche.engine.abi import GuestStopped, Op, Report, Stop
 from cloche.engine.descriptors import Descriptors
 from cloche.engine.file_operations import perform
 from cloche.engine.vfs import FileSystem
-from cloche.engine.virtual_os import Clock, Entropy, OutputSink, StandardStreams
+from cloche.engine.virtual_os import Clock, Entropy, OutputSink, StandardStreams, Stream
 
 if TYPE_CHECKING:
     from cloche.engine.adapters.wasm import Memory, Store
@@ -57,10 +57,10 @@ class Machine:
         transform: Transform | None = None,
     ) -> None:
         self.limits = limits
-        self.clock = Clock(now_ns)
+        clock = self.clock = Clock(now_ns)
         self.entropy = Entropy(seed)
         self.streams = StandardStreams(stdin, sink, limits.guests.output_limit_bytes)
-        self.files = FileSystem(limits, lambda: self.clock.now_ns)
+        self.files = FileSystem(limits, lambda: clock.now_ns)
         self.files.make_hidden_directory("tmp")
         self.descriptors = Descriptors(self.files, limits.guests.open_file_count_max)
         self.effects = effects
@@ -95,6 +95,18 @@ class Machine:
         self.report = None
         self.host_call_count = 0
 
+    def release(self) -> None:
+        """Let go of what answers the guest; files, clock and entropy stay.
+
+        The callbacks lead back to the machine. Without this all files of a run that is over would
+        stay until Python's collector comes, which many large files do not make it do.
+        """
+        self.streams = StandardStreams(b"", _discard, 0)
+        self.effects = None
+        self.transform = None
+        for name in ("store", "memory", "alloc"):
+            self.__dict__.pop(name, None)
+
     def operate(self, number: int, body: bytes) -> bytes | int:
         """Perform one operation; return the reply, or a negative errno (files only)."""
         self.host_call_count += 1
@@ -115,6 +127,10 @@ class Machine:
         if self.effects is None:
             raise GuestStopped(NO_WORLD)
         return self.effects
+
+
+def _discard(_stream: Stream, _data: bytes) -> None:
+    """Stand for the sink of a run that is over."""
 
 
 def _effect(machine: Machine, body: bytes) -> bytes:

@@ -49,6 +49,7 @@ class Pool:
         """Let go of an instance after a run; whatever it is, the caller is done with it."""
         with self._changed:
             if self._size and not self._closed and not instance.closed:
+                instance.detach()
                 self._used.append(instance)
                 self._start()
                 self._changed.notify_all()

@@ -97,8 +97,12 @@ def run_with_room(function: Callable[[], Result], cancel: Callable[[], None]) ->
     except BaseException:
         work.abandon(cancel)
         raise
-    if work.failure is not None:
-        raise work.failure
+    failure, work.failure = work.failure, None
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure  # else its traceback would keep this frame, and so itself
     return work.results[0]
 
 

@@ -125,6 +125,7 @@ class Runner:
             return run.execute(gate, handlers or {}, sink)
         finally:
             self._pool.give_back(instance)
+            run.forget()
 
     def execute_in(
         self,
@@ -214,6 +215,10 @@ class _Run:
         )
         self.instance.attach(self._machine)
         self._place_files(self._machine.files)
+
+    def forget(self) -> None:
+        """Let go of the files of a run that is over."""
+        self._machine.files.clear()
 
     def renew_machine(self) -> None:
         """Go on with the machine that the instance has."""
