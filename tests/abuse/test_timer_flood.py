@@ -11,7 +11,10 @@ NEAR = {"limits": {"memory_limit_bytes": 128 << 20}}
 
 def test_javascript_timers_have_a_number():
     """One more than allowed is refused, with an error that can be caught."""
-    code = "try { for (;;) setTimeout(() => {}, 1e9) } catch (e) { console.log(e.name); process.exit() }"
+    code = """
+try { for (;;) setTimeout(() => {}, 1e9) } catch (e) { console.log(e.name) }
+process.exit();
+"""
     assert completes(code, "javascript", **NEAR) == "RangeError\n"
 
 
