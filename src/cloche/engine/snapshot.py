@@ -20,6 +20,7 @@ import zstandard
 
 from cloche.engine.descriptors import Descriptors, OpenFile, StreamName
 from cloche.engine.errors import SnapshotError
+from cloche.engine.mounted import nodes_below
 from cloche.engine.pages import PAGE_BYTES
 from cloche.engine.vfs import (
     MOUNTED_INODE,
@@ -28,7 +29,6 @@ from cloche.engine.vfs import (
     FileSystem,
     Node,
     Symlink,
-    nodes_below,
 )
 
 if TYPE_CHECKING:

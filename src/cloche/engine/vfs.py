@@ -20,7 +20,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from cloche.limits import Limits
 
@@ -627,50 +627,3 @@ class FileSystem:
 
 
 MOUNTED_INODE: Final = 1 << 32  # numbers from here on belong to the image
-
-
-def mounted_tree(
-    files: Mapping[str, memoryview], ghosts: frozenset[str] = frozenset()
-) -> Directory:
-    """Build the tree of an image's own files, shared by every file system that mounts it.
-
-    Args:
-        files: content by absolute path. A path below another file's makes that one walkable.
-        ghosts: directories that can be walked through and not be seen.
-    """
-    inode = MOUNTED_INODE
-    root = Directory(inode=inode, mtime_ns=0, read_only=True)
-    for path in sorted(files):
-        directory = root
-        *parents, name = path.strip("/").split("/")
-        for depth, part in enumerate(parents):
-            node = directory.entries.get(part)
-            if node is None:
-                inode += 1
-                node = Directory(inode=inode, mtime_ns=0, read_only=True, parent=directory)
-                node.ghost = "/" + "/".join(parents[: depth + 1]) in ghosts
-                directory.entries[part] = node
-            if isinstance(node, File):
-                if node.beneath is None:
-                    inode += 1
-                    node.beneath = Directory(
-                        inode=inode, mtime_ns=0, read_only=True, parent=directory
-                    )
-                node = node.beneath
-            assert isinstance(node, Directory)
-            directory = node
-        inode += 1
-        directory.entries[name] = File(inode=inode, mtime_ns=0, read_only=True, data=files[path])
-    return root
-
-
-def nodes_below(directory: Directory) -> Iterator[Node]:
-    """Yield every node of a tree."""
-    pending: list[Node] = [directory]
-    while pending:
-        node = pending.pop()
-        yield node
-        if isinstance(node, File) and node.beneath is not None:
-            pending.append(node.beneath)
-        elif isinstance(node, Directory):
-            pending.extend(node.entries.values())
