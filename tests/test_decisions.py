@@ -15,6 +15,7 @@ ROW = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
 HEADINGS = {
     "At run time": "runtime",
     "To build": "build",
+    "To keep a store in PostgreSQL (`postgres`)": "postgres",
     "To develop (`dev`)": "dev",
     "To measure (`bench`)": "bench",
 }

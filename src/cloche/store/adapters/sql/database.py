@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cloche.store.adapters.sql.failures import may_be_repeated, translate
-from cloche.store.errors import StoreBusyError, StoreClosedError, StoreInvalidError
+from cloche.store.errors import StoreBusyError, StoreClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,17 +114,6 @@ class Database:
     def busy_timeout_ms(self) -> int:
         """How long somebody waits for a lock or a connection."""
         return self.limits.store.busy_timeout_ms
-
-    def page_limit(self, limit: int) -> int:
-        """Return the length of a page.
-
-        Raises:
-            StoreInvalidError: out of its range.
-        """
-        most = self.limits.store.page_count_max
-        if not 1 <= limit <= most:
-            raise StoreInvalidError(where="limit", problem=f"is {limit}; it must be 1 to {most}")
-        return limit
 
     def _check_open(self) -> None:
         if self._closed:

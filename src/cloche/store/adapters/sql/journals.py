@@ -1,0 +1,193 @@
+"""Journals: the hot path. Two appends for every effect of every run pass here.
+
+On SQLite it speaks to the driver itself, on a connection of its own: SQLAlchemy would cost more
+than the database does. On PostgreSQL a group is two statements, whatever its size.
+Invariants:
+- an append is kept whole or not at all, and is durable when it returns;
+- it is kept only when the journal has as many entries as the caller says;
+- a group keeps what it can: an append that conflicts fails alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from sqlalchemy import and_, insert, select, text
+
+from cloche.store.adapters.grouping import Grouping
+from cloche.store.adapters.sql.common import Rows
+from cloche.store.adapters.sql.schema import journal_entries, journals
+from cloche.store.checks import check_entries, check_page
+from cloche.store.errors import StoreChangedError, StoreUnknownError
+from cloche.store.rows import JournalHead, check_id
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from sqlalchemy.engine import Connection
+    from sqlalchemy.pool import PoolProxiedConnection
+
+    from cloche.store.adapters.sql.database import Database
+
+_ADVANCE: Final = (
+    "UPDATE journals SET count = count + ?, size_bytes = size_bytes + ?, head = ? "
+    "WHERE run_id = ? AND count = ?"
+)
+_ADD: Final = "INSERT INTO journal_entries (run_id, ordinal, data) VALUES (?, ?, ?)"
+_COUNT: Final = "SELECT count FROM journals WHERE run_id = ?"
+# Ordered, so that two processes whose groups overlap wait for each other instead of blocking.
+_ADVANCE_ALL: Final = text(
+    "WITH wanted AS (SELECT * FROM unnest(CAST(:runs AS text[]), CAST(:counts AS bigint[]), "
+    "CAST(:added AS bigint[]), CAST(:sizes AS bigint[]), CAST(:heads AS bytea[])) "
+    "AS t (run_id, count, added, size_bytes, head)), "
+    "locked AS (SELECT j.run_id FROM journals j JOIN wanted w ON w.run_id = j.run_id "
+    "ORDER BY j.run_id FOR UPDATE OF j) "
+    "UPDATE journals j SET count = j.count + w.added, size_bytes = j.size_bytes + w.size_bytes, "
+    "head = w.head FROM wanted w, locked l "
+    "WHERE l.run_id = w.run_id AND j.run_id = w.run_id AND j.count = w.count RETURNING j.run_id"
+)
+
+
+class _Append:
+    """An append on its way: `found` is what the journal has when it conflicts."""
+
+    __slots__ = ("conflicts", "entries", "expected_count", "found", "head", "run_id", "size_bytes")
+
+    def __init__(
+        self, run_id: str, entries: Sequence[bytes], expected_count: int, head: bytes
+    ) -> None:
+        self.run_id = run_id
+        self.entries = entries
+        self.expected_count = expected_count
+        self.head = head
+        self.size_bytes = sum(map(len, entries))
+        self.conflicts = False
+        self.found: int | None = None
+
+
+class SqlJournals(Rows):
+    """The port `JournalTable`."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._grouping: Grouping[_Append] = Grouping(
+            self._commit_sqlite if database.is_sqlite else self._commit_postgresql,
+            count_max=self.limits.store.group_count_max,
+            limit_bytes=self.limits.store.group_limit_bytes,
+        )
+        self._raw: PoolProxiedConnection | None = None
+
+    def append(
+        self, run_id: str, entries: Sequence[bytes], *, expected_count: int, head: bytes = b""
+    ) -> int:
+        """Append entries; return how many there are now."""
+        check_id("run", run_id)
+        check_entries(entries, head, self.limits)
+        append = _Append(run_id, entries, expected_count, head)
+        self._grouping.submit(append, key=run_id, size_bytes=append.size_bytes)
+        if append.conflicts:
+            if append.found is None:
+                raise StoreUnknownError(what="run", id=run_id)
+            raise StoreChangedError(
+                what="journal",
+                id=run_id,
+                expected=f"{expected_count} entries",
+                found=f"{append.found}",
+            )
+        return expected_count + len(entries)
+
+    def head(self, run_id: str) -> JournalHead | None:
+        """Return where the journal of a run ends."""
+        check_id("run", run_id)
+        query = select(journals).where(journals.c.run_id == run_id)
+        row: Any = self.database.read(lambda connection: connection.execute(query).first())
+        if row is None:
+            return None
+        # `count` is a method of rows, too.
+        values = row._mapping
+        return JournalHead(
+            count=values["count"], size_bytes=values["size_bytes"], hash=values["head"]
+        )
+
+    def read(self, run_id: str, *, start: int = 0, limit: int = 1000) -> Sequence[bytes]:
+        """Return entries from an index on."""
+        check_id("run", run_id)
+        check_page(limit, self.limits)
+        columns = journal_entries.c
+        query = (
+            select(columns.data)
+            .where(and_(columns.run_id == run_id, columns.ordinal >= start))
+            .order_by(columns.ordinal)
+            .limit(limit)
+        )
+        return self.database.read(lambda connection: connection.execute(query).scalars().all())
+
+    # --- SQLite ---
+
+    def _commit_sqlite(self, group: Sequence[_Append]) -> None:
+        with self.database.errors(), self.database.exclusive():
+            connection = self._own_connection()
+            cursor = connection.cursor()
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+                for append in group:
+                    _append_sqlite(cursor, append)
+                cursor.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors, a full disk among them.
+                if connection.in_transaction:
+                    cursor.execute("ROLLBACK")
+                raise
+
+    def _own_connection(self) -> sqlite3.Connection:
+        if self._raw is None:
+            self._raw = self.database.engine.raw_connection()
+        return cast("sqlite3.Connection", self._raw.driver_connection)
+
+    def close(self) -> None:
+        """Close the connection of its own. The database was closed before: no commit follows."""
+        with self.database.exclusive():
+            raw, self._raw = self._raw, None
+            if raw is not None:
+                raw.detach()
+                raw.close()
+
+    # --- PostgreSQL ---
+
+    def _commit_postgresql(self, group: Sequence[_Append]) -> None:
+        self.database.write(lambda connection: _append_postgresql(connection, group))
+
+
+def _append_sqlite(cursor: sqlite3.Cursor, append: _Append) -> None:
+    run_id, entries, first = append.run_id, append.entries, append.expected_count
+    cursor.execute(_ADVANCE, (len(entries), append.size_bytes, append.head, run_id, first))
+    append.conflicts = cursor.rowcount != 1
+    if append.conflicts:
+        row = cursor.execute(_COUNT, (run_id,)).fetchone()
+        append.found = None if row is None else row[0]
+        return
+    for index, entry in enumerate(entries, first):
+        cursor.execute(_ADD, (run_id, index, entry))
+
+
+def _append_postgresql(connection: Connection, group: Sequence[_Append]) -> None:
+    parameters = {
+        "runs": [append.run_id for append in group],
+        "counts": [append.expected_count for append in group],
+        "added": [len(append.entries) for append in group],
+        "sizes": [append.size_bytes for append in group],
+        "heads": [append.head for append in group],
+    }
+    advanced = set(connection.execute(_ADVANCE_ALL, parameters).scalars())
+    rows = []
+    for append in group:
+        append.conflicts = append.run_id not in advanced
+        if append.conflicts:
+            query = select(journals.c.count).where(journals.c.run_id == append.run_id)
+            append.found = connection.execute(query).scalar()
+            continue
+        for index, entry in enumerate(append.entries, append.expected_count):
+            rows.append({"run_id": append.run_id, "ordinal": index, "data": entry})
+    if rows:
+        connection.execute(insert(journal_entries), rows)

@@ -1,0 +1,211 @@
+"""Promises, timers and approvals, as rows: what a run waits for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, func, insert, or_, select, update
+
+from cloche.store.adapters.sql.common import Rows, require_runs
+from cloche.store.adapters.sql.schema import approvals, promises, timers
+from cloche.store.checks import check_approval, check_document, check_page
+from cloche.store.errors import (
+    StoreChangedError,
+    StoreExistsError,
+    StoreInvalidError,
+    StoreUnknownError,
+)
+from cloche.store.rows import Approval, Promise, Timer, check_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from cloche.store.rows import ApprovalStatus
+
+
+class SqlPromises(Rows):
+    """The port `PromiseTable`."""
+
+    def create(self, promise: Promise) -> None:
+        """Add a promise."""
+        check_document("promise.value", promise.value or b"", self.limits)
+
+        def work(connection: Connection) -> None:
+            query = select(promises.c.id).where(promises.c.id == promise.id)
+            if connection.execute(query).first() is not None:
+                raise StoreExistsError(what="promise", id=promise.id)
+            if promise.run_id is not None:
+                require_runs(connection, {promise.run_id})
+            connection.execute(insert(promises), asdict(promise))
+
+        self.database.write(work)
+
+    def get(self, promise_id: str) -> Promise | None:
+        """Return a promise."""
+        check_id("promise", promise_id)
+        query = select(promises).where(promises.c.id == promise_id)
+        row = self.database.read(lambda connection: connection.execute(query).first())
+        return None if row is None else Promise(**row._mapping)
+
+    def complete(self, promise_id: str, value: bytes, *, now_ns: int) -> bool:
+        """Give the value, once."""
+        check_id("promise", promise_id)
+        check_document("promise.value", value, self.limits)
+
+        def work(connection: Connection) -> bool:
+            open_one = and_(promises.c.id == promise_id, promises.c.value.is_(None))
+            statement = update(promises).where(open_one).values(value=value, completed_ns=now_ns)
+            if connection.execute(statement).rowcount:
+                return True
+            query = select(promises.c.id).where(promises.c.id == promise_id)
+            if connection.execute(query).first() is None:
+                raise StoreUnknownError(what="promise", id=promise_id)
+            return False
+
+        return self.database.write(work)
+
+
+class SqlTimers(Rows):
+    """The port `TimerTable`."""
+
+    def set(self, timer: Timer) -> None:
+        """Add a timer, or move it."""
+
+        def work(connection: Connection) -> None:
+            require_runs(connection, {timer.run_id})
+            statement = update(timers).where(timers.c.id == timer.id).values(asdict(timer))
+            if not connection.execute(statement).rowcount:
+                connection.execute(insert(timers), asdict(timer))
+
+        self.database.write(work)
+
+    def due(self, *, now_ns: int, limit: int = 100) -> Sequence[Timer]:
+        """Return the timers that are due, earliest first."""
+        check_page(limit, self.limits)
+        query = select(timers).where(timers.c.due_ns <= now_ns)
+        query = query.order_by(timers.c.due_ns, timers.c.id).limit(limit)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return [Timer(**row._mapping) for row in rows]
+
+    def next_due_ns(self) -> int | None:
+        """Return when the earliest timer is due."""
+        query = select(func.min(timers.c.due_ns))
+        return self.database.read(lambda connection: connection.execute(query).scalar())
+
+    def remove(self, timer_id: str) -> bool:
+        """Remove a timer."""
+        check_id("timer", timer_id)
+        statement = delete(timers).where(timers.c.id == timer_id)
+        return self.database.write(lambda connection: connection.execute(statement).rowcount > 0)
+
+
+class SqlApprovals(Rows):
+    """The port `ApprovalTable`."""
+
+    def create(self, approval: Approval) -> None:
+        """Add a pending approval."""
+        check_approval(approval, self.limits)
+
+        def work(connection: Connection) -> None:
+            place = and_(approvals.c.run_id == approval.run_id, approvals.c.seq == approval.seq)
+            query = select(approvals.c.id).where(or_(approvals.c.id == approval.id, place))
+            if connection.execute(query).first() is not None:
+                raise StoreExistsError(what="approval", id=approval.id)
+            require_runs(connection, {approval.run_id})
+            connection.execute(insert(approvals), asdict(approval))
+
+        self.database.write(work)
+
+    def get(self, approval_id: str) -> Approval | None:
+        """Return an approval."""
+        check_id("approval", approval_id)
+        query = select(approvals).where(approvals.c.id == approval_id)
+        row = self.database.read(lambda connection: connection.execute(query).first())
+        return None if row is None else Approval(**row._mapping)
+
+    def list(
+        self,
+        *,
+        status: ApprovalStatus | None = None,
+        run_id: str | None = None,
+        after: str = "",
+        limit: int = 100,
+    ) -> Sequence[Approval]:
+        """Return approvals in the order of their ids."""
+        check_page(limit, self.limits)
+        query = select(approvals).where(approvals.c.id > after)
+        query = query.order_by(approvals.c.id).limit(limit)
+        if status is not None:
+            query = query.where(approvals.c.status == status)
+        if run_id is not None:
+            query = query.where(approvals.c.run_id == run_id)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return [Approval(**row._mapping) for row in rows]
+
+    def decide(
+        self, approval_id: str, status: ApprovalStatus, *, decision: bytes = b"", now_ns: int
+    ) -> Approval:
+        """Answer a pending approval, once."""
+        check_id("approval", approval_id)
+        check_document("approval.decision", decision, self.limits)
+        if status == "pending":
+            raise StoreInvalidError(where="status", problem="is pending, which decides nothing")
+
+        def work(connection: Connection) -> tuple[Approval, bool]:
+            return _decide(connection, approval_id, status, decision, now_ns)
+
+        # An expiry is kept although the answer is refused: raise only after the transaction.
+        approval, agreed = self.database.write(work)
+        if not agreed:
+            raise StoreChangedError(
+                what="approval", id=approval_id, expected="pending", found=approval.status
+            )
+        return approval
+
+    def expire(self, *, now_ns: int, limit: int = 100) -> Sequence[Approval]:
+        """Set pending approvals that are over to expired."""
+        check_page(limit, self.limits)
+        over = and_(approvals.c.status == "pending", approvals.c.expires_ns <= now_ns)
+        query = select(approvals).where(over).order_by(approvals.c.id).limit(limit)
+
+        def work(connection: Connection) -> list[Approval]:
+            found = [
+                Approval(**row._mapping)
+                for row in connection.execute(query.with_for_update(skip_locked=True))
+            ]
+            expired = [replace(row, status="expired", decided_ns=now_ns) for row in found]
+            for approval in expired:
+                _save(connection, approval)
+            return expired
+
+        return self.database.write(work)
+
+
+def _decide(
+    connection: Connection, approval_id: str, status: ApprovalStatus, decision: bytes, now_ns: int
+) -> tuple[Approval, bool]:
+    query = select(approvals).where(approvals.c.id == approval_id).with_for_update()
+    row: Any = connection.execute(query).first()
+    if row is None:
+        raise StoreUnknownError(what="approval", id=approval_id)
+    approval = Approval(**row._mapping)
+    if approval.status != "pending":
+        return approval, approval.status == status
+    if now_ns >= approval.expires_ns:
+        approval = replace(approval, status="expired", decided_ns=now_ns)
+    else:
+        approval = replace(approval, status=status, decision=decision, decided_ns=now_ns)
+    _save(connection, approval)
+    return approval, approval.status == status
+
+
+def _save(connection: Connection, approval: Approval) -> None:
+    values = {
+        "status": approval.status,
+        "decision": approval.decision,
+        "decided_ns": approval.decided_ns,
+    }
+    connection.execute(update(approvals).where(approvals.c.id == approval.id).values(values))
