@@ -20,6 +20,8 @@ BROKEN = {
     "a file operation that is none": r"b'\x20[]'",
     "a transformation that is none": r"b'\x21{}'",
     "a wait for nothing": r"""b'\x04{"timeout_ns":null}'""",
+    "a wait that is over before it begins": r"""b'\x04{"timeout_ns":-1}'""",
+    "a wait past the end of time": r"""b'\x04{"timeout_ns":9223372036854775808}'""",
     "a wait that is none": r"""b'\x04{"timeout_ns":"x"}'""",
 }
 

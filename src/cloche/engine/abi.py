@@ -8,11 +8,12 @@ Pure: parsing here never trusts the guest; a report that is not what the ABI say
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 ABI_VERSION: Final = 1
+DURATION_LIMIT_NS: Final = (1 << 63) - 1  # clocks keep times in signed 64 bits
 
 # What reading bad JSON can raise. Text is decoded late, so that bad UTF-8 raises in its own way.
 MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -128,7 +129,7 @@ class UnreadableArgs:
 class WaitInput(msgspec.Struct, frozen=True, kw_only=True):
     """Body of a WAIT call."""
 
-    timeout_ns: int | None = None
+    timeout_ns: Annotated[int, msgspec.Meta(ge=0, le=DURATION_LIMIT_NS)] | None = None
 
 
 class TransformInput(msgspec.Struct, frozen=True, kw_only=True):
