@@ -195,13 +195,13 @@ def _node_state(node: Node) -> NodeState:
 
 
 def capture_descriptors(descriptors: Descriptors) -> tuple[list[DescriptorState], list[NodeState]]:
-    """Return the open descriptors, and the open files that no directory names any more."""
+    """Return the open descriptors, and what is open that no directory names any more."""
     states: list[DescriptorState] = []
-    orphans: list[NodeState] = []
+    orphans: dict[int, NodeState] = {}  # two descriptors may hold the same
     for number, opened in descriptors.items():
         node = opened.node
-        if isinstance(node, File) and not node.link_count and node.inode < MOUNTED_INODE:
-            orphans.append(_node_state(node))
+        if node is not None and not node.link_count and node.inode < MOUNTED_INODE:
+            orphans.setdefault(node.inode, _node_state(node))
         states.append(
             DescriptorState(
                 number=number,
@@ -213,7 +213,7 @@ def capture_descriptors(descriptors: Descriptors) -> tuple[list[DescriptorState]
                 writable=opened.writable,
             )
         )
-    return states, orphans
+    return states, list(orphans.values())
 
 
 def restore_files(

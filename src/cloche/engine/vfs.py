@@ -176,6 +176,8 @@ class FileSystem:
 
     def _unlinked(self, node: Node) -> None:
         node.link_count -= 1
+        if isinstance(node, Directory):
+            node.parent = None  # whoever still holds it finds nothing above it, snapshot or not
         if node.link_count:
             self._discharge(node)
         else:
@@ -233,7 +235,7 @@ class FileSystem:
         hops = 0
         directory = self.root if path.startswith("/") else start
         parts = self.split(path)
-        must_be_directory = path.endswith(("/", "/."))
+        must_be_directory = _wants_directory(path)
         parts.reverse()
         name, node = "", directory  # type: tuple[str, Node | None]
         while parts:
@@ -255,10 +257,7 @@ class FileSystem:
                 parts.extend(reversed(self.split(node.target)))
                 node = self.root if node.target.startswith("/") else directory
                 name = ""
-        if isinstance(node, Directory) and node.ghost:
-            raise FileSystemError(Errno.NOTDIR)
-        if must_be_directory and node is not None and not isinstance(node, Directory):
-            raise FileSystemError(Errno.NOTDIR)
+        _check_end(path, node)
         if name == "" and isinstance(node, Directory):
             directory = node.parent or node
         return directory, name, node
@@ -281,14 +280,20 @@ class FileSystem:
             raise FileSystemError(Errno.NOTDIR)
         return node
 
-    def _place(self, start: Directory | None, path: str) -> tuple[Directory, str, Node | None]:
-        """Resolve a name that an operation is about to create or remove."""
+    def _place(
+        self, start: Directory | None, path: str, *, unnamed: Errno = Errno.EXIST
+    ) -> tuple[Directory, str, Node | None]:
+        """Resolve a name that an operation is about to create or remove.
+
+        A path that ends in a dot or leads to the root is none: it fails with `unnamed`.
+        """
         directory, name, node = self._walk(start or self.root, path, follow=False)
-        if not name:
-            raise FileSystemError(Errno.EXIST if node is not None else Errno.INVAL)
+        if not name or _ends_in_dot(path):
+            raise FileSystemError(unnamed)
         return directory, name, node
 
     def _depth(self, directory: Directory) -> int:
+        """Return how many directories lead to this one, the root and itself included."""
         depth = 0
         current: Directory | None = directory
         while current is not None:
@@ -311,14 +316,16 @@ class FileSystem:
         """Find or create what `open` names; directories are returned as they are.
 
         Raises:
-            FileSystemError: EXIST (exclusive), NOENT, ISDIR (write to a directory), LOOP (a link
-                that may not be followed), PERM (a read-only file), NOSPC (quota).
+            FileSystemError: EXIST (exclusive, a link that leads nowhere too), NOENT, ISDIR (write
+                to a directory), LOOP (a link that may not be followed), PERM (a read-only file),
+                NOSPC (quota).
         """
+        follow = follow and not (create and exclusive)
         directory, name, node = self._walk(start or self.root, path, follow=follow)
         if node is None:
             if not create:
                 raise FileSystemError(Errno.NOENT)
-            if path.endswith("/") or not name:
+            if path.endswith("/"):
                 raise FileSystemError(Errno.ISDIR)
             self._writable(directory)
             self._charge_node()
@@ -340,6 +347,8 @@ class FileSystem:
         return node
 
     def _writable(self, node: Node) -> None:
+        if isinstance(node, Directory) and not node.link_count:
+            raise FileSystemError(Errno.NOENT)  # removed: what is put there nobody would find
         if node.read_only:
             raise FileSystemError(Errno.PERM)
 
@@ -359,11 +368,15 @@ class FileSystem:
     def write(self, file: File, offset: int, data: bytes) -> int:
         """Write `data` at `offset`, filling a gap with zeros; return the count.
 
+        Nothing to write changes nothing, as POSIX asks.
+
         Raises:
             FileSystemError: FBIG or NOSPC; the file is then unchanged. PERM for a read-only file.
         """
         self._writable(file)
         assert isinstance(file.data, bytearray)
+        if not data:
+            return 0
         end = offset + len(data)
         if end > file.size:
             self._charge_bytes(file, end)
@@ -411,7 +424,7 @@ class FileSystem:
 
     def unlink(self, path: str, *, start: Directory | None = None) -> None:
         """Remove a file or link: NOENT, ISDIR, PERM for a read-only one."""
-        directory, name, node = self._place(start, path)
+        directory, name, node = self._place(start, path, unnamed=Errno.ISDIR)
         if node is None:
             raise FileSystemError(Errno.NOENT)
         if isinstance(node, Directory):
@@ -423,7 +436,7 @@ class FileSystem:
         self._unlinked(self._detach(directory, name))
 
     def remove_directory(self, path: str, *, start: Directory | None = None) -> None:
-        """Remove an empty directory: NOENT, NOTDIR, NOTEMPTY, PERM."""
+        """Remove an empty directory: NOENT, NOTDIR, NOTEMPTY, PERM, EXIST for a dot or the root."""
         directory, name, node = self._place(start, path)
         if node is None:
             raise FileSystemError(Errno.NOENT)
@@ -445,11 +458,11 @@ class FileSystem:
         start: Directory | None = None,
         to_start: Directory | None = None,
     ) -> None:
-        """Rename as POSIX does, replacing a file or an empty directory."""
-        source_directory, source_name, node = self._place(start, path)
+        """Rename as POSIX does, replacing a file or an empty directory; INVAL for the root."""
+        source_directory, source_name, node = self._place(start, path, unnamed=Errno.INVAL)
         if node is None:
             raise FileSystemError(Errno.NOENT)
-        target_directory, target_name, target = self._place(to_start, to)
+        target_directory, target_name, target = self._place(to_start, to, unnamed=Errno.INVAL)
         for touched in (node, source_directory, target_directory):
             self._writable(touched)
         if source_name in source_directory.hidden or target_name in target_directory.hidden:
@@ -474,7 +487,7 @@ class FileSystem:
             if above is node:
                 raise FileSystemError(Errno.INVAL)
             above = above.parent
-        if self._depth(target) + self._height(node) > self._limits.path_depth_max + 1:
+        if self._depth(target) + self._height(node) > self._limits.path_depth_max:
             raise FileSystemError(Errno.NAMETOOLONG)
 
     def _height(self, node: Directory) -> int:
@@ -568,7 +581,8 @@ class FileSystem:
 
     def make_hidden_directory(self, name: str) -> None:
         """Create a writable directory that listings and exports leave out (`/tmp`)."""
-        self.make_directory(f"/{name}")
+        self._charge_node()  # the host makes it, so it is there however shallow a tree may be
+        self._attach(self.root, name, self._directory(self.root))
         self.root.hidden |= {name}
 
     @property
@@ -582,7 +596,11 @@ class FileSystem:
         assert isinstance(root, Directory)
         root.link_count = 1
         self.root, self._next_inode = root, next_inode
-        self.file_count = sum(max(1, node.link_count) for node in nodes.values()) - 1
+        # A file that only a descriptor holds counts, a directory does not (see `_reclaim`).
+        self.file_count = -1 + sum(
+            node.link_count if isinstance(node, Directory) else max(1, node.link_count)
+            for node in nodes.values()
+        )
         self.used_bytes = sum(
             node.size * max(1, node.link_count) for node in nodes.values() if isinstance(node, File)
         )
@@ -624,6 +642,25 @@ class FileSystem:
             below = [n for n in directory.entries.values() if isinstance(n, Directory)]
             pending += [child for child in below if child.inode < MOUNTED_INODE]
             directory.entries = {}
+
+
+def _ends_in_dot(path: str) -> bool:
+    return path.rstrip("/").endswith("/.")
+
+
+def _wants_directory(path: str) -> bool:
+    return path.endswith("/") or _ends_in_dot(path)
+
+
+def _check_end(path: str, node: Node | None) -> None:
+    """Refuse what the end of a path does not allow: a dot needs a directory that is there."""
+    if node is None:
+        if _ends_in_dot(path):
+            raise FileSystemError(Errno.NOENT)
+        return
+    is_directory = isinstance(node, Directory) and not node.ghost
+    if not is_directory and (isinstance(node, Directory) or _wants_directory(path)):
+        raise FileSystemError(Errno.NOTDIR)
 
 
 MOUNTED_INODE: Final = 1 << 32  # numbers from here on belong to the image
