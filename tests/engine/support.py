@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from cloche.engine.abi import GuestStopped
-from cloche.engine.vfs import FileSystem, FileSystemError, StoredFile
+from cloche.engine.nodes import FileSystemError
+from cloche.engine.vfs import FileSystem, StoredFile
 from cloche.limits import Limits
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cloche.engine.mounted import mounted_tree, nodes_below
-from cloche.engine.vfs import MOUNTED_INODE, Directory, Errno, File
+from cloche.engine.nodes import Directory, Errno, File
+from cloche.engine.vfs import MOUNTED_INODE
 from engine.support import content, fails, make_files
 
 FILES = {

@@ -9,16 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloche.engine.mounted import mounted_tree, nodes_below
-from cloche.engine.vfs import (
-    NAME_LIMIT_BYTES,
-    SYMLINK_HOPS_MAX,
-    Directory,
-    Errno,
-    File,
-    FileSystem,
-    FileSystemError,
-    StoredFile,
-)
+from cloche.engine.nodes import Directory, Errno, File, FileSystemError
+from cloche.engine.vfs import NAME_LIMIT_BYTES, SYMLINK_HOPS_MAX, FileSystem, StoredFile
 from engine.support import Now, content, fails, make_files, make_limits, paths, put
 
 # --- paths ---

@@ -7,9 +7,12 @@ images were made with; the lowest free number is given next, as POSIX asks; what
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from cloche.engine.vfs import Directory, Errno, File, FileSystem, FileSystemError, Node
+from cloche.engine.nodes import Directory, Errno, File, FileSystemError, Node
+
+if TYPE_CHECKING:
+    from cloche.engine.vfs import FileSystem
 
 ROOT_DESCRIPTOR: Final = 3
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cloche.engine.abi import MALFORMED, GuestStopped, Stop, encode
-from cloche.engine.vfs import Directory, Errno, File, FileSystem, FileSystemError, Node, Symlink
+from cloche.engine.nodes import Directory, Errno, File, FileSystemError, Node, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cloche.engine.vfs import FileSystem
 
 DIRECTORY_MODE: Final = 0o40755
 FILE_MODE: Final = 0o100644

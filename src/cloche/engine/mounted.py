@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloche.engine.vfs import MOUNTED_INODE, Directory, File, Node
+from cloche.engine.nodes import Directory, File, Node
+from cloche.engine.vfs import MOUNTED_INODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -21,15 +21,9 @@ import zstandard
 from cloche.engine.descriptors import Descriptors, OpenFile, StreamName
 from cloche.engine.errors import SnapshotError
 from cloche.engine.mounted import nodes_below
+from cloche.engine.nodes import Directory, File, Node, Symlink
 from cloche.engine.pages import PAGE_BYTES
-from cloche.engine.vfs import (
-    MOUNTED_INODE,
-    Directory,
-    File,
-    FileSystem,
-    Node,
-    Symlink,
-)
+from cloche.engine.vfs import MOUNTED_INODE, FileSystem
 
 if TYPE_CHECKING:
     from cloche.limits import Limits

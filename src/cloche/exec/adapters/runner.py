@@ -22,8 +22,8 @@ from cloche.engine.abi import Report, Stop
 from cloche.engine.adapters.machine import Machine
 from cloche.engine.adapters.pool import Pool
 from cloche.engine.errors import TypeScriptError
+from cloche.engine.nodes import FileSystemError
 from cloche.engine.snippets import as_script
-from cloche.engine.vfs import FileSystem, FileSystemError, StoredFile
 from cloche.engine.virtual_os import Stream
 from cloche.exec.adapters.effects import CancelToken, Effects
 from cloche.exec.errors import ExecError, InvalidRunError
@@ -34,6 +34,7 @@ from cloche.gate.gate import Gate
 if TYPE_CHECKING:
     from cloche.engine.adapters.images import Images
     from cloche.engine.adapters.instance import Instance
+    from cloche.engine.vfs import FileSystem, StoredFile
     from cloche.exec.request import RunRequest
     from cloche.exec.types import ExecResult
     from cloche.gate.journal import Journal

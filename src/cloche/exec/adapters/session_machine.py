@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Literal
 
 from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
+from cloche.engine.nodes import Directory, Errno, File, FileSystemError
 from cloche.engine.pages import PAGE_BYTES
 from cloche.engine.snapshot import Snapshot, seal, unseal
-from cloche.engine.vfs import Directory, Errno, File, FileSystemError, StoredFile
+from cloche.engine.vfs import StoredFile
 from cloche.exec.errors import FileAccessError, SessionImageError
 from cloche.exec.session_log import Ran, Remove, SessionSettings, Step, Upload
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from cloche.engine.adapters.images import Image
-    from cloche.engine.vfs import FileSystem, Node
+    from cloche.engine.nodes import Node
+    from cloche.engine.vfs import FileSystem
     from cloche.exec.adapters.effects import CancelToken
     from cloche.exec.adapters.runner import Execution, OutputListener, Runner
     from cloche.exec.request import RunRequest
