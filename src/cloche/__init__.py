@@ -19,6 +19,7 @@ from cloche.errors import ClocheError
 
 if TYPE_CHECKING:
     from cloche.exec.api import events, replay, run, run_streaming
+    from cloche.exec.async_session import AsyncSession
     from cloche.exec.errors import (
         CompilationFailedError,
         ExecError,
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
         InvalidRunError,
         ResourceExceededError,
         RuntimeFailedError,
+        SessionBusyError,
+        SessionError,
+        SessionNotFoundError,
         TimeoutExceededError,
         UnsupportedLanguageError,
     )
+    from cloche.exec.session import Session
     from cloche.exec.types import (
         Encoding,
         ExecEvent,
@@ -52,6 +57,9 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "run_streaming",
     "events",
     "replay",
+    # machines that live on
+    "Session",
+    "AsyncSession",
     # what goes in
     "Encoding",
     "File",
@@ -76,6 +84,9 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "InvalidRunError",
     "ResourceExceededError",
     "RuntimeFailedError",
+    "SessionBusyError",
+    "SessionError",
+    "SessionNotFoundError",
     "TimeoutExceededError",
     "UnsupportedLanguageError",
     # the package
@@ -84,6 +95,8 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
 
 _HOMES = {
     "cloche.exec.api": ("events", "replay", "run", "run_streaming"),
+    "cloche.exec.async_session": ("AsyncSession",),
+    "cloche.exec.session": ("Session",),
     "cloche.exec.errors": tuple(name for name in __all__ if name.endswith("Error")),
     "cloche.exec.types": (
         *("Encoding", "File", "ExecEvent", "ExecResult", "Failed", "Finished"),

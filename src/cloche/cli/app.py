@@ -21,6 +21,8 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("cloche.cli.run", "run_command"),
     "replay": ("cloche.cli.replay", "replay_command"),
     "journal": ("cloche.cli.journal", "app"),
+    "session": ("cloche.cli.session", "app"),
+    "runs": ("cloche.cli.runs", "app"),
     "images": ("cloche.cli.images", "app"),
     "limits": ("cloche.cli.limits", "limits_command"),
     "doctor": ("cloche.cli.doctor", "doctor_command"),

@@ -89,16 +89,16 @@ def run_command(
     from cloche.gate.adapters.file import FileSink  # noqa: PLC0415
     from cloche.limits.adapters.settings import guest_modules  # noqa: PLC0415
 
-    filename, text = _program(program, code)
-    limits = _limits(timeout, memory, fuel, config)
+    filename, text = program_of(program, code)
+    limits = limits_of(timeout, memory, fuel, config)
     request = make_request(
         text,
         language=language or _language(filename, text),
         filename=filename,
         files=_files(file or [], limits),
         args=arg or [],
-        env=_environment(env or []),
-        stdin=_stdin(stdin, program),
+        env=environment_of(env or []),
+        stdin=stdin_of(stdin, program),
         limits=limits,
         seed=seed,
         now_ns=None if now is None else _time_ns(now),
@@ -112,7 +112,7 @@ def run_command(
             request,
             sink=sink,
             replay=recorded,
-            on_output=None if as_json else _print_output,
+            on_output=None if as_json else print_output,
         )
     finally:
         if sink is not None:
@@ -159,7 +159,8 @@ def _stage(stage: StageResult) -> dict[str, Any]:
     }
 
 
-def _print_output(stream: str, data: bytes) -> None:
+def print_output(stream: str, data: bytes) -> None:
+    """Pass a piece of the guest's output on at once."""
     target = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
     target.write(data)
     target.flush()
@@ -168,7 +169,8 @@ def _print_output(stream: str, data: bytes) -> None:
 # --- what goes in ---
 
 
-def _program(program: str, code: str | None) -> tuple[str, str]:
+def program_of(program: str, code: str | None) -> tuple[str, str]:
+    """Return the program's file name, empty if it has none, and its text."""
     if code is not None:
         if program:
             raise InvalidRunError("give either a FILE or -c CODE, not both")
@@ -211,9 +213,10 @@ def _text(data: bytes, name: str) -> str:
         raise InvalidRunError(f"{name} is not UTF-8: byte {error.start} is wrong") from None
 
 
-def _limits(
+def limits_of(
     timeout: str | None, memory: str | None, fuel: int | None, config: Path | None
 ) -> Limits:
+    """Return the limits in force with these options over them."""
     from cloche.limits import parse_quantity  # noqa: PLC0415
     from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
 
@@ -227,7 +230,8 @@ def _limits(
     return load_limits({"guests": guests} if guests else None, config_path=config)
 
 
-def _environment(pairs: list[str]) -> dict[str, str]:
+def environment_of(pairs: list[str]) -> dict[str, str]:
+    """Return what `--env NAME=VALUE` options say."""
     env: dict[str, str] = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
@@ -237,7 +241,8 @@ def _environment(pairs: list[str]) -> dict[str, str]:
     return env
 
 
-def _stdin(stdin: str | None, program: str) -> bytes:
+def stdin_of(stdin: str | None, program: str) -> bytes:
+    """Return the input that `--stdin` says, or what is piped to us."""
     if stdin == STANDARD_INPUT:
         if program == STANDARD_INPUT:
             raise InvalidRunError("standard input cannot be both the program and its input")

@@ -188,3 +188,19 @@ class SessionImageError(SessionError):
             expected=expected,
             found=found,
         )
+
+
+class ArchiveError(SessionError):
+    """A file is no exported session that can be taken in. Nothing was imported."""
+
+    code = "SESSION_ARCHIVE"
+
+
+class RunNotFoundError(ClocheError):
+    """No run has this id."""
+
+    code = "RUN_NOT_FOUND"
+    blame = "caller"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"there is no run {run_id!r}; `cloche runs list` shows all", run_id=run_id)

@@ -21,6 +21,8 @@ from cloche.engine.adapters.keys import load_key
 from cloche.engine.catalogue import definition_of
 from cloche.errors import ClocheError
 from cloche.exec.adapters.effects import CancelToken
+from cloche.exec.adapters.session_runs import SessionRuns
+from cloche.exec.adapters.session_travel import SessionTravel
 from cloche.exec.adapters.sessions import Sessions
 from cloche.exec.adapters.tools import TOOL_KIND, ToolHandler
 from cloche.exec.api import SEED_BITS, default_runner, request_of
@@ -34,6 +36,7 @@ from cloche.exec.errors import (
 from cloche.exec.request import LANGUAGES, RunRequest, language_of_file
 from cloche.exec.session_log import ChangeDirectory, Ran, Remove, Step, Upload, normal_path
 from cloche.exec.session_log import SessionSettings as Settings
+from cloche.exec.stores import store_at
 from cloche.exec.types import (
     ExecEvent,
     ExecResult,
@@ -56,7 +59,8 @@ if TYPE_CHECKING:
     from cloche.exec.adapters.runner import Execution
     from cloche.exec.adapters.session_machine import FileEntry
     from cloche.exec.adapters.sessions import Live
-    from cloche.exec.session_ports import SessionRow, SessionStore
+    from cloche.store.ports import Store
+    from cloche.store.rows import Session as SessionRow
 
     Tools = Mapping[str, Callable[..., Any]]
 
@@ -65,7 +69,7 @@ _lock = threading.Lock()
 _open: dict[int, Sessions] = {}
 
 
-def sessions_of(store: SessionStore) -> Sessions:
+def sessions_of(store: Store) -> Sessions:
     """Return the sessions of a store in this process, made on first use."""
     with _lock:
         found = _open.get(id(store))
@@ -88,6 +92,8 @@ class Session:
 
     def __init__(self, sessions: Sessions, row: SessionRow) -> None:
         self._sessions = sessions
+        self._runs = SessionRuns(sessions)
+        self._travel = SessionTravel(sessions)
         self.id = row.id
         self.name = row.name
         self.language = row.language
@@ -105,7 +111,7 @@ class Session:
         image: str | None = None,
         seed: int | None = None,
         now_ns: int | None = None,
-        store: SessionStore | None = None,
+        store: Store | None = None,
     ) -> Session:
         """Create a session.
 
@@ -128,7 +134,7 @@ class Session:
                 f"cloche does not run {language!r}; it runs javascript, typescript and python",
                 language=language,
             )
-        sessions = sessions_of(store or default_store())
+        sessions = sessions_of(store or store_at(None))
         guest = LANGUAGES[language]
         image = image or DEFAULT_IMAGES[guest]
         if definition_of(image).language != guest:
@@ -153,13 +159,13 @@ class Session:
         return session
 
     @classmethod
-    def open(cls, id_or_name: str, *, store: SessionStore | None = None) -> Session:
+    def open(cls, id_or_name: str, *, store: Store | None = None) -> Session:
         """Return a handle of a session that is kept.
 
         Raises:
             SessionNotFoundError: there is none.
         """
-        sessions = sessions_of(store or default_store())
+        sessions = sessions_of(store or store_at(None))
         return cls(sessions, sessions.find(id_or_name))
 
     # --- runs ---
@@ -210,7 +216,7 @@ class Session:
         def make_request(live: Live, seed: int, now_ns: int) -> RunRequest:
             return self._request(live, code, entrypoint, tools, options, (seed, now_ns))
 
-        return self._sessions.run(
+        return self._runs.run(
             self.id,
             make_request,
             handlers={TOOL_KIND: ToolHandler(tools)} if tools else {},
@@ -320,10 +326,10 @@ class Session:
             if full == "/":
                 raise FileAccessError(full, "ISDIR")
             machine.upload(full, content, read_only)
-            sha256 = self._sessions.store.put_blob(content)
+            kept = self._sessions.store.blobs.put(content, now_ns=self._sessions.now_ns())
             self._sessions.keep(
                 live,
-                Upload(path=full, sha256=sha256, size_bytes=len(content), read_only=read_only),
+                Upload(path=full, sha256=kept.sha256, size_bytes=len(content), read_only=read_only),
             )
 
     def download(self, path: str) -> bytes:
@@ -384,7 +390,7 @@ class Session:
         """Return a new session in the same state; the two go their own ways."""
         self._check_open()
         with self._sessions.turn(self.id) as live:
-            return Session(self._sessions, self._sessions.fork(live, name=name))
+            return Session(self._sessions, self._travel.fork(live, name=name))
 
     def snapshot(self) -> str:
         """Keep the state of now; return its name, for `restore`."""
@@ -406,7 +412,7 @@ class Session:
             states = {step.ordinal: step.state for step in self._sessions.history(live)}
             if not ordinal.isdecimal() or (ordinal != "0" and states.get(int(ordinal)) != state):
                 raise SessionError(f"{snapshot!r} is no snapshot of session {self.id}")
-            self._sessions.revert(live, int(ordinal))
+            self._travel.revert(live, int(ordinal))
 
     def revert(self, *, last: int | None = None, to: int | None = None) -> None:
         """Undo the last runs, with everything since the first of them, or go back to an operation.
@@ -429,7 +435,37 @@ class Session:
                 if not 1 <= last <= len(runs):
                     raise SessionError(f"session {self.id} has {len(runs)} runs, not {last}")
                 to = runs[-last] - 1
-            self._sessions.revert(live, to)
+            self._travel.revert(live, to)
+
+    # --- elsewhere ---
+
+    def export(self, *, key: bytes | None = None) -> bytes:
+        """Return the whole session as one signed archive.
+
+        Args:
+            key: 32 bytes that whoever imports it needs too; this machine's key if not given.
+        """
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            return self._travel.export(live, key or load_key())
+
+    @classmethod
+    def import_(
+        cls,
+        archive: bytes,
+        *,
+        name: str | None = None,
+        key: bytes | None = None,
+        store: Store | None = None,
+    ) -> Session:
+        """Create a session from what `export` returned.
+
+        Raises:
+            ArchiveError: it is none, was changed, or was signed with another key.
+            SessionExistsError: the name is taken.
+        """
+        sessions = sessions_of(store or store_at(None))
+        return cls(sessions, SessionTravel(sessions).take_in(archive, key or load_key(), name=name))
 
     # --- its end ---
 
@@ -490,8 +526,3 @@ def _merged(
 ) -> dict[str, dict[str, int]]:
     groups = {*first, *second}
     return {group: {**first.get(group, {}), **second.get(group, {})} for group in sorted(groups)}
-
-
-def default_store() -> SessionStore:
-    """Return the store of this process: `CLOCHE_STORE`, or the one in the user's data folder."""
-    raise NotImplementedError

@@ -9,9 +9,9 @@ from cloche.gate.journal import encode_file, load_journal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloche.exec.session_ports import SessionStore
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
+    from cloche.store.ports import Store
 
 
 class StoreSink:
@@ -23,24 +23,32 @@ class StoreSink:
         index: how many records are there already.
     """
 
-    def __init__(self, store: SessionStore, run_id: str, *, index: int = 0) -> None:
+    def __init__(self, store: Store, run_id: str, *, index: int = 0) -> None:
         self._store = store
         self._run_id = run_id
         self.count = index
 
     def append(self, records: Sequence[bytes]) -> None:
         """Append encoded records; they are durable on return."""
-        self._store.append_journal(self._run_id, self.count, records)
-        self.count += len(records)
+        self.count = self._store.journals.append(self._run_id, records, expected_count=self.count)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def read_run_journal(store: SessionStore, run_id: str, limits: Limits) -> Journal:
-    """Return the journal of a run, verified.
+def read_records(store: Store, run_id: str) -> list[bytes]:
+    """Return all encoded records of a run's journal."""
+    records: list[bytes] = []
+    while page := store.journals.read(run_id, start=len(records)):
+        records += page
+    return records
+
+
+def read_run_journal(store: Store, run_id: str, limits: Limits) -> Journal | None:
+    """Return the journal of a run, verified; None where it has not begun.
 
     Raises:
-        JournalError: it was changed, or is not there.
+        JournalError: it was changed.
     """
-    return load_journal(encode_file(store.read_journal(run_id)), limits)
+    records = read_records(store, run_id)
+    return load_journal(encode_file(records), limits) if records else None

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cloche.exec.adapters.runner import new_run_id
 from cloche.exec.adapters.session_machine import Kept, SessionMachine
-from cloche.exec.adapters.session_store import StoreSink, read_run_journal
+from cloche.exec.adapters.session_store import read_run_journal
 from cloche.exec.errors import (
     InvalidRunError,
     SessionBusyError,
     SessionError,
+    SessionExistsError,
     SessionNotFoundError,
 )
 from cloche.exec.session_log import (
@@ -37,24 +37,31 @@ from cloche.exec.session_log import (
     Ran,
     SessionSettings,
     Step,
+    Upload,
     advance,
     first_head,
-    run_seed,
     snapshot_is_due,
 )
-from cloche.exec.session_ports import Change, RunRow, SessionRow, SnapshotRow, StepRow
-from cloche.gate.errors import DivergenceError
+from cloche.store.errors import (
+    LeaseHeldError,
+    LeaseLostError,
+    StoreChangedError,
+    StoreExistsError,
+    StoreUnknownError,
+)
+from cloche.store.rows import Change, Run, Session, Snapshot
+from cloche.store.rows import Head as HeadRow
+from cloche.store.rows import Step as StepRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
-    from cloche.exec.adapters.effects import CancelToken
-    from cloche.exec.adapters.runner import Execution, OutputListener, Runner
+    from cloche.exec.adapters.runner import Runner
     from cloche.exec.request import RunRequest
-    from cloche.exec.session_ports import RunStatus, SessionStore
     from cloche.gate.journal import Journal
-    from cloche.gate.ports import EffectHandler
     from cloche.limits import Limits
+    from cloche.store.ports import Store
+    from cloche.store.rows import Lease
 
 ID_BYTES: Final = 12
 NS_PER_MS: Final = 1_000_000
@@ -67,20 +74,20 @@ _json = msgspec.json.Encoder()
 class Live:
     """A session as this process knows it. Touched only by who holds `lock`."""
 
-    def __init__(self, row: SessionRow) -> None:
+    def __init__(self, row: Session) -> None:
         self.lock = threading.Lock()
         self.waiting = 0
         self.used_ns = 0
         self.machine: SessionMachine | None = None
-        self.lease_until_ns = 0
+        self.lease: Lease | None = None
         self.settings = msgspec.json.decode(row.settings, type=SessionSettings)
         self.row = row
-        self.head = msgspec.json.decode(row.head, type=Head)
+        self.head = head_of(row)
         self.tail: list[Step] = []
 
-    def take(self, row: SessionRow) -> None:
+    def take(self, row: Session) -> None:
         """Believe this row, and forget an instance in another state."""
-        head = msgspec.json.decode(row.head, type=Head)
+        head = head_of(row)
         if self.machine is not None and head.state != self.head.state:
             self.machine.close()
             self.machine = None
@@ -103,7 +110,7 @@ class Sessions:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: Store,
         runner: Runner,
         *,
         limits: Limits,
@@ -114,9 +121,9 @@ class Sessions:
     ) -> None:
         self.store = store
         self.limits = limits
-        self._runner = runner
-        self._key = key
-        self._request_of = request_of
+        self.runner = runner
+        self.key = key
+        self.request_of = request_of
         self.now_ns = now_ns
         self._monotonic_ns = monotonic_ns
         self._owner = secrets.token_hex(ID_BYTES)
@@ -125,40 +132,61 @@ class Sessions:
         self._keeper: threading.Thread | None = None
         self._closed = threading.Event()
         self._kept = Kept(
-            content=store.get_blob,
-            journal=lambda run_id: read_run_journal(store, run_id, limits),
+            content=store.blobs.get,
+            journal=self.journal,
             request=request_of,
         )
 
+    def journal(self, run_id: str) -> Journal:
+        """Return the journal of a run that a session's history names."""
+        journal = read_run_journal(self.store, run_id, self.limits)
+        if journal is None:
+            raise SessionError(f"the journal of run {run_id} is not in the store any more")
+        return journal
+
     # --- making and finding ---
 
-    def create(self, settings: SessionSettings, *, name: str | None = None) -> SessionRow:
+    def create(self, settings: SessionSettings, *, name: str | None = None) -> Session:
         """Create a session; its image is made if need be.
 
         Raises:
             SessionExistsError: the name is taken. InvalidRunError: it is no name.
         """
-        _check_name(name, self.limits)
+        check_name(name, self.limits)
         now_ns = self.now_ns()
-        row = SessionRow(
+        row = Session(
             id=f"ses-{secrets.token_hex(ID_BYTES)}",
             name=name,
             language=settings.language,
+            image_id=settings.image_id,
             created_ns=now_ns,
             changed_ns=now_ns,
             settings=_json.encode(settings),
-            head=_json.encode(first_head(settings)),
+            head=head_row(first_head(settings)),
         )
-        self.store.create_session(row)
+        self.add(row)
         return row
 
-    def find(self, id_or_name: str) -> SessionRow:
+    def add(
+        self, row: Session, steps: Sequence[StepRow] = (), snapshots: Sequence[Snapshot] = ()
+    ) -> None:
+        """Keep a new session.
+
+        Raises:
+            SessionExistsError: its name is taken.
+        """
+        try:
+            self.store.sessions.create(row, steps=steps, snapshots=snapshots)
+        except StoreExistsError:
+            raise SessionExistsError(row.name or row.id) from None
+
+    def find(self, id_or_name: str) -> Session:
         """Return a session.
 
         Raises:
             SessionNotFoundError: there is none.
         """
-        row = self.store.get_session(id_or_name)
+        row = self.store.sessions.get(id_or_name)
         if row is None:
             raise SessionNotFoundError(id_or_name)
         return row
@@ -182,8 +210,10 @@ class Sessions:
             self._lease(live)
             yield live
         finally:
-            live.used_ns = self._monotonic_ns()
-            live.lock.release()
+            try:
+                live.used_ns = self._monotonic_ns()
+            finally:
+                live.lock.release()
 
     def _entry(self, session_id: str) -> Live:
         with self._lock:
@@ -217,27 +247,34 @@ class Sessions:
         """Make sure that no other process has the session, and that we know its head."""
         now_ns = self.now_ns()
         lease_ns = self.limits.sessions.lease_ms * NS_PER_MS
-        if now_ns < live.lease_until_ns - lease_ns * (LEASE_SHARE - 1) // LEASE_SHARE:
+        held = live.lease
+        if held is not None and held.until_ns - now_ns > lease_ns // LEASE_SHARE:
             return
-        is_held = now_ns < live.lease_until_ns
-        if not self.store.acquire(live.row.id, self._owner, now_ns, now_ns + lease_ns):
-            raise SessionBusyError(live.row.id, "another process works in it")
-        live.lease_until_ns = now_ns + lease_ns
-        if not is_held:
+        try:
+            live.lease = self.store.leases.acquire(
+                live.row.id, owner=self._owner, now_ns=now_ns, until_ns=now_ns + lease_ns
+            )
+        except LeaseHeldError:
+            raise SessionBusyError(live.row.id, "another process works in it") from None
+        except StoreUnknownError:
+            raise SessionNotFoundError(live.row.id) from None
+        if held is None or held.token != live.lease.token:
             live.take(self.find(live.row.id))
 
     def maintain(self) -> None:
         """Renew the leases of what is at work, and put to sleep what is idle. Called in between."""
-        now_ns = self.now_ns()
-        until_ns = now_ns + self.limits.sessions.lease_ms * NS_PER_MS
+        until_ns = self.now_ns() + self.limits.sessions.lease_ms * NS_PER_MS
         with self._lock:
             busy = [live for live in self._live.values() if live.lock.locked()]
         for live in busy:
-            # A lease that was lost is not fought for: what the run did is refused when it is kept.
-            if live.lease_until_ns and self.store.acquire(
-                live.row.id, self._owner, now_ns, until_ns
-            ):
-                live.lease_until_ns = until_ns
+            lease = live.lease
+            if lease is None:
+                continue
+            try:
+                live.lease = self.store.leases.renew(lease, until_ns=until_ns)
+            except LeaseLostError:
+                # Not fought for: what the run did is refused when it is to be kept.
+                live.lease = None
         self.sleep_idle()
 
     def _start_keeper(self) -> None:
@@ -261,13 +298,13 @@ class Sessions:
             return live.machine
         self._make_room(live)
         head = live.head
-        steps = [_step(row) for row in self.store.steps(live.row.id, after=head.snapshot_ordinal)]
-        snapshot = None if head.snapshot is None else self.store.get_blob(head.snapshot)
+        steps = self.history(live, after=head.snapshot_ordinal)
+        snapshot = None if head.snapshot is None else self.store.blobs.get(head.snapshot)
         live.machine = SessionMachine(
-            self._runner,
+            self.runner,
             live.settings,
             self.limits.replace(live.settings.limits),
-            key=self._key,
+            key=self.key,
             snapshot=snapshot,
             tail=steps,
             kept=self._kept,
@@ -318,16 +355,16 @@ class Sessions:
             live.machine = None
             if machine is not None:
                 machine.close()
-            if live.lease_until_ns:
-                self.store.release(live.row.id, self._owner)
-                live.lease_until_ns = 0
+            if live.lease is not None:
+                self.store.leases.release(live.lease)
+                live.lease = None
             with self._lock:
                 if not live.waiting and self._live.get(live.row.id) is live:
                     del self._live[live.row.id]
 
     def _still_ours(self, live: Live) -> bool:
         # Without a snapshot nothing is lost: the operations are kept, waking takes longer.
-        return self.now_ns() < live.lease_until_ns
+        return live.lease is not None and self.now_ns() < live.lease.until_ns
 
     def close(self) -> None:
         """Put everything to sleep."""
@@ -340,7 +377,7 @@ class Sessions:
 
     # --- keeping ---
 
-    def keep(self, live: Live, operation: Operation, *, run: RunRow | None = None) -> None:
+    def keep(self, live: Live, operation: Operation, *, run: Run | None = None) -> None:
         """Make one operation that happened durable; with a snapshot when that is due.
 
         Raises:
@@ -351,256 +388,95 @@ class Sessions:
         assert machine is not None
         head, step = advance(live.head, operation)
         tail = [*live.tail, step]
-        snapshots: list[SnapshotRow] = []
+        snapshots: tuple[Snapshot, ...] = ()
         if snapshot_is_due(tail, machine.size_bytes):
-            head, snapshots, tail = self._take_snapshot(live, machine, head)
-        if run is not None:
-            run = replace(run, ordinal=step.ordinal)
-        row = self._next_row(live, head)
-        steps = [StepRow(session_id=row.id, ordinal=step.ordinal, document=_json.encode(step))]
+            head, snapshots, tail = self._take_snapshot(machine, head)
+        runs = () if run is None else (run,)
+        self.apply(live, head, steps=(step_row(step),), snapshots=snapshots, runs=runs)
+        live.tail = tail
+
+    def apply(
+        self,
+        live: Live,
+        head: Head,
+        *,
+        steps: tuple[StepRow, ...] = (),
+        snapshots: tuple[Snapshot, ...] = (),
+        runs: tuple[Run, ...] = (),
+        forget_after: int | None = None,
+    ) -> None:
+        """Make a new head durable, with what goes with it.
+
+        Raises:
+            SessionBusyError: another process changed the session; what is alive is dropped.
+        """
+        row = replace(live.row, head=head_row(head), working_dir=head.cwd, changed_ns=self.now_ns())
+        change = Change(
+            session=row,
+            token=None if live.lease is None else live.lease.token,
+            steps=steps,
+            snapshots=snapshots,
+            runs=runs,
+            forget_after=forget_after,
+            forget_snapshots=self._outdated(live) if snapshots else (),
+        )
         try:
-            self.store.apply(Change(session=row, steps=steps, snapshots=snapshots, run=run))
+            live.row = self.store.sessions.apply(change)
+        except (StoreChangedError, LeaseLostError):
+            self.drop(live)
+            raise SessionBusyError(live.row.id, "another process took it over") from None
         except BaseException:
-            self._drop(live)
+            self.drop(live)
             raise
-        live.row, live.head, live.tail = row, head, tail
-        self._forget_old(live, bool(snapshots))
+        live.head = head
 
     def keep_snapshot(self, live: Live) -> Head:
         """Keep a snapshot of where the session is, unless there is one; return the head."""
         if live.head.snapshot_ordinal != live.head.ordinal:
-            head, snapshots, tail = self._take_snapshot(live, self.awake(live), live.head)
-            row = self._next_row(live, head)
-            self.store.apply(Change(session=row, snapshots=snapshots))
-            live.row, live.head, live.tail = row, head, tail
-            self._forget_old(live, True)
+            head, snapshots, tail = self._take_snapshot(self.awake(live), live.head)
+            self.apply(live, head, snapshots=snapshots)
+            live.tail = tail
         return live.head
 
     def _take_snapshot(
-        self, live: Live, machine: SessionMachine, head: Head
-    ) -> tuple[Head, list[SnapshotRow], list[Step]]:
+        self, machine: SessionMachine, head: Head
+    ) -> tuple[Head, tuple[Snapshot, ...], list[Step]]:
         blob = machine.snapshot()
-        sha256 = self.store.put_blob(blob)
-        kept = SnapshotRow(
-            session_id=live.row.id,
-            ordinal=head.ordinal,
-            sha256=sha256,
-            size_bytes=len(blob),
-            created_ns=self.now_ns(),
+        now_ns = self.now_ns()
+        kept = self.store.blobs.put(blob, now_ns=now_ns)
+        snapshot = Snapshot(
+            ordinal=head.ordinal, blob=kept.sha256, size_bytes=len(blob), created_ns=now_ns
         )
-        head = msgspec.structs.replace(head, snapshot=sha256, snapshot_ordinal=head.ordinal)
-        return head, [kept], []
+        head = msgspec.structs.replace(head, snapshot=kept.sha256, snapshot_ordinal=head.ordinal)
+        return head, (snapshot,), []
 
-    def _forget_old(self, live: Live, is_new: bool) -> None:
-        if not is_new:
-            return
-        kept = self.store.snapshots(live.row.id)
-        for row in kept[: -self.limits.sessions.snapshot_count_max]:
-            self.store.forget_snapshot(live.row.id, row.ordinal)
+    def _outdated(self, live: Live) -> tuple[int, ...]:
+        kept = self.store.sessions.snapshots(live.row.id)
+        count = len(kept) + 1 - self.limits.sessions.snapshot_count_max
+        return tuple(snapshot.ordinal for snapshot in kept[: max(0, count)])
 
-    def _next_row(self, live: Live, head: Head) -> SessionRow:
-        return replace(
-            live.row,
-            head=_json.encode(head),
-            revision=live.row.revision + 1,
-            changed_ns=self.now_ns(),
-        )
-
-    def _drop(self, live: Live) -> None:
+    def drop(self, live: Live) -> None:
+        """Forget what is alive of a session; the next one wakes it from what is kept."""
         if live.machine is not None:
             live.machine.close()
             live.machine = None
-        live.lease_until_ns = 0
 
-    # --- runs ---
+    def history(self, live: Live, *, after: int = 0) -> list[Step]:
+        """Return the operations of a session behind an ordinal, in order."""
+        rows = self.rows(live, after=after)
+        return [msgspec.json.decode(row.document, type=Step) for row in rows]
 
-    def run(
-        self,
-        session_id: str,
-        make_request: Callable[[Live, int, int], RunRequest],
-        *,
-        handlers: Mapping[str, EffectHandler] | None = None,
-        on_output: OutputListener | None = None,
-        cancel: CancelToken | None = None,
-        wait: bool = True,
-    ) -> Execution:
-        """Run something in a session, to its end; a guest's failure is data.
-
-        Args:
-            session_id: where.
-            make_request: called with the session, the seed and the time of the run.
-            handlers: who performs which kind of effect.
-            on_output: gets each piece of output.
-            cancel: stops the run.
-            wait: whether to wait for other runs of the session.
-
-        Raises:
-            SessionBusyError, SessionNotFoundError, InvalidRunError: nothing ran.
-        """
-        with self.turn(session_id, wait=wait) as live:
-            self.recover(live, handlers)
-            machine = self.awake(live)
-            request = make_request(live, run_seed(live.settings, live.head), self.now_ns())
-            run = self._begin(live, request)
-            sink = StoreSink(self.store, run.id)
-            execution = self._execute(
-                live,
-                run,
-                lambda: machine.run(
-                    request,
-                    run_id=run.id,
-                    handlers=handlers,
-                    on_output=on_output,
-                    sink=sink,
-                    cancel=cancel,
-                ),
-            )
-            self._finish(live, run, execution, sink.count)
-            return execution
-
-    def _begin(self, live: Live, request: RunRequest) -> RunRow:
-        row = RunRow(
-            id=new_run_id(),
-            session_id=live.row.id,
-            language=request.language,
-            status="running",
-            started_ns=self.now_ns(),
-        )
-        self.store.put_run(row)
-        return row
-
-    def _execute(self, live: Live, run: RunRow, execute: Callable[[], Execution]) -> Execution:
-        try:
-            return execute()
-        except BaseException:
-            ended = replace(run, status="interrupted", ended_ns=self.now_ns())
-            self._drop(live)
-            self.store.put_run(ended)
-            raise
-
-    def _finish(self, live: Live, run: RunRow, execution: Execution, entry_count: int) -> None:
-        assert live.machine is not None
-        assert execution.journal_hash is not None
-        ended = replace(
-            run,
-            status=_status(execution),
-            ended_ns=self.now_ns(),
-            exit_code=execution.exit_code,
-            journal_hash=execution.journal_hash,
-            entry_count=entry_count,
-            result=_json.encode(_result_document(execution)),
-        )
-        if not live.machine.awake:
-            # The guest was stopped: the state is the one before, and the instance is gone.
-            self.store.put_run(ended)
-            self._drop(live)
-            return
-        operation = Ran(
-            run_id=run.id,
-            journal_hash=execution.journal_hash,
-            time_ms=execution.result.time_ms or 0,
-        )
-        self.keep(live, operation, run=ended)
-
-    def recover(
-        self, live: Live, handlers: Mapping[str, EffectHandler] | None = None
-    ) -> list[RunRow]:
-        """Settle the runs that a dead process left: finished, resumed, or interrupted.
-
-        A run whose journal is complete is finished; one whose recorded effects all have answers, or
-        whose handlers are at hand, goes on; any other is `interrupted`, and the session is where it
-        was before.
-        """
-        left = [
-            run
-            for run in self.store.list_runs(session_id=live.row.id, limit=1)
-            if run.status in ("running", "queued")
-        ]
-        return [self._settle(live, run, handlers or {}) for run in left]
-
-    def _settle(self, live: Live, run: RunRow, handlers: Mapping[str, EffectHandler]) -> RunRow:
-        records = self.store.read_journal(run.id)
-        journal = read_run_journal(self.store, run.id, self.limits) if records else None
-        if journal is None or not _can_resume(journal, handlers):
-            ended = replace(run, status="interrupted", ended_ns=self.now_ns())
-            self.store.put_run(ended)
-            return ended
-        machine = self.awake(live)
-        sink = StoreSink(self.store, run.id, index=len(records))
-        try:
-            execution = self._execute(
-                live,
-                run,
-                lambda: machine.run(
-                    self._request_of(journal),
-                    run_id=run.id,
-                    handlers=handlers,
-                    sink=sink,
-                    resume=journal,
-                ),
-            )
-        except DivergenceError:
-            found = self.store.get_run(run.id)
-            assert found is not None
-            return found
-        self._finish(live, run, execution, sink.count)
-        found = self.store.get_run(run.id)
-        assert found is not None
+    def rows(self, live: Live, *, after: int = 0) -> list[StepRow]:
+        """Return the operations as they are kept."""
+        found: list[StepRow] = []
+        while page := self.store.sessions.steps(live.row.id, after=after):
+            found += page
+            after = page[-1].ordinal
         return found
-
-    # --- time travel ---
-
-    def history(self, live: Live) -> list[Step]:
-        """Return every operation of a session, in order."""
-        return [_step(row) for row in self.store.steps(live.row.id)]
 
     def image_id(self, name: str) -> str:
         """Return the id of an image, made if need be."""
-        return self._runner.images.get(name).id
-
-    def revert(self, live: Live, ordinal: int) -> None:
-        """Go back to the state after an operation; what came later is forgotten.
-
-        Raises:
-            SessionError: there is no such operation.
-        """
-        steps = [_step(row) for row in self.store.steps(live.row.id)]
-        if not 0 <= ordinal <= len(steps):
-            raise SessionError(
-                f"session {live.row.id} has operations 1 to {len(steps)}; {ordinal} is none of them"
-            )
-        head = first_head(live.settings)
-        for step in steps[:ordinal]:
-            head, _ = advance(head, step.operation)
-        for kept in self.store.snapshots(live.row.id):
-            if kept.ordinal <= ordinal:
-                head = msgspec.structs.replace(
-                    head, snapshot=kept.sha256, snapshot_ordinal=kept.ordinal
-                )
-        row = self._next_row(live, head)
-        self.store.rewind(row)
-        if live.machine is not None and head.state != live.head.state:
-            live.machine.close()
-            live.machine = None
-        live.row, live.head = row, head
-        live.tail = [s for s in steps[:ordinal] if s.ordinal > head.snapshot_ordinal]
-
-    def fork(self, live: Live, *, name: str | None = None) -> SessionRow:
-        """Create a session in the same state, with the same past."""
-        _check_name(name, self.limits)
-        if live.head.ordinal:
-            self.keep_snapshot(live)
-        now_ns = self.now_ns()
-        session_id = f"ses-{secrets.token_hex(ID_BYTES)}"
-        row = replace(
-            live.row, id=session_id, name=name, created_ns=now_ns, changed_ns=now_ns, revision=0
-        )
-        steps = [replace(step, session_id=session_id) for step in self.store.steps(live.row.id)]
-        snapshots = [
-            replace(kept, session_id=session_id) for kept in self.store.snapshots(live.row.id)
-        ]
-        self.store.create_session(row, steps, snapshots)
-        return row
+        return self.runner.images.get(name).id
 
     def delete(self, session_id: str) -> None:
         """Remove a session and everything of it; deleting twice is an error."""
@@ -608,12 +484,17 @@ class Sessions:
             if live.machine is not None:
                 live.machine.close()
                 live.machine = None
-            self.store.delete_session(live.row.id)
+            self.store.sessions.delete(live.row.id)
             with self._lock:
                 self._live.pop(live.row.id, None)
 
 
-def _check_name(name: str | None, limits: Limits) -> None:
+def check_name(name: str | None, limits: Limits) -> None:
+    """Raise unless a session can have this name.
+
+    Raises:
+        InvalidRunError: too long, not printable, or it looks like an id.
+    """
     if name is None:
         return
     limit = limits.sessions.name_limit_bytes
@@ -625,33 +506,34 @@ def _check_name(name: str | None, limits: Limits) -> None:
         raise InvalidRunError("a session's name cannot start with 'ses-', ids do")
 
 
-def _step(row: StepRow) -> Step:
-    return msgspec.json.decode(row.document, type=Step)
+def step_row(step: Step) -> StepRow:
+    """Return the row that keeps a step."""
+    operation = step.operation
+    return StepRow(
+        ordinal=step.ordinal,
+        run_id=operation.run_id if isinstance(operation, Ran) else None,
+        blob=operation.sha256 if isinstance(operation, Upload) else None,
+        document=_json.encode(step),
+    )
 
 
-def _status(execution: Execution) -> RunStatus:
-    error = execution.error
-    if error is None:
-        return "completed"
-    return "cancelled" if error.fields.get("resource") == "cancelled" else "failed"
+def head_of(row: Session) -> Head:
+    """Return the head that a session's row stands for."""
+    kept = row.head
+    return Head(
+        ordinal=kept.ordinal,
+        state=kept.document.decode(),
+        cwd=row.working_dir,
+        snapshot=kept.snapshot,
+        snapshot_ordinal=kept.snapshot_ordinal,
+    )
 
 
-def _result_document(execution: Execution) -> dict[str, object]:
-    result, error = execution.result, execution.error
-    return {
-        "stdout": result.run.stdout,
-        "stderr": result.run.stderr,
-        "time_ms": result.time_ms,
-        "memory_bytes": result.memory_bytes,
-        "error": None if error is None else error.to_document(),
-    }
-
-
-def _can_resume(journal: Journal, handlers: Mapping[str, EffectHandler]) -> bool:
-    """Return whether a run can go on: it is over, asked for nothing, or who answers is here."""
-    from cloche.gate.entries import EffectStarted  # noqa: PLC0415
-
-    if journal.finish is not None:
-        return True
-    kinds = {entry.kind for entry in journal.entries if isinstance(entry, EffectStarted)}
-    return kinds <= handlers.keys()
+def head_row(head: Head) -> HeadRow:
+    """Return the row that keeps a head."""
+    return HeadRow(
+        ordinal=head.ordinal,
+        snapshot=head.snapshot,
+        snapshot_ordinal=head.snapshot_ordinal,
+        document=head.state.encode(),
+    )

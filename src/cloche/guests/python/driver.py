@@ -21,6 +21,7 @@ from _cloche.loop import Loop
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _CO_COROUTINE = 0x80
+_REPL = "<repl>"  # programs of this name show their last value, as at a prompt
 _COMPILE_ERRORS = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
 
 _cwd = "/"
@@ -87,7 +88,8 @@ def _start(job):
     filename, source = job["filename"], job["code"]
     _prepare(job)
     try:
-        code = compile(source, filename, "exec", flags=_FLAGS, dont_inherit=True)
+        program = _echoing(source, filename) if filename == _REPL else source
+        code = compile(program, filename, "exec", flags=_FLAGS, dont_inherit=True)
     except _COMPILE_ERRORS as error:
         display.show_syntax(error)
         return {
@@ -108,6 +110,18 @@ def _start(job):
         return _drive()
     exec(code, namespace)
     return _DONE
+
+
+def _echoing(source, filename):
+    """Return the program as a tree that shows the value of its last expression."""
+    tree = compile(source, filename, "exec", flags=_FLAGS | ast.PyCF_ONLY_AST, dont_inherit=True)
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = tree.body[-1]
+        show = ast.parse("__import__('sys').displayhook(0)", mode="eval").body
+        show.args = [last.value]
+        tree.body[-1] = ast.copy_location(ast.Expr(show), last)
+        ast.fix_missing_locations(tree)
+    return tree
 
 
 def _prepare(job):

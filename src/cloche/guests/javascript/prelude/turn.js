@@ -5,12 +5,16 @@
   const { parse } = JSON; // programs replace it
   const { library } = internal;
   const REPORT = 3;
+  const STDOUT = 16;
   const STDERR = 17;
   const EXIT = 22;
   const GLOBAL_ASYNC = 128; // JS_EVAL_FLAG_ASYNC: top-level await, declarations stay global
   const EXIT_UNSETTLED = 13; // as node
   const PENDING = 0;
+  const FULFILLED = 1;
   const REJECTED = 2;
+
+  const REPL = "<repl>"; // programs of this name show their last value, as at a prompt
 
   let program; // promise of the program's own evaluation
   let source = "";
@@ -110,6 +114,12 @@
     } catch (error) {
       return fail(error);
     }
+  };
+
+  const echo = (promise) => {
+    const result = internal.promiseResult(promise);
+    const value = typeof result === "object" && result !== null && "value" in result ? result.value : result;
+    if (value !== undefined) internal.call(STDOUT, `${internal.inspect(value)}\n`);
   };
 
   /** Stop the program here. A session lives on; else the instance is over. */

@@ -1,0 +1,364 @@
+"""`cloche session`: machines that live on, by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cloche.cli.output import print_error, print_json, table
+from cloche.cli.run import (
+    document_of,
+    environment_of,
+    limits_of,
+    print_output,
+    program_of,
+    stdin_of,
+)
+from cloche.exec.errors import InvalidRunError
+
+if TYPE_CHECKING:
+    from cloche.exec.session import Session
+    from cloche.store.rows import Session as SessionRow
+
+app = typer.Typer(help="Sessions: heap, files and directory live on.", no_args_is_help=True)
+
+_TOLD_BY_GUEST: Final = ("runtime-failed", "compilation-failed")
+
+Store = Annotated[
+    str | None,
+    typer.Option("--store", help="Where sessions are kept: a path or a URL; or CLOCHE_STORE."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Name = Annotated[str, typer.Argument(metavar="SESSION", help="Id or name.")]
+NewName = Annotated[str | None, typer.Option("--name", help="A name for it.")]
+Inside = Annotated[str, typer.Argument(metavar="PATH", help="A path in the session.")]
+
+
+def _open(name: str, store: str | None) -> Session:
+    from cloche.exec.session import Session  # noqa: PLC0415 - keeps --help fast
+    from cloche.exec.stores import store_at  # noqa: PLC0415
+
+    return Session.open(name, store=store_at(store))
+
+
+def _say(session: Session, text: str, as_json: bool, **more: Any) -> None:
+    if as_json:
+        print_json({"id": session.id, "name": session.name, "language": session.language, **more})
+    else:
+        typer.echo(text)
+
+
+@app.command("new")
+def new_command(
+    language: Annotated[str, typer.Option("--language", "-l", help="python or javascript.")],
+    name: NewName = None,
+    image: Annotated[str | None, typer.Option("--image", help="See `cloche images list`.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of its randomness.")] = None,
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", help="A file that is there from the start.")
+    ] = None,
+    timeout: Annotated[str | None, typer.Option("--timeout", help="Of each run.")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", help="Of each run.")] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a session."""
+    from cloche.exec.session import Session  # noqa: PLC0415
+    from cloche.exec.stores import store_at  # noqa: PLC0415
+    from cloche.exec.types import File  # noqa: PLC0415
+
+    session = Session.create(
+        language,
+        name=name,
+        image=image,
+        seed=seed,
+        modules=[File(name=path.name, content=_read(path)) for path in file or []],
+        limits=limits_of(timeout, memory, None, None),
+        store=store_at(store),
+    )
+    with session:
+        _say(session, session.name or session.id, as_json)
+
+
+@app.command("list")
+def list_command(store: Store = None, as_json: AsJson = False) -> None:
+    """List all sessions."""
+    from cloche.exec.stores import store_at  # noqa: PLC0415
+
+    opened = store_at(store)
+    rows: list[SessionRow] = []
+    while page := opened.sessions.list(after=rows[-1].id if rows else ""):
+        rows += page
+    if as_json:
+        print_json(
+            {
+                "sessions": [
+                    {
+                        "id": row.id,
+                        "name": row.name,
+                        "language": row.language,
+                        "operations": row.head.ordinal,
+                        "working_dir": row.working_dir,
+                        "created_ns": row.created_ns,
+                        "changed_ns": row.changed_ns,
+                    }
+                    for row in rows
+                ]
+            }
+        )
+        return
+    table(
+        "Sessions",
+        ["id", "name", "language", "operations", "changed"],
+        [
+            [row.id, row.name or "", row.language, str(row.head.ordinal), time_text(row.changed_ns)]
+            for row in rows
+        ],
+    )
+
+
+@app.command("run")
+def run_command(
+    session: Name,
+    program: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="The program; - reads it from standard input.")
+    ] = "",
+    code: Annotated[str | None, typer.Option("-c", "--code", help="The program as text.")] = None,
+    entrypoint: Annotated[
+        str | None, typer.Option("--entrypoint", help="A file of the session to run.")
+    ] = None,
+    arg: Annotated[list[str] | None, typer.Option("--arg", help="An argument.")] = None,
+    env: Annotated[list[str] | None, typer.Option("--env", help="NAME=VALUE.")] = None,
+    stdin: Annotated[str | None, typer.Option("--stdin", help="Text, @FILE, or -.")] = None,
+    timeout: Annotated[str | None, typer.Option("--timeout", help="Time limit.")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", help="Memory limit.")] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a program in a session, with live output and its own exit code."""
+    filename, text = ("", None) if entrypoint is not None else program_of(program, code)
+    with _open(session, store) as opened:
+        execution = opened.execute(
+            text,
+            entrypoint=entrypoint,
+            filename=filename,
+            args=arg or [],
+            env=environment_of(env or []),
+            stdin=stdin_of(stdin, program),
+            limits=limits_of(timeout, memory, None, None) if timeout or memory else None,
+            on_output=None if as_json else print_output,
+        )
+    if as_json:
+        print_json(document_of(execution))
+    elif execution.error is not None and execution.error.case not in _TOLD_BY_GUEST:
+        print_error(execution.error)
+    raise typer.Exit(execution.exit_code)
+
+
+@app.command("upload")
+def upload_command(
+    session: Name,
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A file of yours.")],
+    path: Annotated[str | None, typer.Argument(metavar="PATH", help="Where it goes.")] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Programs cannot write it.")
+    ] = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a file into a session."""
+    content = _read(source)
+    with _open(session, store) as opened:
+        opened.write_file(path or source.name, content, read_only=read_only)
+        _say(opened, f"{path or source.name}: {len(content)} bytes", as_json, size=len(content))
+
+
+@app.command("download")
+def download_command(
+    session: Name,
+    path: Inside,
+    target: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where it goes; standard output if not.")
+    ] = None,
+    store: Store = None,
+) -> None:
+    """Bring a file of a session back."""
+    with _open(session, store) as opened:
+        content = opened.download(path)
+    if target is None:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        raise InvalidRunError(f"cannot write {target}: {error.strerror}") from error
+
+
+@app.command("files")
+def files_command(
+    session: Name,
+    path: Annotated[str, typer.Argument(metavar="DIR", help="A directory.")] = ".",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="And below.")] = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the files of a session."""
+    with _open(session, store) as opened:
+        entries = opened.list_files(path, recursive=recursive)
+    if as_json:
+        fields = ("path", "kind", "size_bytes", "read_only")
+        print_json({"files": [{name: getattr(e, name) for name in fields} for e in entries]})
+        return
+    table(
+        path,
+        ["path", "kind", "bytes", "mode"],
+        [[e.path, e.kind, str(e.size_bytes), "r" if e.read_only else "rw"] for e in entries],
+    )
+
+
+@app.command("cd")
+def cd_command(session: Name, path: Inside, store: Store = None, as_json: AsJson = False) -> None:
+    """Change where the runs of a session start."""
+    with _open(session, store) as opened:
+        opened.set_working_dir(path)
+        _say(opened, opened.working_dir, as_json, working_dir=opened.working_dir)
+
+
+@app.command("fork")
+def fork_command(
+    session: Name, name: NewName = None, store: Store = None, as_json: AsJson = False
+) -> None:
+    """Make a second session in the same state."""
+    with _open(session, store) as opened, opened.fork(name) as forked:
+        _say(forked, forked.name or forked.id, as_json, forked_from=opened.id)
+
+
+@app.command("snapshot")
+def snapshot_command(session: Name, store: Store = None, as_json: AsJson = False) -> None:
+    """Keep the state of now; prints the name for `restore`."""
+    with _open(session, store) as opened:
+        snapshot = opened.snapshot()
+        _say(opened, snapshot, as_json, snapshot=snapshot)
+
+
+@app.command("restore")
+def restore_command(
+    session: Name,
+    snapshot: Annotated[str, typer.Argument(help="From `cloche session snapshot`.")],
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to a snapshot; what came later is forgotten."""
+    with _open(session, store) as opened:
+        opened.restore(snapshot)
+        _say(opened, f"{session} is at {snapshot}", as_json, snapshot=snapshot)
+
+
+@app.command("revert")
+def revert_command(
+    session: Name,
+    last: Annotated[int | None, typer.Option("--last", help="How many runs to undo.")] = None,
+    to: Annotated[int | None, typer.Option("--to", help="Operation to go back to.")] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Undo the last runs."""
+    with _open(session, store) as opened:
+        opened.revert(last=1 if last is None and to is None else last, to=to)
+        count = len(opened.history())
+        _say(opened, f"{session} has {count} operations", as_json, operations=count)
+
+
+@app.command("history")
+def history_command(session: Name, store: Store = None, as_json: AsJson = False) -> None:
+    """List what happened in a session."""
+    import msgspec  # noqa: PLC0415
+
+    with _open(session, store) as opened:
+        steps = opened.history()
+    if as_json:
+        print_json({"steps": [msgspec.to_builtins(step) for step in steps]})
+        return
+    rows = []
+    for step in steps:
+        detail = msgspec.to_builtins(step.operation)
+        kind = detail.pop("type")
+        text = detail.get("path") or detail.get("run_id", "")
+        rows.append([str(step.ordinal), kind, text, step.state[:12]])
+    table(session, ["ordinal", "operation", "what", "state"], rows)
+
+
+@app.command("export")
+def export_command(
+    session: Name,
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a session as one signed archive."""
+    with _open(session, store) as opened:
+        content = opened.export()
+        try:
+            with target.open("xb") as file:
+                file.write(content)
+        except OSError as error:
+            raise InvalidRunError(f"cannot write {target}: {error.strerror}") from error
+        _say(opened, f"{target}: {len(content)} bytes", as_json, size_bytes=len(content))
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="From `export`.")],
+    name: NewName = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a session of an archive."""
+    from cloche.exec.session import Session  # noqa: PLC0415
+    from cloche.exec.stores import store_at  # noqa: PLC0415
+
+    with Session.import_(_read(source), name=name, store=store_at(store)) as session:
+        _say(session, session.name or session.id, as_json)
+
+
+@app.command("close")
+def close_command(session: Name, store: Store = None, as_json: AsJson = False) -> None:
+    """Keep a snapshot of a session and let go of it; it can be opened again."""
+    with _open(session, store) as opened:
+        opened.snapshot()
+        _say(opened, f"{session} is kept", as_json)
+
+
+@app.command("rm")
+def rm_command(session: Name, store: Store = None, as_json: AsJson = False) -> None:
+    """Remove a session for ever."""
+    opened = _open(session, store)
+    opened.delete()
+    _say(opened, f"{session} is gone", as_json)
+
+
+@app.command("repl")
+def repl_command(session: Name, store: Store = None) -> None:
+    """Work in a session line by line."""
+    from cloche.cli.repl import Repl  # noqa: PLC0415
+
+    with _open(session, store) as opened:
+        Repl(opened).run()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRunError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
+
+
+def time_text(time_ns: int) -> str:
+    """Return a time as people read it, in UTC."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S")

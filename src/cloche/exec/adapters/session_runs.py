@@ -1,0 +1,204 @@
+"""Runs in sessions: begun, kept, recovered.
+
+Owns the life of a run's row. Invariants:
+- a run is acknowledged only when its journal, its operation and the new head are durable, together;
+- a run that a dead process left is finished from its journal, resumed behind it, or `interrupted`:
+  never forgotten, and no completed effect of it is performed again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloche.exec.adapters.runner import new_run_id
+from cloche.exec.adapters.session_store import StoreSink, read_run_journal
+from cloche.exec.session_log import Ran, run_seed
+from cloche.gate.entries import EffectStarted
+from cloche.gate.errors import DivergenceError
+from cloche.store.rows import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cloche.exec.adapters.effects import CancelToken
+    from cloche.exec.adapters.runner import Execution, OutputListener
+    from cloche.exec.adapters.sessions import Live, Sessions
+    from cloche.exec.request import RunRequest
+    from cloche.gate.journal import Journal
+    from cloche.gate.ports import EffectHandler
+    from cloche.store.rows import RunStatus
+
+_json = msgspec.json.Encoder()
+
+
+class SessionRuns:
+    """Runs programs in the sessions of one process."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._store = sessions.store
+        self._now_ns = sessions.now_ns
+
+    def run(
+        self,
+        session_id: str,
+        make_request: Callable[[Live, int, int], RunRequest],
+        *,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        on_output: OutputListener | None = None,
+        cancel: CancelToken | None = None,
+        wait: bool = True,
+    ) -> Execution:
+        """Run something in a session, to its end; a guest's failure is data.
+
+        Args:
+            session_id: where.
+            make_request: called with the session, the seed and the time of the run.
+            handlers: who performs which kind of effect.
+            on_output: gets each piece of output.
+            cancel: stops the run.
+            wait: whether to wait for other runs of the session.
+
+        Raises:
+            SessionBusyError, SessionNotFoundError, InvalidRunError: nothing ran.
+        """
+        with self._sessions.turn(session_id, wait=wait) as live:
+            self.recover(live, handlers)
+            machine = self._sessions.awake(live)
+            request = make_request(live, run_seed(live.settings, live.head), self._now_ns())
+            run = self._begin(live, request)
+            sink = StoreSink(self._store, run.id)
+            execution = self._execute(
+                live,
+                run,
+                lambda: machine.run(
+                    request,
+                    run_id=run.id,
+                    handlers=handlers,
+                    on_output=on_output,
+                    sink=sink,
+                    cancel=cancel,
+                ),
+            )
+            self._finish(live, run, execution)
+            return execution
+
+    def _begin(self, live: Live, request: RunRequest) -> Run:
+        now_ns = self._now_ns()
+        row = Run(
+            id=new_run_id(),
+            session_id=live.row.id,
+            language=request.language,
+            status="running",
+            created_ns=now_ns,
+            started_ns=now_ns,
+        )
+        self._store.runs.create(row)
+        return row
+
+    def _execute(self, live: Live, run: Run, execute: Callable[[], Execution]) -> Execution:
+        try:
+            return execute()
+        except BaseException:
+            ended = replace(run, status="interrupted", ended_ns=self._now_ns())
+            self._sessions.drop(live)
+            self._store.runs.update(ended, expected="running")
+            raise
+
+    def _finish(self, live: Live, run: Run, execution: Execution) -> None:
+        assert live.machine is not None
+        assert execution.journal_hash is not None
+        ended = replace(
+            run,
+            status=_status(execution),
+            ended_ns=self._now_ns(),
+            result=_json.encode(_result_document(execution)),
+        )
+        if not live.machine.awake or not _is_kept(execution):
+            # The state is the one before, so the instance is of no more use.
+            self._store.runs.update(ended, expected="running")
+            self._sessions.drop(live)
+            return
+        operation = Ran(
+            run_id=run.id,
+            journal_hash=execution.journal_hash,
+            time_ms=execution.result.time_ms or 0,
+        )
+        self._sessions.keep(live, operation, run=ended)
+
+    def recover(self, live: Live, handlers: Mapping[str, EffectHandler] | None = None) -> list[Run]:
+        """Settle the runs that a dead process left: finished, resumed, or interrupted.
+
+        A run whose journal is complete is finished; one whose recorded effects all have answers, or
+        whose handlers are at hand, goes on; any other is `interrupted`, and the session is where it
+        was before.
+        """
+        left = self._store.runs.list(session_id=live.row.id, status="running", limit=1)
+        return [self._settle(live, run, handlers or {}) for run in left]
+
+    def _settle(self, live: Live, run: Run, handlers: Mapping[str, EffectHandler]) -> Run:
+        journal = read_run_journal(self._store, run.id, self._sessions.limits)
+        if journal is None or not _can_resume(journal, handlers):
+            ended = replace(run, status="interrupted", ended_ns=self._now_ns())
+            self._store.runs.update(ended, expected="running")
+            return ended
+        machine = self._sessions.awake(live)
+        sink = StoreSink(self._store, run.id, index=len(journal.entries))
+        try:
+            execution = self._execute(
+                live,
+                run,
+                lambda: machine.run(
+                    self._sessions.request_of(journal),
+                    run_id=run.id,
+                    handlers=handlers,
+                    sink=sink,
+                    resume=journal,
+                ),
+            )
+        except DivergenceError:
+            return self._kept_run(run.id)
+        self._finish(live, run, execution)
+        return self._kept_run(run.id)
+
+    def _kept_run(self, run_id: str) -> Run:
+        run = self._store.runs.get(run_id)
+        assert run is not None
+        return run
+
+
+def _is_kept(execution: Execution) -> bool:
+    """Return whether what a run did stays: not when a limit or a crash ended it."""
+    error = execution.error
+    return error is None or error.case in ("runtime-failed", "compilation-failed")
+
+
+def _status(execution: Execution) -> RunStatus:
+    error = execution.error
+    if error is None:
+        return "completed"
+    return "cancelled" if error.fields.get("resource") == "cancelled" else "failed"
+
+
+def _result_document(execution: Execution) -> dict[str, object]:
+    result, error = execution.result, execution.error
+    return {
+        "exit_code": execution.exit_code,
+        "journal_hash": execution.journal_hash,
+        "stdout": result.run.stdout,
+        "stderr": result.run.stderr,
+        "time_ms": result.time_ms,
+        "memory_bytes": result.memory_bytes,
+        "error": None if error is None else error.to_document(),
+    }
+
+
+def _can_resume(journal: Journal, handlers: Mapping[str, EffectHandler]) -> bool:
+    """Return whether a run can go on: it is over, asked for nothing, or who answers is here."""
+    if journal.finish is not None:
+        return True
+    kinds = {entry.kind for entry in journal.entries if isinstance(entry, EffectStarted)}
+    return kinds <= handlers.keys()

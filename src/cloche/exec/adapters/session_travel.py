@@ -1,0 +1,191 @@
+"""Sessions in time and space: back to an earlier state, into a second session, into a file.
+
+Invariants: what is forgotten is only what was asked to be; a fork has the whole past of its origin;
+an archive is checked to the last digest before anything of it is kept.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloche.engine.snapshot import seal, unseal
+from cloche.exec.adapters.runner import new_run_id
+from cloche.exec.adapters.session_store import read_records
+from cloche.exec.adapters.sessions import ID_BYTES, check_name, head_row, step_row
+from cloche.exec.archive import Archive, pack, unpack
+from cloche.exec.errors import ArchiveError, SessionError
+from cloche.exec.session_log import Ran, Upload, advance, first_head
+from cloche.gate.journal import encode_file, load_journal
+from cloche.store.rows import Run, Session, Snapshot
+
+if TYPE_CHECKING:
+    from cloche.exec.adapters.sessions import Live, Sessions
+    from cloche.store.rows import Step as StepRow
+
+_json = msgspec.json.Encoder()
+
+
+class SessionTravel:
+    """Reverts, forks, exports and imports the sessions of one process."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._store = sessions.store
+
+    def revert(self, live: Live, ordinal: int) -> None:
+        """Go back to the state after an operation; what came later is forgotten.
+
+        Raises:
+            SessionError: there is no such operation.
+        """
+        steps = self._sessions.history(live)
+        if not 0 <= ordinal <= len(steps):
+            raise SessionError(
+                f"session {live.row.id} has operations 1 to {len(steps)}; {ordinal} is none of them"
+            )
+        head = first_head(live.settings)
+        for step in steps[:ordinal]:
+            head, _ = advance(head, step.operation)
+        for kept in self._store.sessions.snapshots(live.row.id):
+            if kept.ordinal <= ordinal:
+                head = msgspec.structs.replace(
+                    head, snapshot=kept.blob, snapshot_ordinal=kept.ordinal
+                )
+        state = live.head.state
+        self._sessions.apply(live, head, forget_after=ordinal)
+        if live.machine is not None and head.state != state:
+            live.machine.close()
+            live.machine = None
+        live.tail = [s for s in steps[:ordinal] if s.ordinal > head.snapshot_ordinal]
+
+    def fork(self, live: Live, *, name: str | None = None) -> Session:
+        """Create a session in the same state, with the same past."""
+        check_name(name, self._sessions.limits)
+        if live.head.ordinal:
+            self._sessions.keep_snapshot(live)
+        now_ns = self._sessions.now_ns()
+        session_id = f"ses-{secrets.token_hex(ID_BYTES)}"
+        row = replace(
+            live.row, id=session_id, name=name, created_ns=now_ns, changed_ns=now_ns, revision=0
+        )
+        self._sessions.add(
+            row, self._sessions.rows(live), self._store.sessions.snapshots(live.row.id)
+        )
+        return row
+
+    def export(self, live: Live, key: bytes) -> bytes:
+        """Return a session as one signed archive."""
+        if live.head.ordinal:
+            self._sessions.keep_snapshot(live)
+        steps = self._sessions.history(live)
+        journals: dict[str, list[bytes]] = {}
+        contents: dict[str, bytes] = {}
+        for step in steps:
+            operation = step.operation
+            if isinstance(operation, Ran):
+                journals[operation.run_id] = read_records(self._store, operation.run_id)
+            elif isinstance(operation, Upload):
+                contents[operation.sha256] = self._store.blobs.get(operation.sha256)
+        sealed = None
+        if live.head.snapshot is not None:
+            # The archive's key is all that whoever imports it needs to have.
+            kept = self._store.blobs.get(live.head.snapshot)
+            taken = unseal(kept, self._sessions.key, limits=self._sessions.limits)
+            sealed = seal(taken, key)
+        archive = Archive(
+            settings=live.settings,
+            steps=steps,
+            snapshot=sealed,
+            snapshot_ordinal=live.head.snapshot_ordinal,
+            contents=contents,
+            journals=journals,
+        )
+        return pack(archive, key)
+
+    def take_in(self, data: bytes, key: bytes, *, name: str | None = None) -> Session:
+        """Create a session from an archive.
+
+        Raises:
+            ArchiveError: the archive cannot be taken in.
+        """
+        check_name(name, self._sessions.limits)
+        archive = unpack(data, key, limit_bytes=self._sessions.limits.sessions.archive_limit_bytes)
+        head = first_head(archive.settings)
+        now_ns = self._sessions.now_ns()
+        rows: list[StepRow] = []
+        renamed: dict[str, str] = {}
+        for step in archive.steps:
+            operation = step.operation
+            if isinstance(operation, Upload):
+                self._take_content(archive, operation.sha256, now_ns)
+            elif isinstance(operation, Ran):
+                # Run ids are unique in a store; the journal says what the run was.
+                renamed[operation.run_id] = new_run_id()
+                operation = msgspec.structs.replace(operation, run_id=renamed[operation.run_id])
+            head, moved = advance(head, operation)
+            if moved.state != step.state:
+                raise ArchiveError("the archive's history does not lead to its states")
+            rows.append(step_row(moved))
+        snapshots: tuple[Snapshot, ...] = ()
+        if archive.snapshot is not None:
+            taken = unseal(
+                archive.snapshot,
+                key,
+                limits=self._sessions.limits,
+                image_id=archive.settings.image_id,
+            )
+            kept = self._store.blobs.put(seal(taken, self._sessions.key), now_ns=now_ns)
+            snapshots = (
+                Snapshot(
+                    ordinal=archive.snapshot_ordinal,
+                    blob=kept.sha256,
+                    size_bytes=kept.size_bytes,
+                    created_ns=now_ns,
+                ),
+            )
+            head = msgspec.structs.replace(
+                head, snapshot=kept.sha256, snapshot_ordinal=archive.snapshot_ordinal
+            )
+        for old, new in renamed.items():
+            self._take_run(archive, old, new, now_ns)
+        row = Session(
+            id=f"ses-{secrets.token_hex(ID_BYTES)}",
+            name=name,
+            language=archive.settings.language,
+            image_id=archive.settings.image_id,
+            created_ns=now_ns,
+            changed_ns=now_ns,
+            settings=_json.encode(archive.settings),
+            head=head_row(head),
+            working_dir=head.cwd,
+        )
+        self._sessions.add(row, rows, snapshots)
+        return row
+
+    def _take_content(self, archive: Archive, sha256: str, now_ns: int) -> None:
+        content = archive.contents.get(sha256)
+        if content is None or self._store.blobs.put(content, now_ns=now_ns).sha256 != sha256:
+            raise ArchiveError(f"the archive lacks the content {sha256}")
+
+    def _take_run(self, archive: Archive, old: str, new: str, now_ns: int) -> None:
+        records = archive.journals.get(old, [])
+        load_journal(encode_file(records), self._sessions.limits)
+        self._store.runs.create(
+            Run(
+                id=new,
+                language=archive.settings.language,
+                status="running",
+                created_ns=now_ns,
+                started_ns=now_ns,
+            )
+        )
+        self._store.journals.append(new, records, expected_count=0)
+        kept = self._store.runs.get(new)
+        assert kept is not None
+        self._store.runs.update(
+            replace(kept, status="completed", ended_ns=now_ns), expected="running"
+        )
