@@ -109,6 +109,7 @@
       return done(library.emitExit?.(EXIT_UNSETTLED) ?? EXIT_UNSETTLED);
     }
     if (state === REJECTED) return fail(internal.promiseResult(program));
+    if (state === FULFILLED && internal.input.filename === REPL) echo(program);
     try {
       return done((library.emitExit?.() ?? 0) & 255);
     } catch (error) {
