@@ -126,6 +126,26 @@ DEFAULTS = {
     "web.trailer_limit_bytes": 4 * KIB,
     "web.trailer_count_max": 16,
     "web.pipelining_depth_max": 16,
+    "egress.url_limit_bytes": 8192,
+    "egress.entry_count_max": 1000,
+    "egress.header_count_max": 100,
+    "egress.header_limit_bytes": 65_536,
+    "egress.resolve_timeout_ms": 5000,
+    "egress.connect_timeout_ms": 5000,
+    "egress.header_timeout_ms": 5000,
+    "egress.slot_timeout_ms": 1000,
+    "egress.waiting_count_max": 200,
+    "egress.address_count_max": 16,
+    "egress.attempt_delay_ms": 250,
+    "egress.idle_ms": 10_000,
+    "egress.run_bytes_max": 67_108_864,
+    "egress.bucket_count_max": 10_000,
+    "egress.breaker_failure_count": 5,
+    "egress.breaker_open_ms": 10_000,
+    "egress.secret_count_max": 1000,
+    "egress.secret_limit_bytes": 8192,
+    "egress.secret_overlap_ms": 86_400_000,
+    "egress.log_row_count_max": 500_000,
     "arch.module_count_max": 5000,
     "arch.edge_count_max": 50_000,
     "arch.finding_count_max": 2000,
@@ -146,7 +166,7 @@ def test_every_limit_is_accounted_for():
 
 
 def _own_groups():
-    return {"guests", "gate", "engine", "sessions", "store", "web", "arch"}
+    return {"guests", "gate", "engine", "sessions", "store", "web", "egress", "arch"}
 
 
 @pytest.mark.parametrize("path", SEED_001)

@@ -477,6 +477,101 @@ class WebLimits(Group):
     )
 
 
+class EgressLimits(Group):
+    """Outbound HTTP beyond what `net` says."""
+
+    url_limit_bytes: int = limit(
+        8 * KIB, "bytes", 64, 64 * KIB, label="URL", description="Length of a URL"
+    )
+    entry_count_max: int = limit(
+        1000, "count", 0, 100_000, label="Entries", description="Entries of one allowlist"
+    )
+    header_count_max: int = limit(
+        100, "count", 1, 1000, label="Headers", description="Header fields of a request or response"
+    )
+    header_limit_bytes: int = limit(
+        64 * KIB, "bytes", KIB, MIB, label="Header Size", description="All header fields together"
+    )
+    resolve_timeout_ms: int = limit(
+        5000, "ms", 10, 60_000, label="Resolve", description="Time to find a host's addresses"
+    )
+    connect_timeout_ms: int = limit(
+        5000, "ms", 10, 60_000, label="Connect", description="Time for a connection with its TLS"
+    )
+    header_timeout_ms: int = limit(
+        5000, "ms", 10, 60_000, label="First Bytes", description="Time until a response's headers"
+    )
+    slot_timeout_ms: int = limit(
+        1000,
+        "ms",
+        0,
+        60_000,
+        label="Slot Wait",
+        description="Time that a call waits for its turn; 0 refuses at once",
+    )
+    waiting_count_max: int = limit(
+        200, "count", 0, 10_000, label="Waiting", description="Calls that wait for their turn"
+    )
+    address_count_max: int = limit(
+        16, "count", 1, 256, label="Addresses", description="Addresses of one host that are tried"
+    )
+    attempt_delay_ms: int = limit(
+        250,
+        "ms",
+        10,
+        5000,
+        label="Attempt Delay",
+        description="Time before the next address is tried beside the last one",
+    )
+    idle_ms: int = limit(
+        10_000, "ms", 0, 600_000, label="Idle", description="Time that an unused connection is kept"
+    )
+    run_bytes_max: int = limit(
+        64 * MIB,
+        "bytes",
+        KIB,
+        64 * GIB,
+        label="Run Bytes",
+        description="Bodies that one run sends and receives, together",
+    )
+    bucket_count_max: int = limit(
+        10_000,
+        "count",
+        1,
+        1_000_000,
+        label="Buckets",
+        description="Domains whose rate and failures are remembered",
+    )
+    breaker_failure_count: int = limit(
+        5,
+        "count",
+        0,
+        1000,
+        label="Breaker",
+        description="Failures in a row after which a domain is left alone; 0 is off",
+    )
+    breaker_open_ms: int = limit(
+        10_000, "ms", 1, 3_600_000, label="Breaker Pause", description="Time before the next try"
+    )
+    secret_count_max: int = limit(
+        1000, "count", 0, 100_000, label="Secrets", description="Secrets of one store"
+    )
+    secret_limit_bytes: int = limit(
+        8 * KIB, "bytes", 1, 64 * KIB, label="Secret", description="Size of one secret's value"
+    )
+    secret_overlap_ms: int = limit(
+        86_400_000,
+        "ms",
+        0,
+        30 * 86_400_000,
+        label="Rotation",
+        description="Time that a replaced value is still looked for in responses",
+    )
+    log_row_count_max: int = limit(
+        500_000, "count", 1000, 5_000_000, label="Log Rows", description="Decisions that are kept"
+    )
+
+
 class ArchLimits(Group):
     """The architecture check."""
 

@@ -15,6 +15,7 @@ from cloche.limits.fields import GIB, MIB, Group, Specification, specifications
 from cloche.limits.groups import (
     ArchLimits,
     CapacityLimits,
+    EgressLimits,
     EngineLimits,
     GateLimits,
     GuestsLimits,
@@ -50,6 +51,7 @@ class Limits:
     sessions: SessionsLimits = field(default_factory=SessionsLimits)
     store: StoreLimits = field(default_factory=StoreLimits)
     web: WebLimits = field(default_factory=WebLimits)
+    egress: EgressLimits = field(default_factory=EgressLimits)
     arch: ArchLimits = field(default_factory=ArchLimits)
 
     def __post_init__(self) -> None:
