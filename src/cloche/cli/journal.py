@@ -24,42 +24,43 @@ app = typer.Typer(help="Show, export and verify journals of runs.", no_args_is_h
 DETAIL_LENGTH = 100
 
 JournalFile = Annotated[
-    Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A journal file.")
+    str, typer.Argument(metavar="FILE|RUN", help="A journal file, or the id of a kept run.")
 ]
+Store = Annotated[str | None, typer.Option("--store", help="Where runs are kept; or CLOCHE_STORE.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def show(file: JournalFile, as_json: AsJson = False) -> None:
+def show(file: JournalFile, store: Store = None, as_json: AsJson = False) -> None:
     """Print the timeline of a run, as far as the journal is valid."""
     rows: list[dict[str, Any]] = []
     failure = None
     try:
-        rows.extend(_rows(file))
+        rows.extend(timeline(file, store))
     except _invalid() as error:
         failure = error
     if as_json:
         error_document = None if failure is None else failure.to_document()
         _print_json({"entries": rows, "error": error_document})
     else:
-        _print_table(file, rows)
+        print_timeline(file, rows)
     _end(failure)
 
 
 @app.command()
 def export(
     file: JournalFile,
+    store: Store = None,
     as_json: Annotated[bool, typer.Option("--json", help="Accepted; the output is JSON.")] = True,
 ) -> None:
     """Print a journal as JSON Lines: one object per record."""
-    from cloche.gate.adapters.file import read_chunks
     from cloche.gate.export import to_json_lines
     from cloche.limits.adapters.settings import load_limits
 
     del as_json
     failure = None
     try:
-        for line in to_json_lines(read_chunks(file), load_limits()):
+        for line in to_json_lines(chunks_of(file, store), load_limits()):
             sys.stdout.write(line)
     except _invalid() as error:
         failure = error
@@ -68,14 +69,13 @@ def export(
 
 
 @app.command()
-def verify(file: JournalFile, as_json: AsJson = False) -> None:
+def verify(file: JournalFile, store: Store = None, as_json: AsJson = False) -> None:
     """Check every record and the chain; exit with 1 and the first bad record if one is bad."""
-    from cloche.gate.adapters.file import read_chunks
     from cloche.gate.journal import verify as verify_journal
     from cloche.limits.adapters.settings import load_limits
 
     try:
-        found = verify_journal(read_chunks(file), load_limits())
+        found = verify_journal(chunks_of(file, store), load_limits())
     except _invalid() as error:
         if as_json:
             _print_json({"valid": False, "error": error.to_document()})
@@ -95,6 +95,28 @@ def verify(file: JournalFile, as_json: AsJson = False) -> None:
     typer.echo(f"valid: {found.record_count} records, {end}, hash {found.hash}")
 
 
+def chunks_of(name: str, store: str | None) -> Iterator[bytes]:
+    """Yield the bytes of a journal: of a file if there is one, else of a run that is kept.
+
+    Raises:
+        RunNotFoundError: it is neither.
+    """
+    if Path(name).is_file():
+        from cloche.gate.adapters.file import read_chunks
+
+        yield from read_chunks(Path(name))
+        return
+    from cloche.exec.adapters.session_store import read_records
+    from cloche.exec.errors import RunNotFoundError
+    from cloche.exec.stores import store_at
+    from cloche.gate.journal import encode_file
+
+    records = read_records(store_at(store), name)
+    if not records:
+        raise RunNotFoundError(name)
+    yield encode_file(records)
+
+
 def _invalid() -> type[JournalError]:
     from cloche.gate.errors import JournalError
 
@@ -107,14 +129,14 @@ def _end(failure: JournalError | None) -> None:
         raise typer.Exit(1)
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    from cloche.gate.adapters.file import read_chunks
+def timeline(file: str, store: str | None) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a journal as data, with the time waited so far."""
     from cloche.gate.entries import Content, Delivered, entry_document
     from cloche.gate.journal import JournalReader, read_records
     from cloche.limits.adapters.settings import load_limits
 
     elapsed_ns = 0
-    chunks = read_chunks(file)
+    chunks = chunks_of(file, store)
     for index, (_, entry) in enumerate(read_records(chunks, JournalReader(load_limits()))):
         if isinstance(entry, Content):
             continue
@@ -129,7 +151,8 @@ def _print_json(document: dict[str, Any]) -> None:
     typer.echo(encode_plain(document).decode())
 
 
-def _print_table(file: Path, rows: list[dict[str, Any]]) -> None:
+def print_timeline(file: str, rows: list[dict[str, Any]]) -> None:
+    """Print entries as a table."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

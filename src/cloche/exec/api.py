@@ -217,12 +217,19 @@ def replay(journal: str | Path) -> Execution:
 
 
 def request_of(inputs: Any) -> RunRequest:
-    """Return the request that a journal's inputs stand for."""
-    import json  # noqa: PLC0415 - only replays need it
+    """Return the request that a journal's inputs stand for.
 
+    Raises:
+        InvalidRunError, UnsupportedLanguageError, LimitError, PolicyInvalidError: no run can have
+            had these inputs; the chain of hashes says that a file is whole, not who wrote it.
+    """
+    try:
+        code = inputs.code.decode()
+    except UnicodeDecodeError:
+        raise invalid("code", inputs.code, "UTF-8") from None
     return RunRequest(
         language=inputs.language,
-        code=inputs.code.decode(),
+        code=code,
         filename=inputs.filename,
         files=tuple(
             StoredFile(path=file.path, content=file.content, read_only=file.read_only)
@@ -234,10 +241,22 @@ def request_of(inputs: Any) -> RunRequest:
         cwd=inputs.cwd,
         seed=inputs.seed,
         now_ns=inputs.now_ns,
-        limits=load_limits(json.loads(inputs.limits)),
-        policy=Policy.from_document(json.loads(inputs.policy)),
+        limits=load_limits(_recorded_document("limits", inputs.limits)),
+        policy=Policy.from_document(_recorded_document("policy", inputs.policy)),
         state=inputs.state or None,
     )
+
+
+def _recorded_document(field_name: str, text: bytes) -> dict[str, Any]:
+    import json  # noqa: PLC0415 - only replays need it
+
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise invalid(field_name, text, "an object in JSON")
+    return document
 
 
 def events(

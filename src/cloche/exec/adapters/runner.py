@@ -93,6 +93,7 @@ class Runner:
         on_output: OutputListener | None = None,
         sink: JournalSink | None = None,
         replay: Journal | None = None,
+        resume: Journal | None = None,
         record: bool = True,
         cancel: CancelToken | None = None,
     ) -> Execution:
@@ -104,6 +105,7 @@ class Runner:
             on_output: gets each piece of output as it is written.
             sink: keeps the journal.
             replay: answers every effect from this journal; nothing is performed.
+            resume: the journal of this very run, as far as it came; the run goes on behind it.
             record: False for no journal at all (faster effects, no hash).
             cancel: stops the run from another thread.
 
@@ -119,10 +121,17 @@ class Runner:
                 f"the image {image.name} runs {image.language}, the program is {request.language}"
             )
         instance = self._pool.take(image)
-        run = _Run(self, request, instance, on_output, cancel or CancelToken(), replay)
+        before = replay or resume
+        run = _Run(self, request, instance, on_output, cancel or CancelToken(), before)
         try:
             run.attach_machine()
-            gate = Gate(request.policy, request.limits, replay=replay, record=record)
+            gate = Gate(
+                request.policy,
+                request.limits,
+                replay=before,
+                record=record,
+                resume=resume is not None,
+            )
             return run.execute(gate, handlers or {}, sink)
         finally:
             self._pool.give_back(instance)

@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloche.engine.snapshot import seal, unseal
+from cloche.exec.adapters.partial import StopAtLive, journal_until
 from cloche.exec.adapters.runner import new_run_id
 from cloche.exec.adapters.session_store import read_records
 from cloche.exec.adapters.sessions import ID_BYTES, check_name, head_row, step_row
 from cloche.exec.archive import Archive, pack, unpack
-from cloche.exec.errors import ArchiveError, SessionError
+from cloche.exec.errors import ArchiveError, RunNotFoundError, SessionError
 from cloche.exec.session_log import Ran, Upload, advance, first_head
 from cloche.gate.journal import encode_file, load_journal
 from cloche.store.rows import Run, Session, Snapshot
 
 if TYPE_CHECKING:
+    from cloche.exec.adapters.runner import Execution, OutputListener
     from cloche.exec.adapters.sessions import Live, Sessions
+    from cloche.exec.session_log import Head
     from cloche.store.rows import Step as StepRow
 
 _json = msgspec.json.Encoder()
@@ -50,11 +53,7 @@ class SessionTravel:
         head = first_head(live.settings)
         for step in steps[:ordinal]:
             head, _ = advance(head, step.operation)
-        for kept in self._store.sessions.snapshots(live.row.id):
-            if kept.ordinal <= ordinal:
-                head = msgspec.structs.replace(
-                    head, snapshot=kept.blob, snapshot_ordinal=kept.ordinal
-                )
+        head = self._with_snapshot(live, head)
         state = live.head.state
         self._sessions.apply(live, head, forget_after=ordinal)
         if live.machine is not None and head.state != state:
@@ -76,6 +75,71 @@ class SessionTravel:
             row, self._sessions.rows(live), self._store.sessions.snapshots(live.row.id)
         )
         return row
+
+    def replay(
+        self,
+        run_id: str,
+        *,
+        until: int | None = None,
+        on_output: OutputListener | None = None,
+    ) -> Execution:
+        """Execute a run of a session again, from the state it started from, to the same bytes.
+
+        The session itself is not touched. A run that a limit ended, or that was interrupted, is
+        repeated as far as its journal goes.
+
+        Args:
+            run_id: which.
+            until: number of the effect to stop at, before it is answered.
+            on_output: gets each piece of output.
+
+        Raises:
+            ReplayStopped: the effect `until` was asked for.
+            DivergenceError: it did something else; both sides are in the error.
+            SessionError: no session has it in its history, so its first state is not known.
+        """
+        sessions = self._sessions
+        run = self._store.runs.get(run_id)
+        if run is None:
+            raise RunNotFoundError(run_id)
+        journal = sessions.journal(run_id)
+        row = None if run.session_id is None else self._store.sessions.get(run.session_id)
+        if row is None:
+            raise SessionError(f"run {run_id} is in no session's history: its state is not known")
+        with sessions.turn(row.id) as live:
+            before = self._before(live, journal.inputs.state)
+            machine = sessions.wake(live, before)
+        part = None if until is None else journal_until(journal, until)
+        try:
+            return machine.run(
+                sessions.request_of(journal),
+                run_id=run_id,
+                on_output=on_output,
+                handlers=None if part is None else StopAtLive(),
+                replay=journal if part is None else None,
+                resume=part,
+            )
+        finally:
+            machine.close()
+
+    def _before(self, live: Live, state: str) -> Head:
+        """Return the head of a session where it had this state, with the nearest snapshot."""
+        head = first_head(live.settings)
+        for step in self._sessions.history(live):
+            if head.state == state:
+                break
+            head, _ = advance(head, step.operation)
+        if head.state != state:
+            raise SessionError("the state that the run started from was reverted since")
+        return self._with_snapshot(live, head)
+
+    def _with_snapshot(self, live: Live, head: Head) -> Head:
+        for kept in self._store.sessions.snapshots(live.row.id):
+            if kept.ordinal <= head.ordinal:
+                head = msgspec.structs.replace(
+                    head, snapshot=kept.blob, snapshot_ordinal=kept.ordinal
+                )
+        return head
 
     def export(self, live: Live, key: bytes) -> bytes:
         """Return a session as one signed archive."""

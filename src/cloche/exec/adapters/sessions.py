@@ -297,20 +297,23 @@ class Sessions:
         if live.machine is not None and live.machine.awake:
             return live.machine
         self._make_room(live)
-        head = live.head
+        live.machine = self.wake(live, live.head)
+        live.tail = self.history(live, after=live.head.snapshot_ordinal)
+        return live.machine
+
+    def wake(self, live: Live, head: Head) -> SessionMachine:
+        """Return a machine of its own in one of the session's states; the caller closes it."""
         steps = self.history(live, after=head.snapshot_ordinal)
         snapshot = None if head.snapshot is None else self.store.blobs.get(head.snapshot)
-        live.machine = SessionMachine(
+        return SessionMachine(
             self.runner,
             live.settings,
             self.limits.replace(live.settings.limits),
             key=self.key,
             snapshot=snapshot,
-            tail=steps,
+            tail=[step for step in steps if step.ordinal <= head.ordinal],
             kept=self._kept,
         )
-        live.tail = steps
-        return live.machine
 
     def _make_room(self, wanted: Live) -> None:
         with self._lock:
