@@ -43,6 +43,10 @@ def open_store(
     limits = limits or Limits()
     if durability not in ("full", "normal"):
         raise StoreUrlError(url=str(url), problem=f"durability {durability!r} is not known")
+    if url == MEMORY_URL:
+        from cloche.store.adapters.memory import MemoryStore  # noqa: PLC0415
+
+        return MemoryStore(limits)
     if isinstance(url, str) and url.startswith(_POSTGRESQL):
         return _open_postgresql(url, limits, durability)
     return _open_sqlite(_sqlite_path(url), limits, durability)
