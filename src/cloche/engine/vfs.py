@@ -197,12 +197,21 @@ class FileSystem:
     ) -> tuple[Directory, str, Node | None]:
         """Resolve a name that an operation is about to create or remove.
 
-        A path that ends in a dot or leads to the root is none: it fails with `unnamed`.
+        A path that ends in a dot or leads to the root is none: it fails with `unnamed`. A slash at
+        the end follows no link here (as in Linux); what it asks for else is up to the operation.
         """
+        path = path.rstrip("/") or path
         directory, name, node = self._walk(start or self.root, path, follow=False)
         if not name or _ends_in_dot(path):
             raise FileSystemError(unnamed)
         return directory, name, node
+
+    def _place_new(self, start: Directory | None, path: str) -> tuple[Directory, str]:
+        """Resolve the new name of something that is no directory."""
+        directory, name, node = self._place(start, path)
+        if node is not None or path.endswith("/"):
+            raise FileSystemError(Errno.NOENT if node is None else Errno.EXIST)
+        return directory, name
 
     def _depth(self, directory: Directory) -> int:
         """Return how many directories lead to this one, the root and itself included."""
@@ -232,13 +241,14 @@ class FileSystem:
                 to a directory), LOOP (a link that may not be followed), PERM (a read-only file),
                 NOSPC (quota).
         """
+        if create and path.endswith("/"):
+            self._place(start, path, unnamed=Errno.EXIST if exclusive else Errno.ISDIR)
+            raise FileSystemError(Errno.ISDIR)
         follow = follow and not (create and exclusive)
         directory, name, node = self._walk(start or self.root, path, follow=follow)
         if node is None:
             if not create:
                 raise FileSystemError(Errno.NOENT)
-            if path.endswith("/"):
-                raise FileSystemError(Errno.ISDIR)
             self._writable(directory)
             self._charge_node()
             node = File(inode=self._inode(), mtime_ns=self._now_ns())
@@ -372,19 +382,19 @@ class FileSystem:
     ) -> None:
         """Rename as POSIX does, replacing a file or an empty directory; INVAL for the root."""
         source_directory, source_name, node = self._place(start, path, unnamed=Errno.INVAL)
+        target_directory, target_name, target = self._place(to_start, to, unnamed=Errno.INVAL)
         if node is None:
             raise FileSystemError(Errno.NOENT)
-        target_directory, target_name, target = self._place(to_start, to, unnamed=Errno.INVAL)
         for touched in (node, source_directory, target_directory):
             self._writable(touched)
         if source_name in source_directory.hidden or target_name in target_directory.hidden:
             raise FileSystemError(Errno.PERM)
+        if not isinstance(node, Directory) and (path.endswith("/") or to.endswith("/")):
+            raise FileSystemError(Errno.NOTDIR)
         if target is node:
             return
         if isinstance(node, Directory):
             self._check_directory_move(node, target_directory)
-        elif to.endswith("/"):
-            raise FileSystemError(Errno.NOTDIR)
         if target is not None:
             self._check_replace(node, target)
             self._unlinked(self._detach(target_directory, target_name))
@@ -420,9 +430,7 @@ class FileSystem:
     def symlink(self, target: str, path: str, *, start: Directory | None = None) -> None:
         """Create a symbolic link at `path`."""
         self.split(target)
-        directory, name, node = self._place(start, path)
-        if node is not None:
-            raise FileSystemError(Errno.EXIST)
+        directory, name = self._place_new(start, path)
         self._writable(directory)
         self._charge_node()
         self._attach(
@@ -448,11 +456,9 @@ class FileSystem:
         _, _, node = self._walk(start or self.root, path, follow=follow)
         if node is None:
             raise FileSystemError(Errno.NOENT)
+        directory, name = self._place_new(to_start, to)
         if isinstance(node, Directory):
             raise FileSystemError(Errno.PERM)
-        directory, name, existing = self._place(to_start, to)
-        if existing is not None:
-            raise FileSystemError(Errno.EXIST)
         self._writable(directory)
         self._writable(node)  # the image's files are shared by instances: nothing counts on them
         self._charge_node()
