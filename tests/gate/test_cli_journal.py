@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cloche.cli.journal import app
+from cloche.exec.errors import RunNotFoundError
 from cloche.gate.effect import EffectError
 from cloche.gate.entries import RunInputs, RunOutcome
 from cloche.gate.export import from_json_lines
@@ -162,8 +163,10 @@ def test_errors_are_printable(tmp_path, records):
 
 
 def test_missing_file(tmp_path):
-    """A file that is not there is a usage error."""
-    invoke("verify", tmp_path / "no", code=2)
+    """What is neither a file nor a kept run is a usage error that says so."""
+    arguments = ["verify", str(tmp_path / "no"), "--store", str(tmp_path / "cloche.db")]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, RunNotFoundError)
 
 
 def test_module_imports_nothing_heavy():

@@ -132,7 +132,7 @@ class Runner:
                 record=record,
                 resume=resume is not None,
             )
-            return run.execute(gate, handlers or {}, sink)
+            return run.execute(gate, {} if handlers is None else handlers, sink)
         finally:
             self._pool.give_back(instance)
             run.forget()
@@ -183,7 +183,7 @@ class Runner:
                 record=record,
                 resume=resume is not None,
             )
-            execution = run.execute(gate, handlers or {}, sink, run_id=run_id)
+            execution = run.execute(gate, {} if handlers is None else handlers, sink, run_id=run_id)
             done = True
             return execution
         finally:
