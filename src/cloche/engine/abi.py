@@ -42,6 +42,7 @@ class Op(IntEnum):
 StopKind = Literal[
     "exit",
     "cancelled",
+    "suspended",
     "time",
     "memory",
     "fuel",
@@ -176,11 +177,20 @@ def encode(value: object) -> bytes:
 
 
 def decode_report(body: bytes) -> Report:
-    """Parse a turn report, or stop the guest."""
+    """Parse a turn report, or stop the guest.
+
+    An exit code keeps its low eight bits, as a shell sees it; a time is brought into its range.
+    """
     try:
-        return _report_decoder.decode(body)
+        report = _report_decoder.decode(body)
     except MALFORMED as error:
         raise GuestStopped(_broken("turn report", error)) from None
+    exit_code, wake_ns = report.exit_code & 0xFF, report.wake_ns
+    if wake_ns is not None:
+        wake_ns = max(0, min(wake_ns, DURATION_LIMIT_NS))
+    if (exit_code, wake_ns) == (report.exit_code, report.wake_ns):
+        return report
+    return msgspec.structs.replace(report, exit_code=exit_code, wake_ns=wake_ns)
 
 
 def decode_submission(body: bytes) -> Submission:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cloche.engine.abi import MALFORMED, GuestStopped, Stop, encode
+from cloche.engine.abi import DURATION_LIMIT_NS, MALFORMED, GuestStopped, Stop, encode
 from cloche.engine.nodes import Directory, Errno, File, FileSystemError, Node, Symlink
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ def _utimes(files: FileSystem, request: FileOperation, _content: bytes) -> bytes
     node = files.lookup(request.p)
     if node.read_only:
         raise FileSystemError(Errno.PERM)
+    if abs(request.mtime_ns) > DURATION_LIMIT_NS:
+        raise FileSystemError(Errno.INVAL)
     node.mtime_ns = request.mtime_ns
     return _NOTHING
 

@@ -4,7 +4,7 @@ Owns the deterministic part of a run that is not memory or files. Pure: output g
 Invariants:
 - time moves only by reads (one microsecond each, so that a loop that waits for time ends), by
   virtual sleeps and by recorded advances; the host's clock is never read;
-- entropy is a function of the seed and of how many bytes were taken before;
+- entropy is a function of the seed and of how often some was taken before;
 - output never exceeds its limit: the write that would cross it delivers what fits, then stops.
 """
 
