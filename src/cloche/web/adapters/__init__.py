@@ -1,0 +1,1 @@
+"""What connects applications to the world: the deterministic one of cassettes, and real ones."""

@@ -1,0 +1,180 @@
+"""The deterministic adapter: applications answer pinned bytes, without a socket or a clock.
+
+Invariants:
+- the same application, request and seed give the same bytes, in any process;
+- nothing waits: time stands still between requests, and a handler that suspends is an error;
+- a request that no cassette answers is the failure 2009, never a guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterable
+from typing import TYPE_CHECKING, Any, Final
+
+from cloche.errors import ClocheError
+from cloche.web.encodings.cassette import WebCassette, decode_cassette, encode_cassette
+from cloche.web.encodings.codes import BY_NAME
+from cloche.web.encodings.headers import HeaderTable
+from cloche.web.encodings.messages import (
+    HttpFailure,
+    HttpRequest,
+    HttpResponse,
+    decode_request,
+    encode_request,
+    encode_response,
+)
+from cloche.web.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable, Mapping
+
+    from cloche.web.app import App
+    from cloche.web.response import Response
+
+START_NS: Final = 1_700_000_000_000_000_000  # when fixtures happen: 2023-11-14 22:13:20 UTC
+MISS: Final = BY_NAME["REPLAY_MISS"]
+
+
+class SuspendedError(ClocheError):
+    """Code waited for something that a fixture does not have. State: the code was stopped there."""
+
+    code = "WEB_FIXTURE_SUSPENDED"
+    blame = "caller"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the handler waits for something outside of the application, and in a fixture nothing "
+            "is there; give it what it needs through services or state"
+        )
+
+
+class FixtureServices:
+    """A clock that is moved by hand, randomness from a seed, a log that is kept."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.time_ns = START_NS
+        self.records: list[dict[str, object]] = []
+        self._seed = seed
+        self._drawn = 0
+
+    def now_ns(self) -> int:
+        """Return the time of the fixture."""
+        return self.time_ns
+
+    def monotonic_ns(self) -> int:
+        """Return the time since the fixture began."""
+        return self.time_ns - START_NS
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return the next bytes that follow from the seed."""
+        found = b""
+        while len(found) < count:
+            self._drawn += 1
+            found += hashlib.sha256(b"%d %d" % (self._seed, self._drawn)).digest()
+        return found[:count]
+
+    async def within(self, work: Awaitable[Any], timeout_ms: int) -> Any:
+        """Return the result of some work. Time stands still, so it is always in time."""
+        del timeout_ms
+        return await work
+
+    def log(self, record: Mapping[str, object]) -> None:
+        """Keep a record."""
+        self.records.append(dict(record))
+
+
+def run_now(work: Awaitable[Any]) -> Any:
+    """Return the result of a coroutine that does not wait for anything.
+
+    Raises:
+        SuspendedError: it does.
+    """
+    steps = work.__await__()
+    try:
+        next(steps)
+    except StopIteration as done:
+        return done.value
+    if hasattr(steps, "close"):
+        steps.close()
+    raise SuspendedError
+
+
+def answer(app: App, request: HttpRequest, services: FixtureServices | None = None) -> HttpResponse:
+    """Return what an application answers to a request.
+
+    Raises:
+        SuspendedError: a handler waits.
+        EncodeError: the response has a field that cannot be on the wire.
+    """
+    found = Request(
+        method=request.method.value,
+        target=request.target.decode("ascii"),
+        fields=request.headers.lines,
+        body=request.body,
+        services=FixtureServices() if services is None else services,
+        scheme="https",
+    )
+    return run_now(_answer(app, found))  # type: ignore[no-any-return]
+
+
+def run_v1(app: App, cassette: bytes) -> bytes:
+    """Return the X7RS bytes that an application answers to the request of an X7WC blob.
+
+    Raises:
+        DecodeError: the bytes are no X7WC.
+        SuspendedError: a handler waits.
+    """
+    return encode_response(answer(app, decode_cassette(cassette).request))
+
+
+def record_v1(app: App, request: bytes) -> bytes:
+    """Return the X7WC bytes of an X7RQ blob and what an application answers to it.
+
+    Raises:
+        DecodeError: the bytes are no X7RQ.
+        SuspendedError: a handler waits.
+    """
+    found = decode_request(request)
+    return encode_cassette(WebCassette(request=found, response=answer(app, found)))
+
+
+class Cassettes:
+    """Recorded pairs that answer requests: each the earliest that is equal and was not used."""
+
+    def __init__(self, blobs: Iterable[bytes]) -> None:
+        self._left: dict[bytes, list[HttpResponse | HttpFailure]] = {}
+        for blob in blobs:
+            pair = decode_cassette(blob)
+            self._left.setdefault(encode_request(pair.request), []).append(pair.response)
+
+    def answer_v1(self, request: bytes) -> bytes:
+        """Return the X7RS bytes that answer an X7RQ blob; the failure 2009 if none is left.
+
+        Raises:
+            DecodeError: the bytes are no X7RQ.
+        """
+        found = decode_request(request)
+        waiting = self._left.get(request)
+        if waiting:
+            return encode_response(waiting.pop(0))
+        message = f"no cassette is left for {found.method.value} {found.target.decode()}"
+        return encode_response(HttpFailure(number=MISS.number, message=message))
+
+
+async def _answer(app: App, request: Request) -> HttpResponse:
+    response = await app.handle(request)
+    body = await read_body(response)
+    if request.method == "HEAD":
+        body = b""
+    return HttpResponse(status=response.status, headers=HeaderTable(response.fields), body=body)
+
+
+async def read_body(response: Response) -> bytes:
+    """Return the whole body of a response, a stream read to its end."""
+    body = response.body
+    if isinstance(body, bytes):
+        return body
+    if isinstance(body, AsyncIterable):
+        return b"".join([piece async for piece in body])
+    return b"".join(body)
