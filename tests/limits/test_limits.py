@@ -103,6 +103,7 @@ DEFAULTS = {
     "sessions.idle_ms": 60_000,
     "sessions.queue_length_max": 16,
     "sessions.queue_timeout_ms": 60_000,
+    "sessions.suspend_after_ms": 1000,
     "sessions.lease_ms": 15_000,
     "sessions.snapshot_count_max": 8,
     "sessions.name_limit_bytes": 200,

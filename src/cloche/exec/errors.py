@@ -196,6 +196,23 @@ class ArchiveError(SessionError):
     code = "SESSION_ARCHIVE"
 
 
+class RunSuspendedError(ClocheError):
+    """The run waits for something and was put away: it has not failed, and is resumed later."""
+
+    code = "RUN_SUSPENDED"
+    blame = "caller"
+    retryable = True
+
+    def __init__(self, run_id: str, *, due_ns: int | None, stdout: str = "") -> None:
+        when = "until something answers" if due_ns is None else f"until {due_ns} ns"
+        super().__init__(
+            f"run {run_id} waits {when} and was put away; `session.resume()` goes on with it",
+            run_id=run_id,
+            due_ns=due_ns,
+            stdout=stdout,
+        )
+
+
 class RunNotFoundError(ClocheError):
     """No run has this id."""
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from cloche.engine.adapters.keys import load_key
 from cloche.engine.catalogue import definition_of
 from cloche.errors import ClocheError
+from cloche.exec.adapters.durable import DURABLE_KIND
 from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.session_runs import SessionRuns
 from cloche.exec.adapters.session_travel import SessionTravel
@@ -29,6 +30,7 @@ from cloche.exec.api import SEED_BITS, default_runner, request_of
 from cloche.exec.errors import (
     FileAccessError,
     InvalidRunError,
+    RunSuspendedError,
     SessionClosedError,
     SessionError,
     UnsupportedLanguageError,
@@ -189,10 +191,7 @@ class Session:
                 the run; after an error of the program, what it did until then stays.
             SessionBusyError, SessionClosedError, InvalidRunError, FileAccessError: nothing ran.
         """
-        execution = self.execute(code, tools=tools, **options)
-        if execution.error is not None:
-            raise execution.error
-        return execution.result
+        return _ended(self.execute(code, tools=tools, **options))
 
     def execute(
         self,
@@ -250,6 +249,8 @@ class Session:
         policy = options.get("policy") or Policy.from_document(json.loads(settings.policy))
         if tools and options.get("policy") is None and not json.loads(settings.policy).get("rules"):
             policy = Policy.allow(tool=sorted(tools))
+        # Durable effects touch nothing but the session's own store.
+        policy = policy.and_allow(**{DURABLE_KIND: ["*"]})
         stdin = options.get("stdin", b"")
         given = options.get("limits")
         overrides = _merged(settings.limits, _overrides(given))
@@ -268,6 +269,42 @@ class Session:
             policy=policy,
             state=head.state,
         )
+
+    def resume(
+        self,
+        *,
+        tools: Tools | None = None,
+        on_output: Callable[[Stream, bytes], None] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> ExecResult:
+        """Go on with the run that was put away (see `RunSuspendedError`), from any process.
+
+        Args:
+            tools: as for the run; what was called before is not called again.
+            on_output: gets all output of the run, from its beginning.
+            cancel: stops the run.
+
+        Raises:
+            SessionError: none was put away. RunSuspendedError: it waits again. Else as `run`.
+        """
+        self._check_open()
+        handlers = {TOOL_KIND: ToolHandler(tools)} if tools else {}
+        return _ended(
+            self._runs.resume(self.id, handlers=handlers, on_output=on_output, cancel=cancel)
+        )
+
+    def cancel_suspended(self) -> None:
+        """Give up the run that was put away; nothing happens if there is none."""
+        self._check_open()
+        self._runs.cancel_suspended(self.id)
+
+    @property
+    def suspended(self) -> str | None:
+        """Id of the run that was put away, None if there is none."""
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            run = self._runs.suspended(live)
+            return None if run is None else run.id
 
     def run_streaming(
         self, code: str | None = None, *, tools: Tools | None = None, **options: Any
@@ -499,6 +536,38 @@ class Session:
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
         return f"<Session {self.id}{name} {self.language}{' closed' if self._closed else ''}>"
+
+
+def _ended(execution: Execution) -> ExecResult:
+    if execution.suspension is not None:
+        raise RunSuspendedError(
+            execution.run_id,
+            due_ns=execution.suspension.due_ns,
+            stdout=execution.result.run.stdout,
+        )
+    if execution.error is not None:
+        raise execution.error
+    return execution.result
+
+
+def complete_promise(promise_id: str, value: Any, *, store: Store | None = None) -> bool:
+    """Give a promise its value, from outside; a run that waits for it can then be resumed.
+
+    Args:
+        promise_id: from the guest.
+        value: plain JSON.
+        store: where the session is kept.
+
+    Returns:
+        False if it has a value already, which stays.
+
+    Raises:
+        StoreUnknownError: there is no such promise.
+    """
+    sessions = sessions_of(store or store_at(None))
+    return sessions.store.promises.complete(
+        promise_id, json.dumps(value).encode(), now_ns=sessions.now_ns()
+    )
 
 
 def _overrides(limits: Limits | RunLimits | None) -> dict[str, dict[str, int]]:

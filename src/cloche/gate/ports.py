@@ -31,6 +31,22 @@ class EffectFailure(Exception):  # noqa: N818 - a failure is an answer, not an e
         )
 
 
+class EffectSuspended(Exception):  # noqa: N818 - neither a failure nor an error: not yet
+    """Raised by a handler: there is no answer yet, and nothing has to stay alive to wait for it.
+
+    The run is put away with the effect begun and not answered; when it is resumed the effect is
+    asked for again, under the same identity.
+
+    Args:
+        due_ns: wall clock, nanoseconds of the Unix epoch, from when asking again makes sense; None
+            where something else than time decides.
+    """
+
+    def __init__(self, *, due_ns: int | None = None) -> None:
+        super().__init__(f"no answer before {due_ns}")
+        self.due_ns = due_ns
+
+
 class EffectHandler(Protocol):
     """Performs effects of one kind."""
 
@@ -41,7 +57,8 @@ class EffectHandler(Protocol):
         that passes it on makes at-least-once into once.
 
         Raises:
-            EffectFailure: the effect failed; the guest sees the error. Anything else that is
+            EffectFailure: the effect failed; the guest sees the error.
+            EffectSuspended: there is no answer yet; the run is put away. Anything else that is
                 raised is a fault of the handler, and ends the run.
         """
 

@@ -356,6 +356,14 @@ class SessionsLimits(Group):
         label="Queue Wait",
         description="Time that a run waits for the one before it",
     )
+    suspend_after_ms: int = limit(
+        1000,
+        "ms",
+        0,
+        3_600_000,
+        label="Suspend After",
+        description="Durable waits longer than this put their run away",
+    )
     lease_ms: int = limit(
         15_000,
         "ms",

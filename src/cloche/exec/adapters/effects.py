@@ -21,7 +21,7 @@ from cloche.engine.abi import GuestStopped, Stop, Submission, encode
 from cloche.gate.effect import EffectCompletion, EffectError, EffectRequest
 from cloche.gate.errors import BudgetExhaustedError
 from cloche.gate.gate import Answered, Gate, Perform, Recorded
-from cloche.gate.ports import EffectFailure, EffectHandler, JournalSink
+from cloche.gate.ports import EffectFailure, EffectHandler, EffectSuspended, JournalSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,13 +69,15 @@ class Effects:
         self.deadline_ns = deadline_ns
         self._cancelled = cancelled
         self._guest_ids: dict[int, int] = {}
-        self._done: queue.SimpleQueue[tuple[EffectRequest, Any, EffectError | None, int]] = (
-            queue.SimpleQueue()
-        )
+        self._done: queue.SimpleQueue[
+            tuple[EffectRequest, Any, EffectError | EffectSuspended | None, int]
+        ] = queue.SimpleQueue()
         self._ready: list[EffectCompletion] = []  # answered without having been performed here
         self._recorded_requests: dict[int, EffectRequest] = {}
         self._is_live = not gate.replaying
         self._failure: BaseException | None = None
+        self._suspended: set[int] = set()  # begun, and no answer to be had now
+        self.due_ns: int | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     @property
@@ -138,6 +140,7 @@ class Effects:
             raise GuestStopped(
                 Stop(kind="protocol", message="the guest waits for nothing that could happen")
             )
+        self._check_suspended()
         completions, waited_ns = self._collect(timeout_ns)
         if not completions:
             waited_ns = timeout_ns or 0
@@ -163,19 +166,31 @@ class Effects:
         value, error, duration_ns = self._perform(request)
         if self._failure is not None:
             raise self._failure
+        if isinstance(error, EffectSuspended):
+            self._note_suspended(request, error)
+            raise GuestStopped(_SUSPENDED)
         return self._gate.complete(request, value=value, error=error, duration_ns=duration_ns)
 
-    def _perform(self, request: EffectRequest) -> tuple[Any, EffectError | None, int]:
+    def _note_suspended(self, request: EffectRequest, suspended: EffectSuspended) -> None:
+        self._suspended.add(request.sequence)
+        if suspended.due_ns is not None:
+            self.due_ns = min(suspended.due_ns, self.due_ns or suspended.due_ns)
+
+    def _perform(
+        self, request: EffectRequest
+    ) -> tuple[Any, EffectError | EffectSuspended | None, int]:
         handler = self._handlers.get(request.kind)
         if handler is None:
             return None, _unavailable(request), 0
         started_ns = time.monotonic_ns()
         value: Any = None
-        error: EffectError | None = None
+        error: EffectError | EffectSuspended | None = None
         try:
             value = handler.perform(request, self._run_id)
         except EffectFailure as failure:
             error = failure.error
+        except EffectSuspended as suspended:
+            error = suspended
         except BaseException as failure:  # noqa: BLE001 - a broken handler ends the run, see wait
             self._failure = failure
         return value, error, time.monotonic_ns() - started_ns
@@ -225,7 +240,16 @@ class Effects:
             if self._failure is not None:
                 raise self._failure
             request, value, error, duration_ns = done
+            if isinstance(error, EffectSuspended):
+                self._note_suspended(request, error)
+                self._check_suspended()
+                continue
             return self._gate.complete(request, value=value, error=error, duration_ns=duration_ns)
+
+    def _check_suspended(self) -> None:
+        """Put the run away when nothing that it waits for can be answered now."""
+        if self._suspended and self._guest_ids.keys() <= self._suspended and not self._ready:
+            raise GuestStopped(_SUSPENDED)
 
     def _deliver(self, completions: list[EffectCompletion], advance_ns: int) -> list[bytes]:
         sequences = tuple(completion.sequence for completion in completions)
@@ -293,6 +317,7 @@ class Effects:
         self._recorded_requests.clear()
 
 
+_SUSPENDED: Final = Stop(kind="suspended", message="the run waits, and is put away meanwhile")
 _REPLAY_ENDED: Final = Stop(kind="time", message="the recorded run was stopped here")
 
 

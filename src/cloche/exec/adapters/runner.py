@@ -47,8 +47,15 @@ OutputListener = Callable[[Stream, bytes], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """What a run that was put away waits for: a time (wall clock), or something else (None)."""
+
+    due_ns: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """A run that is over.
+    """A run that is over, or was put away.
 
     Args:
         run_id: unique, not part of the journal.
@@ -60,6 +67,7 @@ class Execution:
         journal_hash: names the run: equal for equal runs; None when nothing was recorded.
         image: name of the image it ran in.
         fuel_used: instructions, when the run was given fuel.
+        suspension: set when the run was put away: it has no end and no journal hash yet.
     """
 
     run_id: str
@@ -71,6 +79,7 @@ class Execution:
     journal_hash: str | None
     image: str
     fuel_used: int | None = None
+    suspension: Suspension | None = None
 
 
 class Runner:
@@ -276,6 +285,7 @@ class _Run:
             outcome = self._turns(effects)
         finally:
             effects.close()
+        suspended = isinstance(outcome, Stop) and outcome.kind == "suspended"
         if isinstance(outcome, Stop):
             gate.close(outcome.kind)
         time_ms = (time.monotonic_ns() - started_ns) // NS_PER_MS
@@ -288,7 +298,8 @@ class _Run:
             limits=request.limits,
             quota=machine.files.quota_hit,
         )
-        journal_hash = gate.finish(self._run_outcome(ending))
+        # A run that is put away has no end yet: its journal goes on when it is resumed.
+        journal_hash = None if suspended else gate.finish(self._run_outcome(ending))
         effects.flush()
         return Execution(
             run_id=run_id,
@@ -300,6 +311,7 @@ class _Run:
             journal_hash=journal_hash,
             image=instance.image.name,
             fuel_used=self._fuel_used(),
+            suspension=Suspension(due_ns=effects.due_ns) if suspended else None,
         )
 
     def _inputs(self) -> RunInputs:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cloche.exec.adapters.durable import DURABLE_KIND, DurableHandler
 from cloche.exec.adapters.runner import new_run_id
 from cloche.exec.adapters.session_store import StoreSink, read_run_journal
+from cloche.exec.errors import SessionBusyError, SessionError
 from cloche.exec.session_log import Ran, run_seed
 from cloche.gate.entries import EffectStarted
 from cloche.gate.errors import DivergenceError
-from cloche.store.rows import Run
+from cloche.store.rows import Run, Timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,8 +67,10 @@ class SessionRuns:
         Raises:
             SessionBusyError, SessionNotFoundError, InvalidRunError: nothing ran.
         """
+        handlers = self._with_durable(handlers)
         with self._sessions.turn(session_id, wait=wait) as live:
             self.recover(live, handlers)
+            self._check_not_suspended(live)
             machine = self._sessions.awake(live)
             request = make_request(live, run_seed(live.settings, live.head), self._now_ns())
             run = self._begin(live, request)
@@ -85,6 +89,59 @@ class SessionRuns:
             )
             self._finish(live, run, execution)
             return execution
+
+    def _with_durable(
+        self, handlers: Mapping[str, EffectHandler] | None
+    ) -> dict[str, EffectHandler]:
+        durable = DurableHandler(self._store, self._sessions.limits, now_ns=self._now_ns)
+        return {DURABLE_KIND: durable, **(handlers or {})}
+
+    def suspended(self, live: Live) -> Run | None:
+        """Return the run of a session that was put away, if there is one."""
+        found = self._store.runs.list(session_id=live.row.id, status="suspended", limit=1)
+        return found[0] if found else None
+
+    def _check_not_suspended(self, live: Live) -> None:
+        run = self.suspended(live)
+        if run is not None:
+            raise SessionBusyError(
+                live.row.id, f"run {run.id} was put away in it; resume or cancel that first"
+            )
+
+    def resume(
+        self,
+        session_id: str,
+        *,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        on_output: OutputListener | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Execution:
+        """Go on with the run of a session that was put away; see `run`.
+
+        It is executed again from where the session was: what it printed until then is printed
+        again, what it did outside is not done again.
+
+        Raises:
+            SessionError: none was put away.
+        """
+        handlers = self._with_durable(handlers)
+        with self._sessions.turn(session_id) as live:
+            run = self.suspended(live)
+            if run is None:
+                raise SessionError(f"session {session_id} has no run that was put away")
+            self._store.timers.remove(run.id)
+            again = replace(run, status="running")
+            self._store.runs.update(again, expected="suspended")
+            return self._go_on(live, again, handlers, on_output=on_output, cancel=cancel)
+
+    def cancel_suspended(self, session_id: str) -> None:
+        """Give up the run of a session that was put away; the session is as it was before it."""
+        with self._sessions.turn(session_id) as live:
+            run = self.suspended(live)
+            if run is not None:
+                self._store.timers.remove(run.id)
+                ended = replace(run, status="cancelled", ended_ns=self._now_ns())
+                self._store.runs.update(ended, expected="suspended")
 
     def _begin(self, live: Live, request: RunRequest) -> Run:
         now_ns = self._now_ns()
@@ -110,7 +167,9 @@ class SessionRuns:
 
     def _finish(self, live: Live, run: Run, execution: Execution) -> None:
         assert live.machine is not None
-        assert execution.journal_hash is not None
+        if execution.suspension is not None:
+            self._put_away(live, run, execution)
+            return
         ended = replace(
             run,
             status=_status(execution),
@@ -122,12 +181,22 @@ class SessionRuns:
             self._store.runs.update(ended, expected="running")
             self._sessions.drop(live)
             return
+        assert execution.journal_hash is not None
         operation = Ran(
             run_id=run.id,
             journal_hash=execution.journal_hash,
             time_ms=execution.result.time_ms or 0,
         )
         self._sessions.keep(live, operation, run=ended)
+
+    def _put_away(self, live: Live, run: Run, execution: Execution) -> None:
+        assert execution.suspension is not None
+        away = replace(run, status="suspended", result=_json.encode(_result_document(execution)))
+        self._store.runs.update(away, expected="running")
+        due_ns = execution.suspension.due_ns
+        if due_ns is not None:
+            self._store.timers.set(Timer(id=run.id, run_id=run.id, due_ns=due_ns))
+        self._sessions.drop(live)
 
     def recover(self, live: Live, handlers: Mapping[str, EffectHandler] | None = None) -> list[Run]:
         """Settle the runs that a dead process left: finished, resumed, or interrupted.
@@ -145,24 +214,42 @@ class SessionRuns:
             ended = replace(run, status="interrupted", ended_ns=self._now_ns())
             self._store.runs.update(ended, expected="running")
             return ended
+        try:
+            self._go_on(live, run, handlers, journal=journal)
+        except DivergenceError:
+            # What the program does now is not what it did: it cannot be gone on with.
+            return self._kept_run(run.id)
+        return self._kept_run(run.id)
+
+    def _go_on(
+        self,
+        live: Live,
+        run: Run,
+        handlers: Mapping[str, EffectHandler],
+        *,
+        journal: Journal | None = None,
+        on_output: OutputListener | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Execution:
+        journal = journal or self._sessions.journal(run.id)
+        request = self._sessions.request_of(journal)
         machine = self._sessions.awake(live)
         sink = StoreSink(self._store, run.id, index=len(journal.entries))
-        try:
-            execution = self._execute(
-                live,
-                run,
-                lambda: machine.run(
-                    self._sessions.request_of(journal),
-                    run_id=run.id,
-                    handlers=handlers,
-                    sink=sink,
-                    resume=journal,
-                ),
-            )
-        except DivergenceError:
-            return self._kept_run(run.id)
+        execution = self._execute(
+            live,
+            run,
+            lambda: machine.run(
+                request,
+                run_id=run.id,
+                handlers=handlers,
+                on_output=on_output,
+                sink=sink,
+                resume=journal,
+                cancel=cancel,
+            ),
+        )
         self._finish(live, run, execution)
-        return self._kept_run(run.id)
+        return execution
 
     def _kept_run(self, run_id: str) -> Run:
         run = self._store.runs.get(run_id)
