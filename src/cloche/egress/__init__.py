@@ -1,0 +1,1 @@
+"""Outbound HTTP: where a guest may go, and what it may take along and bring back."""
