@@ -111,7 +111,8 @@ def unseal(blob: bytes, key: bytes, *, limits: Limits, image_id: str | None = No
         image_id: if given, the image that it must belong to.
 
     Raises:
-        SnapshotError: wrong magic or version, wrong signature, another image, too large.
+        SnapshotError: wrong magic or version, wrong signature, another image, too large, or signed
+            and yet no snapshot.
     """
     head, mac = blob[:_HEADER_BYTES], blob[_HEADER_BYTES : _HEADER_BYTES + _MAC_BYTES]
     body = blob[_HEADER_BYTES + _MAC_BYTES :]
@@ -126,7 +127,13 @@ def unseal(blob: bytes, key: bytes, *, limits: Limits, image_id: str | None = No
         raise SnapshotError(
             "the snapshot's signature does not match: it was changed, or signed with another key"
         )
-    snapshot = _decoder.decode(_decompress(body, limits.engine.snapshot_limit_bytes))
+    try:
+        snapshot = _decoder.decode(_decompress(body, limits.engine.snapshot_limit_bytes))
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SnapshotError(
+            f"what was signed is not a snapshot of format {VERSION}: {error}; use the version of "
+            "cloche that wrote it"
+        ) from error
     if image_id is not None and snapshot.image_id != image_id:
         raise SnapshotError(
             f"the snapshot belongs to image {snapshot.image_id[:12]}, not to {image_id[:12]}; "
@@ -236,6 +243,8 @@ def restore_files(
             child.link_count += 1
             if isinstance(child, Directory):
                 child.parent = directory
+    if not isinstance(nodes.get(min(nodes, default=0)), Directory):
+        raise SnapshotError("the snapshot has no root directory")
     files.adopt(nodes, next_inode=state.next_inode)
     if tree is not None:
         files.mount(tree)
@@ -261,7 +270,13 @@ def _revive(entry: NodeState) -> Node:
 def restore_descriptors(
     state: MachineState, descriptors: Descriptors, nodes: dict[int, Node]
 ) -> None:
-    """Reopen what was open."""
+    """Reopen what was open.
+
+    Raises:
+        SnapshotError: a descriptor's file is not there.
+    """
+    if any(entry.inode is not None and entry.inode not in nodes for entry in state.descriptors):
+        raise SnapshotError("the snapshot has a file open that it does not hold")
     descriptors.adopt(
         {
             entry.number: OpenFile(
