@@ -34,7 +34,7 @@ Durability = Literal["full", "normal"]
 
 APPLICATION_ID: Final = 0x636C6F63  # "cloc": in the header of every file of ours
 # Pages of the log before it is moved into the file, 16 MiB: each move costs two syncs of the disk.
-_CHECKPOINT_PAGE_COUNT: Final = 4096
+_CHECKPOINT_PAGE_COUNT: Final = 1000
 _LOG_LIMIT_BYTES: Final = 64 << 20
 _RETRY_S: Final = 0.01
 
