@@ -85,6 +85,35 @@ def show_command(run: RunId, store: Store = None, as_json: AsJson = False) -> No
     table(run, ["field", "value"], rows)
 
 
+@app.command("wake")
+def wake_command(store: Store = None, as_json: AsJson = False) -> None:
+    """Resume every run whose time has come; call it from a timer of your system."""
+    import time  # noqa: PLC0415
+
+    from cloche.errors import ClocheError  # noqa: PLC0415
+    from cloche.exec.session import Session  # noqa: PLC0415
+    from cloche.exec.stores import store_at  # noqa: PLC0415
+
+    opened = store_at(store)
+    woken = []
+    for timer in opened.timers.due(now_ns=time.time_ns()):
+        run = opened.runs.get(timer.run_id)
+        if run is None or run.session_id is None or run.status != "suspended":
+            opened.timers.remove(timer.id)
+            continue
+        try:
+            with Session.open(run.session_id, store=opened) as session:
+                session.resume()
+            outcome = "completed"
+        except ClocheError as error:
+            outcome = error.code
+        woken.append({"run_id": run.id, "outcome": outcome})
+    if as_json:
+        print_json({"woken": woken})
+    else:
+        table("Woken", ["run", "outcome"], [[w["run_id"], w["outcome"]] for w in woken])
+
+
 @app.command("cancel")
 def cancel_command(run: RunId, store: Store = None, as_json: AsJson = False) -> None:
     """Mark a run that a dead process left as cancelled; it will not be resumed."""

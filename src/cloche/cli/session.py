@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Sessions: heap, files and directory live on.", no_args_is_help=True)
 
+EXIT_SUSPENDED: Final = 75  # EX_TEMPFAIL of sysexits.h: not yet
 _TOLD_BY_GUEST: Final = ("runtime-failed", "compilation-failed")
 
 Store = Annotated[
@@ -151,11 +152,55 @@ def run_command(
             limits=limits_of(timeout, memory, None, None) if timeout or memory else None,
             on_output=None if as_json else print_output,
         )
+    suspension = execution.suspension
     if as_json:
-        print_json(document_of(execution))
+        suspended = None if suspension is None else {"due_ns": suspension.due_ns}
+        print_json({**document_of(execution), "suspended": suspended})
+    elif suspension is not None:
+        when = "something" if suspension.due_ns is None else time_text(suspension.due_ns)
+        typer.echo(
+            f"cloche: the run waits for {when} and is put away; go on with "
+            f"`cloche session resume {session}`",
+            err=True,
+        )
     elif execution.error is not None and execution.error.case not in _TOLD_BY_GUEST:
         print_error(execution.error)
-    raise typer.Exit(execution.exit_code)
+    raise typer.Exit(execution.exit_code if suspension is None else EXIT_SUSPENDED)
+
+
+@app.command("resume")
+def resume_command(session: Name, store: Store = None, as_json: AsJson = False) -> None:
+    """Go on with the run that was put away, once what it waits for is there."""
+    with _open(session, store) as opened:
+        run_id = opened.suspended
+        result = opened.resume(on_output=None if as_json else print_output)
+        if as_json:
+            _say(opened, "", as_json, run_id=run_id, stdout=result.run.stdout)
+    raise typer.Exit(result.run.exit_code or 0)
+
+
+@app.command("promise")
+def promise_command(
+    promise: Annotated[str, typer.Argument(metavar="ID", help="Of a promise.")],
+    value: Annotated[str, typer.Argument(metavar="JSON", help="Its value.")] = "null",
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a promise its value; a run that waits for it can then be resumed."""
+    import json  # noqa: PLC0415
+
+    from cloche.exec.session import complete_promise  # noqa: PLC0415
+    from cloche.exec.stores import store_at  # noqa: PLC0415
+
+    try:
+        decoded = json.loads(value)
+    except ValueError as error:
+        raise InvalidRunError(f"{value!r} is no JSON: {error}") from None
+    first = complete_promise(promise, decoded, store=store_at(store))
+    if as_json:
+        print_json({"id": promise, "completed": first})
+    else:
+        typer.echo("completed" if first else "it had a value already; that one stays")
 
 
 @app.command("upload")

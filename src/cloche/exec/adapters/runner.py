@@ -305,7 +305,7 @@ class _Run:
             run_id=run_id,
             language=request.guest_language,
             result=ending.result,
-            error=ending.error,
+            error=None if suspended else ending.error,
             exit_code=ending.exit_code,
             files=tuple(machine.files.files()) if self._one_shot else (),
             journal_hash=journal_hash,
