@@ -72,21 +72,23 @@ class SqlBlobs(Rows):
 
     def _chunks(self, sha256: str, blob_id: int, size_bytes: int) -> Iterator[bytes]:
         digest = hashlib.sha256()
-        ordinal = 0
+        held_back = b""
         missing_bytes = size_bytes
+        ordinal = 0
         while missing_bytes > 0:
             chunk = self._chunk(sha256, blob_id, ordinal)
+            if held_back:
+                yield held_back
+            held_back = chunk
             digest.update(chunk)
             missing_bytes -= len(chunk)
-            if missing_bytes > 0:
-                yield chunk
             ordinal += 1
         if missing_bytes or digest.hexdigest() != sha256:
             raise StoreCorruptError(
                 store=self.database.name, problem=f"blob {sha256} is not what was put"
             )
-        if size_bytes:
-            yield chunk
+        if held_back:
+            yield held_back
 
     def _chunk(self, sha256: str, blob_id: int, ordinal: int) -> bytes:
         def work(connection: Connection) -> Any:

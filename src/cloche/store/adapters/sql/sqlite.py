@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 Durability = Literal["full", "normal"]
 
 APPLICATION_ID: Final = 0x636C6F63  # "cloc": in the header of every file of ours
-# Pages of the log before it is moved into the file, 16 MiB: each move costs two syncs of the disk.
+# Pages of the log before it is moved into the file: 4 MiB, after which its space is used again.
 _CHECKPOINT_PAGE_COUNT: Final = 1000
 _LOG_LIMIT_BYTES: Final = 64 << 20
+_MAGIC: Final = b"SQLite format 3\0"
 _RETRY_S: Final = 0.01
 
 
@@ -63,10 +64,17 @@ def open_sqlite(path: Path, limits: Limits, durability: Durability = "full") -> 
 def _make_file(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            start = os.read(descriptor, len(_MAGIC))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StoreReadOnlyError(store=str(path), reason=reason) from error
+    # SQLite takes a file shorter than its header for an empty one, and would write over it.
+    if start and start != _MAGIC:
+        raise StoreForeignError(store=str(path), found="the file is no database")
 
 
 def _make_engine(path: Path, limits: Limits, durability: Durability) -> Engine:
