@@ -17,7 +17,7 @@ from cloche.cli.run import (
     program_of,
     stdin_of,
 )
-from cloche.exec.errors import InvalidRunError
+from cloche.exec.errors import InvalidRunError, RunSuspendedError
 
 if TYPE_CHECKING:
     from cloche.exec.session import Session
@@ -173,7 +173,11 @@ def resume_command(session: Name, store: Store = None, as_json: AsJson = False) 
     """Go on with the run that was put away, once what it waits for is there."""
     with _open(session, store) as opened:
         run_id = opened.suspended
-        result = opened.resume(on_output=None if as_json else print_output)
+        try:
+            result = opened.resume(on_output=None if as_json else print_output)
+        except RunSuspendedError as error:
+            print_error(error, as_json=as_json)
+            raise typer.Exit(EXIT_SUSPENDED) from None
         if as_json:
             _say(opened, "", as_json, run_id=run_id, stdout=result.run.stdout)
     raise typer.Exit(result.run.exit_code or 0)

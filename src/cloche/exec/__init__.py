@@ -1,1 +1,1 @@
-"""golem:exec: run a program once, streamed or not. Sessions are not here yet."""
+"""golem:exec: run a program once, streamed, or in a session that lives on."""
