@@ -36,6 +36,7 @@ JAVASCRIPT_GUEST = """
   (func (export "_initialize"))
   (func (export "cloche_init") (result i32) i32.const 0)
   (func $alloc (export "cloche_alloc") (param i32) (result i32) {alloc})
+  (func (export "cloche_seal") (result i32) i32.const 0)
   (func (export "cloche_prelude") (param i32 i32) (result i32) i32.const 0)
   (func $turn (export "cloche_turn") (param i32 i32) (result i32) {turn} i32.const 0))
 """

@@ -40,6 +40,7 @@ COUNTING_GUEST = """
     (drop (call $random (i32.const 4096) (i32.const 64)))
     (call $clock (i32.const 0) (i64.const 0) (i32.const 4200)))
   (func (export "cloche_alloc") (param i32) (result i32) i32.const 8192)
+  (func (export "cloche_seal") (result i32) i32.const 0)
   (func (export "cloche_prelude") (param i32 i32) (result i32)
     (i32.store8 (i32.const 2048) (i32.add (i32.load8_u (i32.const 2048)) (i32.const 1)))
     i32.const 0)
@@ -272,17 +273,18 @@ def test_changed_module_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("init", "prelude", "message"),
+    ("export", "message"),
     [
-        ("1", "0", "the JavaScript engine did not start"),
-        ("0", "1", "the prelude file prelude/loop.js failed"),
+        ("cloche_init", "the JavaScript engine did not start"),
+        ("cloche_prelude", "the prelude file prelude/loop.js failed"),
+        ("cloche_seal", "the rehearsal of a run failed"),
     ],
 )
-def test_image_that_does_not_start(init: str, prelude: str, message: str, tmp_path: Path) -> None:
+def test_image_that_does_not_start(export: str, message: str, tmp_path: Path) -> None:
     """A guest that fails while it is warmed makes no image, and leaves nothing behind."""
     text = JAVASCRIPT_GUEST.format(alloc="i32.const 1024", turn="", data="")
-    head, middle, tail = text.split("(result i32) i32.const 0)")
-    text = f"{head}(result i32) i32.const {init}){middle}(result i32) i32.const {prelude}){tail}"
+    head, tail = text.split(f'(export "{export}")')
+    text = head + f'(export "{export}")' + tail.replace("i32.const 0)", "i32.const 1)", 1)
     # room for the preludes, which are written at 1024
     text = text.replace('(memory (export "memory") 1 4)', '(memory (export "memory") 64)')
     guest = tmp_path / "guest.wasm"

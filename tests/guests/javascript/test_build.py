@@ -40,5 +40,5 @@ def test_patch_that_does_not_match_stops_the_build(build: ModuleType, tmp_path: 
     """A patch of the engine's sources is never lost unseen."""
     source = tmp_path / "quickjs.c"
     source.write_text("nothing to patch")
-    with pytest.raises(SystemExit, match=r"quickjs\.c: expected 2 times, found 0"):
+    with pytest.raises(SystemExit, match=r"quickjs\.c: expected \d+ times, found 0"):
         build.patch_engine(source)

@@ -106,6 +106,7 @@ class JavaScriptDriver:
         "cloche_init": ">i",
         "cloche_alloc": "i>i",
         "cloche_prelude": "ii>i",
+        "cloche_seal": ">i",
         "cloche_turn": "ii>i",
     }
 
@@ -120,7 +121,7 @@ class JavaScriptDriver:
         return store.export("cloche_turn"), store.export("cloche_alloc")
 
     def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> None:
-        """Start the module, then evaluate each prelude source."""
+        """Start the module, evaluate each prelude source, seal what is then there."""
         store = machine.store
         store.call(store.export("_initialize"))
         if store.call(store.export("cloche_init")):
@@ -132,6 +133,8 @@ class JavaScriptDriver:
             machine.memory.write(pointer, body)
             if store.call(prelude, pointer, len(body)):
                 raise GuestStopped(Stop(kind="trap", message=f"the prelude file {name} failed"))
+        if store.call(store.export("cloche_seal")):
+            raise GuestStopped(Stop(kind="trap", message="the rehearsal of a run failed"))
 
     def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
         """Copy `body` into the guest's input buffer and run it."""

@@ -4,7 +4,8 @@
  * What is here is what only C can do: calling the host, evaluating source, running jobs, loading
  * modules. Everything that a program sees is made by the prelude (prelude/), in JavaScript.
  *
- * Exports (guest ABI, version 1): cloche_init, cloche_prelude, cloche_alloc, cloche_turn.
+ * Exports (guest ABI, version 1): cloche_init, cloche_prelude, cloche_seal, cloche_alloc,
+ *          cloche_turn.
  * Imports: cloche.gate(operation, pointer, length) -> length of the reply or -errno,
  *          cloche.gate_read(pointer).
  */
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quickjs.h"
+#include "quickjs.c"
 
 #define IMPORT(name) __attribute__((import_module("cloche"), import_name(name)))
 #define EXPORT(name) __attribute__((export_name(name)))
@@ -28,11 +29,22 @@ enum { OP_OUT_OF_MEMORY = 6, OP_CLOCK = 18, OP_SLEEP = 20 };
  * calls of a small function and stays below 8 MiB of machine stack. */
 #define STACK_LIMIT_BYTES (2 * 1024 * 1024)
 
+/* The engine keeps small blocks of one size together in arenas of this size. */
+#define ARENA_BYTES (4096 - 64) /* the C library rounds up to powers of two */
+#define SEALED_ARENA_BYTES (1024 - 64)
+#define ARENA_BLOCK_BYTES_MAX 504 /* and 8 of the engine's */
+#define HOLE_SIZE_MAX (1 << 15)
+#define HOLE_SIZE_MIN 8
+#define GARBAGE_BYTES (1 << 20) /* until the first collection of a run */
+#define WASM_PAGE_BYTES 65536
+unsigned int cloche_arena_bytes = ARENA_BYTES;
+
 static JSRuntime *runtime;
 static JSContext *context;
 static JSValue internal;      /* shared by the prelude's files */
 static char *input;           /* of the turn */
 static size_t input_capacity;
+static uint32_t request_count; /* of memory, by the engine */
 
 /* ---- memory: running out of it ends the run, a program cannot catch it ---- */
 
@@ -44,11 +56,13 @@ static void *checked(void *pointer) {
 
 static void *guest_calloc(void *opaque, size_t count, size_t size) {
     (void)opaque;
+    request_count++;
     return checked(calloc(count, size));
 }
 
 static void *guest_malloc(void *opaque, size_t size) {
     (void)opaque;
+    request_count++;
     return checked(malloc(size ? size : 1));
 }
 
@@ -485,5 +499,61 @@ EXPORT("cloche_turn") int32_t cloche_turn(const char *body, int32_t length) {
     JS_FreeValue(context, value);
     JS_FreeValue(context, turn);
     JS_FreeValue(context, text);
+    return status;
+}
+
+/* ---- sealing: few pages written by a run are few pages that each instance has to copy ---- */
+
+/* What a run allocates would fall into the holes that the prelude left, each on a page of its own.
+ * So the holes are filled, for good: what comes now lies side by side, in memory that is not there
+ * yet. The arenas that each size then begins with are small, or each would take pages of its own. */
+static void fill_holes(void) {
+    uintptr_t end = __builtin_wasm_memory_size(0) * WASM_PAGE_BYTES;
+    for (size_t size = HOLE_SIZE_MAX; size >= HOLE_SIZE_MIN; size -= size / 8) {
+        void *hole;
+        while ((uintptr_t)(hole = checked(malloc(size))) < end)
+            ;
+        free(hole);
+    }
+    cloche_arena_bytes = SEALED_ARENA_BYTES;
+    for (size_t size = 8; size <= ARENA_BLOCK_BYTES_MAX; size += 8)
+        for (uint32_t before = request_count; before == request_count;)
+            js_malloc_rt(runtime, size);
+    cloche_arena_bytes = ARENA_BYTES;
+}
+
+/* Counting references writes to whatever a run only looks at. What is there now stays for good, so
+ * its count begins with JS_SEALED, and the engine leaves it alone (build.py). Not so shapes that
+ * belong to one object: the count says that the object may change them. */
+static void seal_references(void) {
+    struct list_head *at;
+    for (int index = 0; index < JS_ARENA_BLOCK_SIZE_COUNT; index++)
+        list_for_each(at, &runtime->arena_state.arena_list[index]) {
+            JSArena *arena = list_entry(at, JSArena, link);
+            for (int number = 0; number < arena->n_blocks; number++)
+                ((JSMallocBlockHeader *)arena_get_block(arena, number, arena_block_sizes[index]))->ref_count += JS_SEALED;
+        }
+    list_for_each(at, &runtime->gc_obj_list) {
+        JSGCObjectHeader *object = list_entry(at, JSGCObjectHeader, link);
+        bool is_unique = JS_GC_TYPE(object) == JS_GC_OBJ_TYPE_SHAPE &&
+                         JS_REF_COUNT(object) % JS_SEALED == 1;
+        JS_REF_COUNT(object) = JS_REF_COUNT(object) % JS_SEALED + (is_unique ? 0 : JS_SEALED);
+    }
+}
+
+/* Run once before, so that what every run makes and keeps is there already. */
+static const char rehearsal[] =
+    "{\"op\":\"start\",\"language\":\"javascript\",\"filename\":\"prelude/rehearsal.js\","
+    "\"code\":\"print(1)\",\"argv\":[\"main.js\"],\"env\":{},\"cwd\":\"/\",\"seed\":0,\"path\":[\"/\"]}";
+
+/* The last call before the memory becomes an image. */
+EXPORT("cloche_seal") int32_t cloche_seal(void) {
+    int32_t status = cloche_turn(rehearsal, sizeof rehearsal - 1);
+    JS_RunGC(runtime);
+    seal_references();
+    fill_holes();
+    JSMemoryUsage usage;
+    JS_ComputeMemoryUsage(runtime, &usage);
+    JS_SetGCThreshold(runtime, (size_t)usage.malloc_size + GARBAGE_BYTES);
     return status;
 }
