@@ -25,7 +25,7 @@ _NUMBER: Final = re.compile(
     r"|(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]+)?n?"
 )
 _STRING: Final = re.compile(r"'(?:[^'\\\n]|\\.)*'?|\"(?:[^\"\\\n]|\\.)*\"?", re.DOTALL)
-_REGEX: Final = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[\w$]*")
+_REGEX: Final = re.compile(r"/(?:[^/\\\[\n]|\\[^\n]|\[(?:[^\]\\\n]|\\[^\n])*\])+/[\w$]*")
 _TEMPLATE: Final = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{)?", re.DOTALL)
 _PUNCTUATOR: Final = re.compile(
     r">>>=|\.\.\.|===|!==|\*\*=|<<=|>>=|>>>|&&=|\|\|=|\?\?=|=>|==|!=|<=|>=|&&|\|\||\?\?|\?\.(?![0-9])"
@@ -47,9 +47,10 @@ def line_starts(source: str) -> list[int]:
 
 
 def tokenize(source: str) -> list[Token]:
-    """Split a program into its tokens."""
+    """Split a program into its tokens, in a time that grows with its length alone."""
     tokens: list[Token] = []
     templates: list[int] = []  # brace depth at which each open template goes on
+    barren = 0  # up to here no regular expression begins: one that did would have no end
     depth = position = line = line_start = 0
     while position < len(source):
         space = _SPACE.match(source, position)
@@ -57,10 +58,16 @@ def tokenize(source: str) -> list[Token]:
             line, line_start = _advance(source, position, space.end(), line, line_start)
             position = space.end()
             continue
+        may_be_regex = source[position] == "/" and position >= barren and _regex_allowed(tokens)
         end = _token_end(
-            source, position, tokens, in_template=_resumes(source, position, templates, depth)
+            source,
+            position,
+            in_template=_resumes(source, position, templates, depth),
+            may_be_regex=may_be_regex,
         )
         text = source[position:end]
+        if may_be_regex and text in {"/", "/="}:
+            barren = _line_end(source, position)
         if text == "{":
             depth += 1
         elif text[0] == "}":
@@ -86,7 +93,12 @@ def _advance(source: str, start: int, end: int, line: int, line_start: int) -> t
     return line, line_start
 
 
-def _token_end(source: str, position: int, tokens: list[Token], *, in_template: bool) -> int:
+def _line_end(source: str, position: int) -> int:
+    end = source.find("\n", position)
+    return len(source) if end < 0 else end
+
+
+def _token_end(source: str, position: int, *, in_template: bool, may_be_regex: bool) -> int:
     first = source[position]
     if first == "`" or in_template:
         match = _TEMPLATE.match(source, position + 1)
@@ -95,7 +107,7 @@ def _token_end(source: str, position: int, tokens: list[Token], *, in_template: 
         pattern = _STRING
     elif first.isdigit() or (first == "." and source[position + 1 : position + 2].isdigit()):
         pattern = _NUMBER
-    elif first == "/" and _regex_allowed(tokens):
+    elif may_be_regex:
         pattern = _REGEX
     elif first in "#@\\$_" or first.isalnum() or ord(first) > 127:  # noqa: PLR2004 - ASCII
         pattern = _WORD
