@@ -25,24 +25,4 @@
     });
   };
   internal.defineGlobal("tools", make(""));
-
-  // What a durable program asks of its session.
-  const durable = (target, args = {}) => internal.submit("durable", target, args);
-  internal.defineGlobal("cloche", Object.freeze({
-    /** Wait in real time, for days if need be: meanwhile nothing of the program is alive. */
-    sleep: async (seconds) => {
-      const until_us = internal.clock() + Math.trunc(seconds * 1e6);
-      await durable("sleep", { until_ns: until_us * 1000 });
-      internal.sleepUntil(until_us); // the program's own clock moves on too; that costs nothing
-    },
-    /** A key that is the same when this program is executed again after a crash. */
-    idempotencyKey: () => durable("idempotency_key"),
-    /** Values that somebody gives later, once, from inside or outside. */
-    promise: Object.freeze({
-      create: () => durable("promise.create"),
-      complete: (id, value = null) => durable("promise.complete", { id, value }),
-      get: (id) => durable("promise.get", { id }),
-      poll: (id) => durable("promise.poll", { id }),
-    }),
-  }));
 })();
