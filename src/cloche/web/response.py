@@ -31,7 +31,7 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _encode_json: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
-class Response(msgspec.Struct, frozen=True, gc=False):
+class Response(msgspec.Struct, frozen=True):
     """Status, fields (names in lowercase), and a body of bytes or a stream.
 
     `length` is the size of a stream where it is known.
