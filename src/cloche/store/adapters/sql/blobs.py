@@ -46,7 +46,7 @@ class SqlBlobs(Rows):
     def put(self, content: bytes | Iterable[bytes], *, now_ns: int) -> BlobInfo:
         """Keep a content, given whole or in chunks."""
         if isinstance(content, bytes):
-            kept = self._touch(hashlib.sha256(content).hexdigest(), now_ns)
+            kept = self._touch_kept(hashlib.sha256(content).hexdigest(), now_ns)
             if kept is not None:
                 return kept
         put = _Put(self, now_ns)
@@ -58,7 +58,11 @@ class SqlBlobs(Rows):
             put.abandon()
             raise
 
-    def _touch(self, sha256: str, now_ns: int) -> BlobInfo | None:
+    def _touch_kept(self, sha256: str, now_ns: int) -> BlobInfo | None:
+        # Read first: most contents are new, and a write costs a sync of the disk.
+        query = select(blobs.c.id).where(blobs.c.sha256 == sha256)
+        if self.database.read(lambda connection: connection.execute(query).first()) is None:
+            return None
         return self.database.write(lambda connection: _touch(connection, sha256, now_ns))
 
     def read(self, sha256: str) -> Iterator[bytes]:
