@@ -30,6 +30,7 @@ from cloche.exec.errors import (
 from cloche.exec.session import Session, sessions_of
 from cloche.exec.types import Encoding, File, Finished, StdoutChunk
 from cloche.exec.types import Limits as RunLimits
+from cloche.gate.errors import DivergenceError
 from cloche.store.open import open_store
 
 LANGUAGES = ("javascript", "python")
@@ -660,3 +661,63 @@ def test_the_front_door_has_sessions():
     """`cloche.Session` is this class."""
     assert cloche.Session is Session
     assert cloche.AsyncSession is AsyncSession
+
+
+# --- another image ---
+
+
+def test_update_moves_a_session_to_another_image(store):
+    """All is repeated there; variables, files and answers of tools are as they were."""
+    calls = []
+    with Session.create("python", store=store) as session:
+        session.upload(File(name="a.txt", content=b"kept"))
+        session.run("x = tools.ask(1)", tools={"ask": lambda n: calls.append(n) or 41})
+        session.update("python+numpy")
+        assert calls == [1]
+        program = "import sys; print(x + 1, 'numpy' in sys.modules, open('a.txt').read())"
+        assert session.run(program).run.stdout == "42 True kept\n"
+        asleep(session)
+        assert session.run("print(x)").run.stdout == "41\n"
+        session.revert(to=1)
+        assert [entry.path for entry in session.list_files()] == ["/a.txt"]
+        for step in session.history():
+            assert step.ordinal == 1
+
+
+def test_update_is_refused_where_a_run_differs(store):
+    """Both sides are shown, the run is named, and the session is as it was."""
+    with Session.create("python", store=store) as session:
+        session.run("import sys; x = 1")
+        run = session.execute("print('numpy' in sys.modules)")
+        with pytest.raises(DivergenceError) as caught:
+            session.update("python+numpy")
+        assert caught.value.fields["run_id"] == run.run_id
+        assert session.run("print(x, 'numpy' in sys.modules)").run.stdout == "1 False\n"
+        assert len(session.history()) == 3
+        with pytest.raises(InvalidRunError, match="does not run"):
+            session.update("javascript")
+
+
+def test_many_sessions_at_once(store):
+    """Threads work in sessions of both languages; none sees anything of another."""
+    sessions = [Session.create(LANGUAGES[n % 2], store=store) for n in range(12)]
+    wrong = []
+
+    def work(number, session):
+        programs = {
+            "python": f"n = globals().get('n', {number}) + 100; print(n)",
+            "javascript": f"var n = (globalThis.n ?? {number}) + 100; console.log(n)",
+        }
+        for turn in range(1, 4):
+            printed = session.run(programs[session.language]).run.stdout
+            if printed != f"{number + 100 * turn}\n":
+                wrong.append((number, turn, printed))
+
+    threads = [threading.Thread(target=work, args=pair) for pair in enumerate(sessions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for session in sessions:
+        session.close()
+    assert wrong == []

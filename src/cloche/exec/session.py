@@ -474,6 +474,20 @@ class Session:
                 to = runs[-last] - 1
             self._travel.revert(live, to)
 
+    def update(self, image: str | None = None) -> None:
+        """Move the session to another image, or to this machine's version of its own, by replay.
+
+        Args:
+            image: by name; the session's own if not given.
+
+        Raises:
+            DivergenceError: a run does something else on it (`run_id` says which); the session is
+                as it was, on its old image.
+        """
+        self._check_open()
+        with self._sessions.turn(self.id) as live:
+            self._travel.update(live, image or live.settings.image)
+
     # --- elsewhere ---
 
     def export(self, *, key: bytes | None = None) -> bytes:

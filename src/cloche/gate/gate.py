@@ -105,7 +105,7 @@ class Gate:
         self._budget = Budget(ceilings=ceilings_of(limits, policy))
         self._chain = Chain(limits) if record or replay is not None else None
         self._replay = None if replay is None else Replay(replay, resume=resume)
-        self._replay_hash = None if replay is None else replay.hash
+        self._replay_hash = None if replay is None else replay.hash or None
         self._resume = resume
         self._phase: _Phase = "new"
         self._closed_reason = ""

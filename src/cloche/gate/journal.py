@@ -310,6 +310,14 @@ class Journal:
         self.finish = last if isinstance(last, RunFinished) else None
         self.hash = head.hex()
 
+    def moved(self, *, image_id: str, state: str) -> Journal:
+        """Return this journal as if its run had started from another image and state.
+
+        It answers a replay there. As no such run was recorded it has no hash.
+        """
+        started = msgspec.structs.replace(self.entries[0], image_id=image_id, state=state)
+        return Journal((started, *self.entries[1:]), b"")
+
 
 def load_journal(chunks: bytes | Iterable[bytes], limits: Limits) -> Journal:
     """Return the journal in these bytes.

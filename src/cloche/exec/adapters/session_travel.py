@@ -12,21 +12,30 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cloche.engine.catalogue import definition_of
 from cloche.engine.snapshot import seal, unseal
 from cloche.exec.adapters.partial import StopAtLive, journal_until
 from cloche.exec.adapters.runner import new_run_id
-from cloche.exec.adapters.session_store import read_records
+from cloche.exec.adapters.session_store import StoreSink, read_records
 from cloche.exec.adapters.sessions import ID_BYTES, check_name, head_row, step_row
 from cloche.exec.archive import Archive, pack, unpack
-from cloche.exec.errors import ArchiveError, RunNotFoundError, SessionError
-from cloche.exec.session_log import Ran, Upload, advance, first_head
+from cloche.exec.errors import (
+    ArchiveError,
+    InvalidRunError,
+    RunNotFoundError,
+    SessionError,
+)
+from cloche.exec.session_log import Ran, Remove, Upload, advance, first_head
+from cloche.gate.errors import DivergenceError
 from cloche.gate.journal import encode_file, load_journal
 from cloche.store.rows import Run, Session, Snapshot
 
 if TYPE_CHECKING:
     from cloche.exec.adapters.runner import Execution, OutputListener
+    from cloche.exec.adapters.session_machine import SessionMachine
     from cloche.exec.adapters.sessions import Live, Sessions
-    from cloche.exec.session_log import Head
+    from cloche.exec.session_log import Head, Operation, SessionSettings
+    from cloche.store.ports import Store
     from cloche.store.rows import Step as StepRow
 
 _json = msgspec.json.Encoder()
@@ -141,6 +150,45 @@ class SessionTravel:
                 )
         return head
 
+    def update(self, live: Live, image: str) -> None:
+        """Move a session to another image, or to this machine's version of its own, by replay.
+
+        Every operation is repeated on the new image, every run answered from its journal. Only when
+        all come to the recorded end is the session moved, with new journals.
+
+        Raises:
+            DivergenceError: a run does something else there; `run_id` says which. Nothing changed.
+            InvalidRunError: the image runs another language.
+        """
+        sessions = self._sessions
+        if definition_of(image).language != definition_of(live.settings.image).language:
+            raise InvalidRunError(f"the image {image} does not run {live.settings.language}")
+        settings = msgspec.structs.replace(
+            live.settings, image=image, image_id=sessions.image_id(image)
+        )
+        moving = _Moving(self._store, sessions, settings, live.row.id)
+        machine = sessions.wake_as(settings)
+        try:
+            for step in sessions.history(live):
+                moving.repeat(machine, step.operation)
+            snapshot = self._store.blobs.put(machine.snapshot(), now_ns=sessions.now_ns())
+        finally:
+            machine.close()
+        head = msgspec.structs.replace(
+            moving.head, snapshot=snapshot.sha256, snapshot_ordinal=moving.head.ordinal
+        )
+        kept = Snapshot(
+            ordinal=head.ordinal,
+            blob=snapshot.sha256,
+            size_bytes=snapshot.size_bytes,
+            created_ns=sessions.now_ns(),
+        )
+        sessions.drop_machine(live)
+        live.row = replace(live.row, settings=_json.encode(settings), image_id=settings.image_id)
+        live.settings = settings
+        sessions.apply(live, head, steps=tuple(moving.rows), snapshots=(kept,), forget_after=0)
+        live.tail = []
+
     def export(self, live: Live, key: bytes) -> bytes:
         """Return a session as one signed archive."""
         if live.head.ordinal:
@@ -252,4 +300,59 @@ class SessionTravel:
         assert kept is not None
         self._store.runs.update(
             replace(kept, status="completed", ended_ns=now_ns), expected="running"
+        )
+
+
+class _Moving:
+    """A history that is being repeated on another image."""
+
+    def __init__(
+        self, store: Store, sessions: Sessions, settings: SessionSettings, session_id: str
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._session_id = session_id
+        self._image_id = settings.image_id
+        self.head = first_head(settings)
+        self.rows: list[StepRow] = []
+
+    def repeat(self, machine: SessionMachine, operation: Operation) -> None:
+        """Repeat one operation, and note it."""
+        if isinstance(operation, Upload):
+            content = self._store.blobs.get(operation.sha256)
+            machine.upload(operation.path, content, operation.read_only)
+        elif isinstance(operation, Remove):
+            machine.remove(operation.path)
+        elif isinstance(operation, Ran):
+            operation = self._run(machine, operation)
+        self.head, step = advance(self.head, operation)
+        self.rows.append(step_row(step))
+
+    def _run(self, machine: SessionMachine, operation: Ran) -> Ran:
+        recorded = self._sessions.journal(operation.run_id).moved(
+            image_id=self._image_id, state=self.head.state
+        )
+        run_id = new_run_id()
+        now_ns = self._sessions.now_ns()
+        old = self._store.runs.get(operation.run_id)
+        assert old is not None
+        row = replace(old, id=run_id, session_id=self._session_id, status="running", ended_ns=None)
+        self._store.runs.create(row)
+        try:
+            execution = machine.run(
+                self._sessions.request_of(recorded),
+                run_id=run_id,
+                sink=StoreSink(self._store, run_id),
+                replay=recorded,
+            )
+        except DivergenceError as error:
+            self._store.runs.delete(run_id)
+            error.fields["run_id"] = operation.run_id
+            raise
+        self._store.runs.update(
+            replace(row, status="completed", ended_ns=now_ns), expected="running"
+        )
+        assert execution.journal_hash is not None
+        return msgspec.structs.replace(
+            operation, run_id=run_id, journal_hash=execution.journal_hash
         )

@@ -301,6 +301,18 @@ class Sessions:
         live.tail = self.history(live, after=live.head.snapshot_ordinal)
         return live.machine
 
+    def wake_as(self, settings: SessionSettings) -> SessionMachine:
+        """Return a machine in the start state of some settings; the caller closes it."""
+        return SessionMachine(
+            self.runner,
+            settings,
+            self.limits.replace(settings.limits),
+            key=self.key,
+            snapshot=None,
+            tail=(),
+            kept=self._kept,
+        )
+
     def wake(self, live: Live, head: Head) -> SessionMachine:
         """Return a machine of its own in one of the session's states; the caller closes it."""
         steps = self.history(live, after=head.snapshot_ordinal)
@@ -457,6 +469,12 @@ class Sessions:
         kept = self.store.sessions.snapshots(live.row.id)
         count = len(kept) + 1 - self.limits.sessions.snapshot_count_max
         return tuple(snapshot.ordinal for snapshot in kept[: max(0, count)])
+
+    def drop_machine(self, live: Live) -> None:
+        """Free the memory of a session that goes on from another state; the lease is kept."""
+        if live.machine is not None:
+            live.machine.close()
+            live.machine = None
 
     def drop(self, live: Live) -> None:
         """Forget what is alive of a session; the next one wakes it from what is kept."""
