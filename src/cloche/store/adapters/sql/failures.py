@@ -30,8 +30,9 @@ _READ_ONLY: Final = {
     sqlite3.SQLITE_AUTH,
     sqlite3.SQLITE_CANTOPEN,
 }
-# Another try may find the other transaction gone: deadlock, serialization, lock timeout.
-_CONTENDED_STATES: Final = {"40001", "40P01", "55P03"}
+# The server broke one of two transactions off, so that the other goes on: another try may succeed.
+_CONTENDED_STATES: Final = {"40001", "40P01"}
+_LOCK_TIMEOUT_STATE: Final = "55P03"
 _STATE_CLASS_LENGTH: Final = 2
 
 
@@ -74,7 +75,7 @@ def _translate_sqlite(error: sqlite3.Error, store: str, waited_ms: int) -> Store
 def _translate_postgresql(error: BaseException | None, store: str, waited_ms: int) -> StoreError:
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     state = getattr(error, "sqlstate", None) or ""
-    if state in _CONTENDED_STATES:
+    if state in _CONTENDED_STATES or state == _LOCK_TIMEOUT_STATE:
         return StoreBusyError(store=store, waited_ms=waited_ms)
     if state in {"53100", "54000"}:  # disk full, over a limit of the program
         return StoreFullError(store=store, reason=reason)
