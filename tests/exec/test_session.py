@@ -31,6 +31,7 @@ from cloche.exec.session import Session, sessions_of
 from cloche.exec.types import Encoding, File, Finished, StdoutChunk
 from cloche.exec.types import Limits as RunLimits
 from cloche.gate.errors import DivergenceError
+from cloche.gate.policy import Policy
 from cloche.store.open import open_store
 
 LANGUAGES = ("javascript", "python")
@@ -721,3 +722,27 @@ def test_many_sessions_at_once(store):
     for session in sessions:
         session.close()
     assert wrong == []
+
+
+# --- policy ---
+
+
+def test_tools_without_a_policy_are_allowed(session):
+    """A session that was given no policy lets a run use what the run is given."""
+    program = {"javascript": "console.log(await tools.a({}))", "python": "print(tools.a())"}
+    printed = session.run(program[session.language], tools={"a": lambda: 1}).run.stdout
+    assert printed == "1\n"
+
+
+def test_the_policy_of_a_session_holds_for_every_run(store):
+    """Bringing a tool does not allow it; a policy of the run's own goes before the session's."""
+    calls = []
+    tools = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    for policy in (Policy(), Policy.allow(tool=["b"])):
+        with Session.create("python", policy=policy, store=store) as session:
+            with pytest.raises(RuntimeFailedError, match="POLICY_DENIED"):
+                session.run("tools.a()", tools=tools)
+            assert calls == []
+    with Session.create("python", policy=Policy(), store=store) as session:
+        session.run("tools.b()", tools=tools, policy=Policy.allow(tool=["b"]))
+    assert calls == ["b"]

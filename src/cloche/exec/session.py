@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from cloche.engine.adapters.keys import load_key
 from cloche.engine.catalogue import definition_of
 from cloche.errors import ClocheError
-from cloche.exec.adapters.durable import DURABLE_KIND
 from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.session_runs import SessionRuns
 from cloche.exec.adapters.session_travel import SessionTravel
@@ -35,9 +34,15 @@ from cloche.exec.errors import (
     SessionError,
     UnsupportedLanguageError,
 )
-from cloche.exec.request import LANGUAGES, RunRequest, language_of_file
+from cloche.exec.request import LANGUAGES, RunRequest
 from cloche.exec.session_log import ChangeDirectory, Ran, Remove, Step, Upload, normal_path
 from cloche.exec.session_log import SessionSettings as Settings
+from cloche.exec.session_request import (
+    RUN_OPTIONS,
+    limit_overrides,
+    program_in,
+    session_request,
+)
 from cloche.exec.stores import store_at
 from cloche.exec.types import (
     ExecEvent,
@@ -49,8 +54,6 @@ from cloche.exec.types import (
     StdoutChunk,
 )
 from cloche.exec.types import Limits as RunLimits
-from cloche.gate.policy import Policy
-from cloche.limits import Limits
 from cloche.limits.adapters.settings import load_limits
 
 if TYPE_CHECKING:
@@ -61,6 +64,8 @@ if TYPE_CHECKING:
     from cloche.exec.adapters.runner import Execution
     from cloche.exec.adapters.session_machine import FileEntry
     from cloche.exec.adapters.sessions import Live
+    from cloche.gate.policy import Policy
+    from cloche.limits import Limits
     from cloche.store.ports import Store
     from cloche.store.rows import Session as SessionRow
 
@@ -147,8 +152,8 @@ class Session:
             image_id=sessions.image_id(image),
             seed=secrets.randbits(SEED_BITS) if seed is None else seed,
             now_ns=sessions.now_ns() if now_ns is None else now_ns,
-            limits=_overrides(limits),
-            policy=json.dumps((policy or Policy()).to_document()).encode(),
+            limits=limit_overrides(limits),
+            policy=b"" if policy is None else json.dumps(policy.to_document()).encode(),
         )
         files = [(file.name, file.data()) for file in modules]
         session = cls(sessions, sessions.create(settings, name=name))
@@ -208,12 +213,26 @@ class Session:
         self._check_open()
         if (code is None) == (entrypoint is None):
             raise InvalidRunError("a run needs either a program or an entrypoint, and not both")
-        unknown = options.keys() - {"args", "env", "stdin", "limits", "policy", "filename"}
+        unknown = options.keys() - RUN_OPTIONS
         if unknown:
             raise InvalidRunError(f"a session's run takes no {', '.join(sorted(unknown))}")
 
         def make_request(live: Live, seed: int, now_ns: int) -> RunRequest:
-            return self._request(live, code, entrypoint, tools, options, (seed, now_ns))
+            text, filename = code, options.get("filename", "")
+            if entrypoint is not None:
+                filename = normal_path(entrypoint, live.head.cwd)
+                text = program_in(self._sessions.awake(live), filename)
+            assert text is not None
+            return session_request(
+                live.settings,
+                live.head,
+                text,
+                limits=self._sessions.limits,
+                tools=sorted(tools or ()),
+                seed=seed,
+                now_ns=now_ns,
+                options={**options, "filename": filename},
+            )
 
         return self._runs.run(
             self.id,
@@ -222,52 +241,6 @@ class Session:
             on_output=on_output,
             cancel=cancel,
             wait=wait,
-        )
-
-    def _request(
-        self,
-        live: Live,
-        code: str | None,
-        entrypoint: str | None,
-        tools: Tools | None,
-        options: Mapping[str, Any],
-        drawn: tuple[int, int],
-    ) -> RunRequest:
-        settings, head = live.settings, live.head
-        filename = options.get("filename", "")
-        language = settings.language
-        if entrypoint is not None:
-            path = normal_path(entrypoint, head.cwd)
-            content = self._sessions.awake(live).download(path)
-            try:
-                code = content.decode()
-            except UnicodeDecodeError:
-                raise InvalidRunError(f"the entrypoint {path} is not UTF-8") from None
-            filename = path
-            language = language_of_file(path) or language
-        assert code is not None
-        policy = options.get("policy") or Policy.from_document(json.loads(settings.policy))
-        if tools and options.get("policy") is None and not json.loads(settings.policy).get("rules"):
-            policy = Policy.allow(tool=sorted(tools))
-        # Durable effects touch nothing but the session's own store.
-        policy = policy.and_allow(**{DURABLE_KIND: ["*"]})
-        stdin = options.get("stdin", b"")
-        given = options.get("limits")
-        overrides = _merged(settings.limits, _overrides(given))
-        return RunRequest(
-            language=language,
-            code=code,
-            filename=filename,
-            args=tuple(options.get("args", ())),
-            env=dict(options.get("env") or {}),
-            stdin=stdin.encode() if isinstance(stdin, str) else stdin,
-            cwd=head.cwd,
-            seed=drawn[0],
-            now_ns=drawn[1],
-            image=settings.image,
-            limits=given if isinstance(given, Limits) else self._sessions.limits.replace(overrides),
-            policy=policy,
-            state=head.state,
         )
 
     def resume(
@@ -582,30 +555,3 @@ def complete_promise(promise_id: str, value: Any, *, store: Store | None = None)
     return sessions.store.promises.complete(
         promise_id, json.dumps(value).encode(), now_ns=sessions.now_ns()
     )
-
-
-def _overrides(limits: Limits | RunLimits | None) -> dict[str, dict[str, int]]:
-    """Return what differs from the limits in force, as overrides."""
-    if limits is None:
-        return {}
-    if isinstance(limits, Limits):
-        given, base = limits.to_dict(), load_limits().to_dict()
-        return {
-            group: changed
-            for group in ("guests", "gate")
-            if (changed := {k: v for k, v in given[group].items() if v != base[group][k]})
-        }
-    named = {
-        "timeout_ms": limits.time_ms,
-        "memory_limit_bytes": limits.memory_bytes,
-        "file_limit_bytes": limits.file_size_bytes,
-    }
-    guests = {name: value for name, value in named.items() if value is not None}
-    return {"guests": guests} if guests else {}
-
-
-def _merged(
-    first: Mapping[str, Mapping[str, int]], second: Mapping[str, Mapping[str, int]]
-) -> dict[str, dict[str, int]]:
-    groups = {*first, *second}
-    return {group: {**first.get(group, {}), **second.get(group, {})} for group in sorted(groups)}

@@ -41,7 +41,8 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
         seed: 64 bits; all its randomness comes from it.
         now_ns: start of its clock.
         limits: overrides, as given, for every run: JSON.
-        policy: for every run that brings none of its own: JSON.
+        policy: for every run that brings none of its own: JSON; empty where none was given, and a
+            run may then use the tools that it is given, and nothing else.
     """
 
     language: str
@@ -50,7 +51,7 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     now_ns: int
     limits: dict[str, dict[str, int]] = {}
-    policy: bytes = b"{}"
+    policy: bytes = b""
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True, tag="upload"):
