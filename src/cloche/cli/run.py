@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cloche.exec.adapters.runner import Execution
     from cloche.exec.types import StageResult
     from cloche.limits import Limits
+    from cloche.limits.groups import GuestsLimits
 
 STANDARD_INPUT: Final = "-"
 
@@ -89,8 +90,8 @@ def run_command(
     from cloche.gate.adapters.file import FileSink  # noqa: PLC0415
     from cloche.limits.adapters.settings import guest_modules  # noqa: PLC0415
 
-    filename, text = program_of(program, code)
     limits = limits_of(timeout, memory, fuel, config)
+    filename, text = program_of(program, code, limits)
     request = make_request(
         text,
         language=language or _language(filename, text),
@@ -98,7 +99,7 @@ def run_command(
         files=_files(file or [], limits),
         args=arg or [],
         env=environment_of(env or []),
-        stdin=stdin_of(stdin, program),
+        stdin=stdin_of(stdin, program, limits),
         limits=limits,
         seed=seed,
         now_ns=None if now is None else _time_ns(now),
@@ -169,17 +170,30 @@ def print_output(stream: str, data: bytes) -> None:
 # --- what goes in ---
 
 
-def program_of(program: str, code: str | None) -> tuple[str, str]:
-    """Return the program's file name, empty if it has none, and its text."""
+def program_of(program: str, code: str | None, limits: Limits | None = None) -> tuple[str, str]:
+    """Return the program's file name, empty if it has none, and its text.
+
+    Args:
+        program: FILE, - or empty.
+        code: the program itself.
+        limits: how much is read at most; the configured ones when None.
+    """
     if code is not None:
         if program:
             raise InvalidRunError("give either a FILE or -c CODE, not both")
         return "", code
     if not program:
         raise InvalidRunError("there is no program: give a FILE, -, or -c CODE")
+    limit_bytes = _guests(limits).code_limit_bytes
     if program == STANDARD_INPUT:
-        return "", _text(sys.stdin.buffer.read(), "standard input")
-    return Path(program).name, _text(_read(Path(program)), program)
+        return "", _text(_read_standard_input(limit_bytes), "standard input")
+    return Path(program).name, _text(_read(Path(program), limit_bytes), program)
+
+
+def _guests(limits: Limits | None) -> GuestsLimits:
+    from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
+
+    return (limits or load_limits()).guests
 
 
 def _language(filename: str, text: str) -> str | None:
@@ -197,13 +211,30 @@ def _language(filename: str, text: str) -> str | None:
     )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limit_bytes: int) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return _read_up_to(file, limit_bytes, str(path))
     except OSError as error:
         raise InvalidRunError(
             f"cannot read {path}: {error.strerror or error}", path=str(path)
         ) from error
+
+
+def _read_standard_input(limit_bytes: int) -> bytes:
+    return _read_up_to(sys.stdin.buffer, limit_bytes, "standard input")
+
+
+def _read_up_to(file: BinaryIO, limit_bytes: int, name: str) -> bytes:
+    """Read a file that may have no end, such as a device."""
+    data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise InvalidRunError(
+            f"{name} has more than {limit_bytes} bytes; `cloche limits --group guests` shows the "
+            "limits and where to raise them",
+            limit_value=limit_bytes,
+        )
+    return data
 
 
 def _text(data: bytes, name: str) -> str:
@@ -241,20 +272,24 @@ def environment_of(pairs: list[str]) -> dict[str, str]:
     return env
 
 
-def stdin_of(stdin: str | None, program: str) -> bytes:
+def stdin_of(stdin: str | None, program: str, limits: Limits | None = None) -> bytes:
     """Return the input that `--stdin` says, or what is piped to us."""
+    limit_bytes = _guests(limits).stdin_limit_bytes
     if stdin == STANDARD_INPUT:
         if program == STANDARD_INPUT:
             raise InvalidRunError("standard input cannot be both the program and its input")
-        return sys.stdin.buffer.read()
+        return _read_standard_input(limit_bytes)
     if stdin is not None:
-        return _read(Path(stdin[1:])) if stdin.startswith("@") else stdin.encode()
+        if stdin.startswith("@"):
+            return _read(Path(stdin[1:]), limit_bytes)
+        # A shell's argument may be no UTF-8: then Python keeps its bytes as halves of pairs.
+        return os.fsencode(stdin)
     if program == STANDARD_INPUT or sys.stdin is None:
         return b""
     # Only a pipe or a file is certain to end; a terminal or a socket might never.
     mode = os.fstat(sys.stdin.fileno()).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISREG(mode):
-        return sys.stdin.buffer.read()
+        return _read_standard_input(limit_bytes)
     return b""
 
 
@@ -262,19 +297,26 @@ def _files(entries: list[str], limits: Limits) -> list[StoredFile]:
     from cloche.engine.vfs import StoredFile  # noqa: PLC0415
 
     files: list[StoredFile] = []
+    room_bytes = limits.guests.files_limit_bytes
     for entry in entries:
         name, separator, source = entry.partition("=")
         path = Path(source if separator else entry)
         target = name if separator else _relative_name(path)
+        pairs = [(target, path)]
         if path.is_dir():
-            for below in sorted(path.rglob("*")):
-                if below.is_file():
-                    inside = PurePosixPath(target) / below.relative_to(path).as_posix()
-                    files.append(StoredFile(path=str(inside), content=_read(below)))
-        else:
-            files.append(StoredFile(path=target, content=_read(path)))
-        if len(files) > limits.guests.file_count_max:
-            raise InvalidRunError(f"{entry} holds more than {limits.guests.file_count_max} files")
+            below = (found for found in sorted(path.rglob("*")) if found.is_file())
+            pairs = [
+                (str(PurePosixPath(target, found.relative_to(path))), found) for found in below
+            ]
+        if len(files) + len(pairs) > limits.guests.file_count_max:
+            raise InvalidRunError(
+                f"{entry} makes it more than {limits.guests.file_count_max} files: "
+                "guests.file_count_max allows no more"
+            )
+        for inside, source_path in pairs:
+            content = _read(source_path, min(limits.guests.file_limit_bytes, room_bytes))
+            room_bytes -= len(content)
+            files.append(StoredFile(path=inside, content=content))
     return files
 
 
