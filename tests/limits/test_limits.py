@@ -147,6 +147,29 @@ DEFAULTS = {
     "egress.secret_limit_bytes": 8192,
     "egress.secret_overlap_ms": 86_400_000,
     "egress.log_row_count_max": 500_000,
+    "scripts.message_limit_bytes": 4 * MIB,
+    "scripts.block_count_max": 16,
+    "scripts.source_limit_bytes": 20 * KIB,
+    "scripts.timeout_ms": 30_000,
+    "scripts.memory_limit_bytes": 96 * MIB,
+    "scripts.call_count_max": 32,
+    "scripts.call_concurrency_max": 4,
+    "scripts.tool_timeout_ms": 30_000,
+    "scripts.args_limit_bytes": 256 * KIB,
+    "scripts.result_limit_bytes": 256 * KIB,
+    "scripts.return_limit_bytes": 128 * KIB,
+    "scripts.output_limit_bytes": 256 * KIB,
+    "scripts.console_count_max": 200,
+    "scripts.progress_count_max": 50,
+    "scripts.progress_interval_ms": 500,
+    "scripts.progress_limit_bytes": 1000,
+    "scripts.grace_ms": 250,
+    "scripts.tool_count_max": 2000,
+    "scripts.rule_count_max": 10_000,
+    "scripts.approval_expires_ms": 84375 * KIB,
+    "scripts.approval_count_max": 1000,
+    "scripts.shown_text_limit_bytes": 500,
+    "scripts.shown_count_max": 10,
     "arch.module_count_max": 5000,
     "arch.edge_count_max": 50_000,
     "arch.finding_count_max": 2000,
@@ -167,7 +190,7 @@ def test_every_limit_is_accounted_for():
 
 
 def _own_groups():
-    return {"guests", "gate", "engine", "sessions", "store", "web", "egress", "arch"}
+    return {"guests", "gate", "engine", "sessions", "store", "web", "egress", "scripts", "arch"}
 
 
 @pytest.mark.parametrize("path", SEED_001)

@@ -27,6 +27,7 @@ from cloche.limits.groups import (
     StoreLimits,
     WebLimits,
 )
+from cloche.limits.script_groups import ScriptsLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,7 @@ class Limits:
     store: StoreLimits = field(default_factory=StoreLimits)
     web: WebLimits = field(default_factory=WebLimits)
     egress: EgressLimits = field(default_factory=EgressLimits)
+    scripts: ScriptsLimits = field(default_factory=ScriptsLimits)
     arch: ArchLimits = field(default_factory=ArchLimits)
 
     def __post_init__(self) -> None:
