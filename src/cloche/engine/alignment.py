@@ -15,7 +15,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Final
 
-from cloche.engine.tokens import Token, tokenize
+from cloche.engine.tokens import Token, line_starts, tokenize
 
 RUN_LENGTHS: Final = (6, 3, 1)  # tokens in a row that must agree, from the surest down
 FULL_COMPARISON_MAX: Final = 40_000  # pairs of tokens
@@ -146,10 +146,16 @@ def _place(tokens: list[Token], places: list[Token | None]) -> str:
             gap = " " * (place.column - column)
         text = gap + token.text
         out.append(text)
-        breaks = text.count("\n")
-        line += breaks
-        column = len(text) - text.rfind("\n") - 1 if breaks else column + len(text)
+        line, column = _end(line, column, text)
     return "".join(out) + "\n"
+
+
+def _end(line: int, column: int, text: str) -> tuple[int, int]:
+    """Return where a text ends that starts there."""
+    starts = line_starts(text)
+    if len(starts) == 1:
+        return line, column + len(text)
+    return line + len(starts) - 1, len(text) - starts[-1]
 
 
 def _gap(tokens: list[Token], index: int) -> str:
@@ -157,9 +163,9 @@ def _gap(tokens: list[Token], index: int) -> str:
     if index == 0:
         return ""
     before, token = tokens[index - 1], tokens[index]
-    if token.line == before.line and "\n" not in before.text:
-        apart = token.column - before.column - len(before.text)
-        return " " if apart > 0 else ""
+    line, column = _end(before.line, before.column, before.text)
+    if token.line == line:
+        return " " if token.column > column else ""
     # The reprint broke the line here; a statement may end by that, so the break stays.
     return "\n" if before.text not in "{}[](,;" and token.text not in "})];," else " "
 
