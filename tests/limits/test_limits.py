@@ -127,6 +127,8 @@ DEFAULTS = {
     "web.trailer_limit_bytes": 4 * KIB,
     "web.trailer_count_max": 16,
     "web.pipelining_depth_max": 16,
+    "web.websocket_message_limit_bytes": MIB,
+    "web.websocket_fragment_count_max": 4096,
     "egress.url_limit_bytes": 8192,
     "egress.entry_count_max": 1000,
     "egress.header_count_max": 100,

@@ -483,6 +483,12 @@ class WebLimits(Group):
         label="Pipelining",
         description="Requests of a connection that wait for their responses",
     )
+    websocket_message_limit_bytes: int = limit(
+        MIB, "bytes", 125, GIB, label="Message", description="WebSocket message, decompressed"
+    )
+    websocket_fragment_count_max: int = limit(
+        4096, "count", 1, 1_000_000, label="Fragments", description="Frames of a WebSocket message"
+    )
 
 
 class EgressLimits(Group):

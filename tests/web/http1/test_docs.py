@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from cloche.limits import SPECIFICATIONS
 from cloche.web.encodings.codes import CODES, HTTP1
+from cloche.web.http1.caps import Http1Caps
 from cloche.web.http1.chunked import FORBIDDEN_TRAILERS
 
 TEXT = (Path(__file__).parents[3] / "docs/web/http1-v1.md").read_text(encoding="utf-8")
@@ -27,7 +29,9 @@ def test_every_code_is_explained():
 def test_every_limit_is_named():
     """The page names the limits of the group `web` that a message has, and no other."""
     named = set(re.findall(r"`(web\.\w+)`", TEXT))
-    assert named == {path for path in SPECIFICATIONS if path.startswith("web.")}
+    of_messages = {f"web.{field.name}" for field in fields(Http1Caps)}
+    assert named == of_messages & set(SPECIFICATIONS)
+    assert len(named) == len(of_messages) - 1  # HTTP/1.0 is no limit
 
 
 def test_forbidden_trailers_are_listed():

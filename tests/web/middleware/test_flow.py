@@ -127,3 +127,14 @@ def test_settings(make):
     """Numbers below one make no sense."""
     with pytest.raises(SettingError):
         make()
+
+
+def test_a_breaker_counts_what_is_raised():
+    """Middleware inside that raises is a failure; one failure can be enough."""
+
+    async def broken(request, following):
+        raise ValueError
+
+    app = wrapped(empty, circuit_breaker(failure_count=1, open_ms=1), broken)
+    services = FixtureServices()
+    assert [ask(app, services=services).status for _ in range(2)] == [500, 503]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class Http1Caps:
     @classmethod
     def from_limits(cls, limits: WebLimits, *, http_1_0: bool = False) -> Self:
         """Return the caps that the settings say."""
-        return cls(http_1_0=http_1_0, **limits.to_dict())
+        values = {name: value for name, value in limits.to_dict().items() if name in _OF_MESSAGES}
+        return cls(http_1_0=http_1_0, **values)
 
     @classmethod
     def from_parser_caps(cls, caps: Http1ParserCaps) -> Self:
@@ -47,3 +48,6 @@ class Http1Caps:
             field_count_max=caps.header_count_max,
             body_limit_bytes=caps.body_limit_bytes,
         )
+
+
+_OF_MESSAGES = frozenset(field.name for field in fields(Http1Caps))
