@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche.engine.tokens import line_starts, tokenize
+from cloche.engine.tokens import line_starts, scan, tokenize
 
 PIECES = [
     *("a", "return", "if", "}", "{", "(", ")", "[", "]", "`", "${", "'", '"', "\\", "/", "//"),
@@ -139,3 +139,30 @@ def test_time_grows_with_the_length_alone(piece):
     started_ns = time.process_time_ns()
     tokenize(source)
     assert time.process_time_ns() - started_ns < 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("if (a) /`/.test(b)", ["if", "(", "a", ")", "/`/", ".", "test", "(", "b", ")"]),
+        ("while (f(a)) /'/", ["while", "(", "f", "(", "a", ")", ")", "/'/"]),
+        ("f(a) / b / c", ["f", "(", "a", ")", "/", "b", "/", "c"]),
+        ("if (a) (b) / c / d", ["if", "(", "a", ")", "(", "b", ")", "/", "c", "/", "d"]),
+    ],
+)
+def test_a_statement_begins_behind_a_condition(source, expected):
+    """A slash behind the head of an `if` begins a regular expression, behind a call it divides."""
+    assert texts(source) == expected
+
+
+@given(SOURCES)
+def test_a_scan_is_the_tokens_with_their_offsets(source):
+    """What is yielded stands at its offset, and is the same as the list of tokens."""
+    found = list(scan(source))
+    assert all(source.startswith(text, offset) for offset, text in found)
+    assert [text for _, text in found] == texts(source)
+
+
+def test_a_scan_begins_where_it_is_told():
+    """Text before the position is not looked at."""
+    assert list(scan("it's `a", 5)) == [(5, "`a")]

@@ -7,7 +7,10 @@ tokens is white space and comments only.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Token(NamedTuple):
@@ -39,6 +42,8 @@ _NEWLINE: Final = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 _BEFORE_REGEX: Final = frozenset(
     "return typeof instanceof in of new delete void throw case do else yield await default".split()
 )
+# After the parenthesis that these open and it closes, a statement begins.
+_BEFORE_HEAD: Final = frozenset("if while for with".split())
 
 
 def line_starts(source: str) -> list[int]:
@@ -49,16 +54,30 @@ def line_starts(source: str) -> list[int]:
 def tokenize(source: str) -> list[Token]:
     """Split a program into its tokens, in a time that grows with its length alone."""
     tokens: list[Token] = []
+    position = line = line_start = 0
+    for offset, text in scan(source):
+        line, line_start = _advance(source, position, offset, line, line_start)
+        position = offset
+        tokens.append(Token(text, line, offset - line_start))
+    return tokens
+
+
+def scan(source: str, position: int = 0) -> Iterator[tuple[int, str]]:
+    """Yield the offset and the text of each token, from a position on that begins one."""
+    last = ""
     templates: list[int] = []  # brace depth at which each open template goes on
+    heads: list[bool] = []  # for each open parenthesis, whether a statement's word is before it
     barren = 0  # up to here no regular expression begins: one that did would have no end
-    depth = position = line = line_start = 0
+    depth = 0
+    after_head = False
     while position < len(source):
         space = _SPACE.match(source, position)
         if space:
-            line, line_start = _advance(source, position, space.end(), line, line_start)
             position = space.end()
             continue
-        may_be_regex = source[position] == "/" and position >= barren and _regex_allowed(tokens)
+        may_be_regex = (
+            source[position] == "/" and position >= barren and (after_head or _regex_allowed(last))
+        )
         end = _token_end(
             source,
             position,
@@ -77,10 +96,12 @@ def tokenize(source: str) -> list[Token]:
                 depth -= 1
         if text[0] in "`}" and text.endswith("${"):
             templates.append(depth)
-        tokens.append(Token(text, line, position - line_start))
-        line, line_start = _advance(source, position, end, line, line_start)
+        after_head = text == ")" and bool(heads) and heads.pop()
+        if text == "(":
+            heads.append(last in _BEFORE_HEAD)
+        yield position, text
+        last = text
         position = end
-    return tokens
 
 
 def _resumes(source: str, position: int, templates: list[int], depth: int) -> bool:
@@ -117,11 +138,8 @@ def _token_end(source: str, position: int, *, in_template: bool, may_be_regex: b
     return match.end() if match else position + 1
 
 
-def _regex_allowed(tokens: list[Token]) -> bool:
-    if not tokens:
-        return True
-    last = tokens[-1].text
-    if last in _BEFORE_REGEX:
+def _regex_allowed(last: str) -> bool:
+    if not last or last in _BEFORE_REGEX:
         return True
     if last[-1] in ")]}`'\"" or last in {"++", "--"}:
         return last == "}"  # a block more often than an object; a wrong guess is harmless here
