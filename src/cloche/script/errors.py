@@ -1,0 +1,387 @@
+"""Every way in which a script fails: one taxonomy, eighteen codes.
+
+Owns the codes that a model, an application and a person see.
+Invariants:
+- each code has one class, and `TAXONOMY` lists them all;
+- `retryable` says whether the model can do better by writing another script; it never means that
+  running the same script again would help;
+- a message says what the model should do next, in words that fit into its next turn;
+- no message holds a path or a frame of the host.
+
+It does not decide when an error occurs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+from cloche.errors import Blame, ClocheError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TagProblem = Literal["unclosed", "unopened", "nested", "empty", "attribute", "encoding", "count"]
+
+STDERR_LIMIT_CHARACTERS: Final = 2048  # of a failed tool; a model reads the end of it
+NAMES_SHOWN_MAX: Final = 20  # tools that a message lists
+
+
+class ScriptError(ClocheError):
+    """Base of the taxonomy."""
+
+    blame: ClassVar[Blame] = "guest"
+    retryable = True
+
+
+class ScriptSyntaxError(ScriptError):
+    """The program is none. State: nothing ran.
+
+    Args:
+        problem: what is wrong, in words.
+        line: of the program, from 1; None where no line can be named.
+        column: in that line, from 1.
+        snippet: the line itself.
+    """
+
+    code = "SCRIPT_SYNTAX"
+
+    def __init__(
+        self, problem: str, *, line: int | None = None, column: int | None = None, snippet: str = ""
+    ) -> None:
+        place = "" if line is None else f" (line {line}, column {column or 1})"
+        shown = f": {snippet.strip()}" if snippet.strip() else ""
+        super().__init__(
+            f"the script cannot be read{place}: {problem}{shown}. Nothing ran; correct it and "
+            "send it again",
+            problem=problem,
+            line=line,
+            column=column,
+            snippet=snippet,
+        )
+
+
+class ScriptTagError(ScriptSyntaxError):
+    """The tags around a program are wrong. State: nothing of this block ran.
+
+    Args:
+        problem: which way.
+        line: of the message, from 1, where the block begins.
+        advice: what to do.
+    """
+
+    def __init__(self, problem: TagProblem, *, line: int, advice: str) -> None:
+        ClocheError.__init__(
+            self,
+            f"the script at line {line} of the message did not run: {advice}",
+            problem=problem,
+            line=line,
+        )
+
+
+class ScriptTooLargeError(ScriptError):
+    """A program, or the message around it, is longer than its limit. State: nothing ran."""
+
+    code = "SCRIPT_TOO_LARGE"
+    blame = "limit"
+
+    def __init__(self, *, what: str, limit: str, limit_bytes: int, found_bytes: int) -> None:
+        super().__init__(
+            f"the {what} has {found_bytes} bytes; {limit} allows {limit_bytes}. Nothing ran; send "
+            "shorter scripts, one after the other",
+            what=what,
+            limit=limit,
+            limit_bytes=limit_bytes,
+            found_bytes=found_bytes,
+        )
+
+
+class BannedIdentifierError(ScriptError):
+    """The program uses something that scripts have not, and that is known before it runs."""
+
+    code = "SCRIPT_BANNED_IDENTIFIER"
+
+    def __init__(self, *, name: str, line: int, column: int, advice: str) -> None:
+        super().__init__(
+            f"line {line}, column {column}: scripts have no {name!r}. {advice}",
+            name=name,
+            line=line,
+            column=column,
+        )
+
+
+class ScriptTimeoutError(ScriptError):
+    """The script's active time is over. State: completed calls stay done."""
+
+    code = "SCRIPT_TIMEOUT"
+    blame = "limit"
+
+    def __init__(
+        self,
+        *,
+        timeout_ms: int,
+        elapsed_ms: int,
+        completed: Sequence[str] = (),
+        pending: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            f"the script was stopped after {elapsed_ms} ms; scripts.timeout_ms allows {timeout_ms}."
+            f" Completed calls: {_listed(completed)}. Unfinished: {_listed(pending)}. Go on from "
+            "there with a script that does less",
+            timeout_ms=timeout_ms,
+            elapsed_ms=elapsed_ms,
+            completed=list(completed),
+            pending=list(pending),
+        )
+
+
+class ScriptMemoryError(ScriptError):
+    """The script needs more memory than it may have."""
+
+    code = "SCRIPT_MEMORY"
+    blame = "limit"
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        super().__init__(
+            f"the script needs more memory than scripts.memory_limit_bytes allows ({limit_bytes} "
+            "bytes). Work on smaller pieces",
+            limit_bytes=limit_bytes,
+        )
+
+
+class ScriptStackOverflowError(ScriptError):
+    """The script calls itself too deep."""
+
+    code = "SCRIPT_STACK_OVERFLOW"
+    blame = "limit"
+
+    def __init__(self, *, detail: str = "") -> None:
+        super().__init__(
+            "the script's functions call each other too deep. Use a loop, or end the recursion",
+            detail=detail,
+        )
+
+
+class ScriptCancelledError(ScriptError):
+    """Somebody stopped the script. State: completed calls stay done, nothing else will happen."""
+
+    code = "SCRIPT_CANCELLED"
+    blame = "caller"
+    retryable = False
+
+    def __init__(self, *, reason: str = "") -> None:
+        because = f": {reason}" if reason else ""
+        super().__init__(f"the script was cancelled{because}", reason=reason)
+
+
+class ToolNotFoundError(ScriptError):
+    """There is no such tool. State: nothing was called."""
+
+    code = "TOOL_NOT_FOUND"
+
+    def __init__(self, *, tool: str, suggestions: Sequence[str] = ()) -> None:
+        if suggestions:
+            hint = f"Did you mean {' or '.join(suggestions)}?"
+        else:
+            hint = "tools.search(words) finds tools."
+        super().__init__(
+            f"there is no tool '{tool}'. {hint}", tool=tool, suggestions=list(suggestions)
+        )
+
+
+class ToolValidationError(ScriptError):
+    """Arguments, or a tool's result, do not fit their schema. State: `arguments`: not called."""
+
+    code = "TOOL_VALIDATION"
+
+    def __init__(self, *, tool: str, subject: Literal["arguments", "result"], problem: str) -> None:
+        said = "were" if subject == "arguments" else "was"
+        super().__init__(
+            f"the {subject} of '{tool}' {said} not valid: {problem}. "
+            f"tools.describe('{tool}') shows what is",
+            tool=tool,
+            subject=subject,
+            problem=problem,
+        )
+
+
+class ToolExecutionError(ScriptError):
+    """A tool was called and failed. State: what it did until then is done."""
+
+    code = "TOOL_EXECUTION"
+    blame = "remote"
+
+    def __init__(
+        self, *, tool: str, problem: str, stderr: str = "", exit_code: int | None = None
+    ) -> None:
+        cut = stderr[-STDERR_LIMIT_CHARACTERS:]
+        shown = cut if len(cut) == len(stderr) else f"<truncated>{cut}"
+        super().__init__(
+            f"tool '{tool}' failed: {problem}",
+            tool=tool,
+            problem=problem,
+            stderr=shown,
+            exit_code=exit_code,
+        )
+
+
+class ToolBudgetExceededError(ScriptError):
+    """The script has called as many tools as it may. State: this call did not happen."""
+
+    code = "TOOL_BUDGET_EXCEEDED"
+    blame = "limit"
+    retryable = False
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(
+            f"a script may call {limit} tools (scripts.call_count_max); this call did not happen. "
+            "Return what is there and go on in another script",
+            limit=limit,
+        )
+
+
+class ConcurrencyLimitError(ScriptError):
+    """More calls wait than may wait. State: this call did not happen."""
+
+    code = "TOOL_CONCURRENCY"
+    blame = "limit"
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(
+            f"{limit} calls are under way or wait, and no more may. Await some of them first",
+            limit=limit,
+        )
+
+
+class DetachedPromiseError(ScriptError):
+    """The script ended while calls that it did not await were under way. State: stopped."""
+
+    code = "SCRIPT_DETACHED_PROMISE"
+
+    def __init__(self, *, calls: Sequence[str]) -> None:
+        super().__init__(
+            f"the script ended without awaiting {_listed(calls)}. Await every call, or start it "
+            "with tools.spawn to let it outlive the script",
+            calls=list(calls),
+        )
+
+
+class ApprovalDeniedError(ScriptError):
+    """A policy or a person said no to a call. State: the call did not happen."""
+
+    code = "APPROVAL_DENIED"
+    retryable = False
+
+    def __init__(self, *, tool: str, reason: str, who: str = "") -> None:
+        by = f" by {who}" if who else ""
+        super().__init__(
+            f"the call of '{tool}' was denied{by}: {reason}. Do not try it again in another way",
+            tool=tool,
+            reason=reason,
+            who=who,
+        )
+
+
+class ApprovalTimeoutError(ScriptError):
+    """Nobody decided in time. State: the call did not happen, and the script is over."""
+
+    code = "APPROVAL_TIMEOUT"
+    blame = "environment"
+    retryable = False
+
+    def __init__(self, *, tool: str, expires_ms: int) -> None:
+        super().__init__(
+            f"nobody decided about the call of '{tool}' within {expires_ms} ms",
+            tool=tool,
+            expires_ms=expires_ms,
+        )
+
+
+class SerializationError(ScriptError):
+    """A value cannot leave the script: it is no plain JSON."""
+
+    code = "SCRIPT_SERIALIZATION"
+
+    def __init__(self, *, path: str, problem: str) -> None:
+        super().__init__(
+            f"the value at {path} {problem}; only plain JSON leaves a script",
+            path=path,
+            problem=problem,
+        )
+
+
+class ReturnValueTooLargeError(ScriptError):
+    """The script returns more than it may. State: all calls are done; `preview` is its start."""
+
+    code = "SCRIPT_RETURN_TOO_LARGE"
+    blame = "limit"
+
+    def __init__(self, *, limit_bytes: int, found_bytes: int, preview: str) -> None:
+        super().__init__(
+            f"the script returned {found_bytes} bytes; scripts.return_limit_bytes allows "
+            f"{limit_bytes}. Return less: filter, count, or the first items",
+            limit_bytes=limit_bytes,
+            found_bytes=found_bytes,
+            preview=preview,
+        )
+
+
+class HarnessInternalError(ScriptError):
+    """A rule of cloche itself was broken. Please report it with the message."""
+
+    code = "HARNESS_INTERNAL"
+    blame = "cloche"
+
+    def __init__(self, *, problem: str) -> None:
+        super().__init__(f"the script harness failed: {problem}", problem=problem)
+
+
+TAXONOMY: Final[tuple[type[ScriptError], ...]] = (
+    ScriptSyntaxError,
+    ScriptTimeoutError,
+    ScriptMemoryError,
+    ScriptStackOverflowError,
+    ApprovalDeniedError,
+    ApprovalTimeoutError,
+    ToolExecutionError,
+    ToolNotFoundError,
+    ToolValidationError,
+    DetachedPromiseError,
+    HarnessInternalError,
+    SerializationError,
+    ScriptTooLargeError,
+    ReturnValueTooLargeError,
+    ToolBudgetExceededError,
+    ConcurrencyLimitError,
+    BannedIdentifierError,
+    ScriptCancelledError,
+)
+
+
+class ToolDeclarationError(ClocheError):
+    """A tool, a tool set or a policy is declared wrongly. State: nothing was declared."""
+
+    code = "TOOL_DECLARATION_INVALID"
+    blame = "caller"
+
+    def __init__(self, *, where: str, problem: str) -> None:
+        super().__init__(f"{where}: {problem}", where=where, problem=problem)
+
+
+class MessageInvalidError(ClocheError):
+    """A message has not the form of its API. State: nothing was read."""
+
+    code = "SCRIPT_MESSAGE_INVALID"
+    blame = "caller"
+
+    def __init__(self, *, api: str, where: str, problem: str) -> None:
+        super().__init__(
+            f"this is no message of {api}: {where} {problem}", api=api, where=where, problem=problem
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return "none"
+    shown = ", ".join(names[:NAMES_SHOWN_MAX])
+    more = len(names) - NAMES_SHOWN_MAX
+    return f"{shown} and {more} more" if more > 0 else shown
