@@ -20,6 +20,7 @@ from cloche.web.errors import (
     UnsupportedMediaTypeError,
     ValidationFailedError,
 )
+from cloche.web.multipart import MultipartCaps, MultipartReader, Part, boundary_of
 from cloche.web.target import Pairs, authority_of, parse_pairs, split_target
 
 if TYPE_CHECKING:
@@ -180,6 +181,23 @@ class Request:
         except UnicodeDecodeError:
             raise BadRequestError(where="form", problem="it has bytes that are no ASCII") from None
         return parse_pairs(text, where="form")
+
+    async def multipart(self, caps: MultipartCaps | None = None) -> list[Part]:
+        """Return the parts of a form with files, all in memory, within their limits.
+
+        Raises:
+            UnsupportedMediaTypeError: the content-type is not that of such a form.
+            BadRequestError: the body is malformed.
+            ContentTooLargeError: it is over a limit.
+            BodyTakenError: it was taken as a stream before.
+        """
+        reader = MultipartReader(boundary_of(self.header("content-type") or ""), caps)
+        body = self.body_reader()
+        parts: list[Part] = []
+        while piece := await body.read():
+            parts += reader.feed(piece)
+        reader.finish()
+        return parts
 
     def limit_body(self, limit_bytes: int) -> None:
         """Let nobody behind this point read more than so many bytes of the body."""
