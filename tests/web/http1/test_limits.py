@@ -185,6 +185,31 @@ def touched(raw, caps):
     return CountingBuffer.touched
 
 
+class CountingBytes(bytes):
+    """What is fed, counting the bytes that are copied out of it."""
+
+    __slots__ = ()
+    copied = 0
+
+    def __getitem__(self, key):
+        """Count a slice."""
+        found = super().__getitem__(key)
+        CountingBytes.copied += len(found) if isinstance(key, slice) else 0
+        return found
+
+
+def test_waiting_requests_are_not_copied():
+    """However many requests wait in one piece, an answer does not copy those behind it."""
+    raw = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2000
+    CountingBytes.copied = 0
+    parser = RequestParser(Http1Caps(pipelining_depth_max=1))
+    events = parser.feed(CountingBytes(raw))
+    while not parser.is_reading:
+        events += parser.answered()
+    assert len(events) == 4000
+    assert CountingBytes.copied <= len(raw)
+
+
 WIDE = Http1Caps(
     request_line_limit_bytes=1 << 20,
     field_line_limit_bytes=1 << 20,

@@ -43,6 +43,8 @@ class RequestParser:
         "_chunks",
         "_ended",
         "_head",
+        "_held",
+        "_held_at",
         "_left",
         "_open_count",
         "_rest",
@@ -54,7 +56,9 @@ class RequestParser:
     def __init__(self, caps: Http1Caps | None = None) -> None:
         self._caps = Http1Caps() if caps is None else caps
         self._state = _HEAD
-        self._rest = bytearray()  # fed and not consumed
+        self._rest = bytearray()  # of a head, chunk line or trailer that is not complete
+        self._held = b""  # fed while waiting, from `_held_at` on
+        self._held_at = 0
         self._scanner: HeadScanner | None = None
         self._chunks: ChunkedReader | None = None
         self._head: RequestHead | None = None
@@ -83,13 +87,17 @@ class RequestParser:
         events: list[Event] = []
         if self._state == _CLOSED:
             return events
-        if self._rest or self._state == _WAITING:
+        if self._state == _WAITING:
+            self._held = self._held[self._held_at :] + data
+            self._held_at = 0
+            return events
+        if self._rest:
             self._rest += data
-            if self._state == _WAITING or not self._is_worth_reading(events):
+            if not self._is_worth_reading(events):
                 return events
             data = bytes(self._rest)
             self._rest.clear()
-        self._run(data, events)
+        self._run(data, 0, events)
         return events
 
     def finish(self) -> list[Event]:
@@ -115,10 +123,10 @@ class RequestParser:
                 return []
         self._head = None
         self._state = _HEAD
-        data = bytes(self._rest)
-        self._rest.clear()
+        data, start = self._held, self._held_at
+        self._held, self._held_at = b"", 0
         events: list[Event] = []
-        self._run(data, events)
+        self._run(data, start, events)
         if self._ended and self.is_reading and not self.is_idle:
             events.append(self._refuse(TRUNCATED))
         return events
@@ -126,12 +134,12 @@ class RequestParser:
     def take_over(self) -> bytes:
         """Leave HTTP: return what was fed behind the request that changed the protocol."""
         assert self._state == _WAITING, "no request offered another protocol"
-        rest = bytes(self._rest)
+        rest = self._held[self._held_at :]
         self._close()
         return rest
 
-    def _run(self, data: bytes, events: list[Event]) -> None:
-        position, size = 0, len(data)
+    def _run(self, data: bytes, position: int, events: list[Event]) -> None:
+        size = len(data)
         while position < size:
             state = self._state
             if state == _HEAD:
@@ -151,7 +159,8 @@ class RequestParser:
                     return
             else:
                 if state == _WAITING:
-                    self._rest += data[position:]
+                    # Not a copy of the rest: each answer would copy what all others wait for.
+                    self._held, self._held_at = data, position
                 return
 
     def _read_head(self, data: bytes, start: int, events: list[Event]) -> int:
@@ -246,6 +255,7 @@ class RequestParser:
     def _close(self) -> None:
         self._state = _CLOSED
         self._rest.clear()
+        self._held = b""
         self._scanner = None
         self._chunks = None
         self._head = None
