@@ -41,7 +41,8 @@ def replay_command(
 
     if show and not as_json:
         print_timeline(journal, list(timeline(journal, store)))
-    on_output = None if as_json or quiet else print_output
+    # A whole replay says what it printed when it is known to be the same.
+    on_output = print_output if until is not None and not (as_json or quiet) else None
     try:
         if Path(journal).is_file():
             execution = _replay_file(Path(journal), until, on_output)
@@ -59,6 +60,9 @@ def replay_command(
     if as_json:
         print_json({"same": True, "execution": document_of(execution)})
         return
+    if not quiet:
+        sys.stdout.write(execution.result.run.stdout)
+        sys.stderr.write(execution.result.run.stderr)
     sys.stderr.write(f"cloche: replayed to the same bytes, journal {execution.journal_hash}\n")
 
 
