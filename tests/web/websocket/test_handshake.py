@@ -9,6 +9,11 @@ from cloche.web.errors import HttpError
 from cloche.web.request import Request
 from cloche.web.websocket.handshake import accept_handshake
 
+ALL_PARAMETERS = (
+    b"client_max_window_bits",
+    b"client_no_context_takeover",
+    b"server_no_context_takeover",
+)
 FIELDS = {
     b"host": b"a.example",
     b"upgrade": b"websocket",
@@ -56,6 +61,7 @@ def test_the_example_of_the_standard():
         ({b"sec-websocket-key": None}, 400),
         ({b"sec-websocket-key": b"x"}, 400),
         ({b"sec-websocket-key": b"dGhlIHNhbXBsZSBub25j"}, 400),
+        ({b"sec-websocket-key": b"dGhlIHNhbXBs!ZSBub25jZQ=="}, 400),
         ({b"sec-websocket-key": b"dGhlIHNhbXBs\xe4SBub25jZQ=="}, 400),
         ({b"origin": b"https://a.example"}, 101),
         ({b"origin": b"https://b.example"}, 101),
@@ -105,6 +111,8 @@ def test_subprotocols(offered, chosen):
         (b"permessage-deflate", True),
         (b"permessage-deflate; client_max_window_bits", True),
         (b"x, permessage-deflate; client_max_window_bits=12; client_no_context_takeover", True),
+        (b"permessage-deflate; client_max_window_bits; server_no_context_takeover", True),
+        (b"permessage-deflate; " + b"; ".join(ALL_PARAMETERS), True),
         (b"permessage-deflate; server_max_window_bits=10", False),
         (b"permessage-deflate; server_max_window_bits=10, permessage-deflate", True),
         (b"x-webkit-deflate-frame", False),

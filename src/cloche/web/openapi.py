@@ -1,0 +1,180 @@
+"""OpenAPI 3.1 from the routes: what is written down is what is answered.
+
+Invariant: the same application gives the same bytes: sorted keys, one line end at the end.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from cloche.web.errors import SettingError
+
+if TYPE_CHECKING:
+    from cloche.web.app import App, Endpoint
+    from cloche.web.binding import Parameter
+    from cloche.web.router import Route
+
+VERSION: Final = "3.1.0"
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_PATH_PARAMETER: Final = re.compile(r"[:*]([A-Za-z_][A-Za-z0-9_]*)")
+_REFERENCE: Final = "#/components/schemas/{name}"
+_JSON: Final = "application/json"
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
+# Methods that OpenAPI has a place for; a route of another one is not in the document.
+_METHODS: Final = frozenset("GET PUT POST DELETE OPTIONS HEAD PATCH TRACE".split())
+_ERROR_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["blame", "code", "fields", "message", "retryable"],
+    "properties": {
+        "code": {"type": "string", "pattern": "^[A-Z][A-Z0-9_]*$"},
+        "message": {"type": "string"},
+        "blame": {"enum": ["caller", "cloche", "environment", "guest", "limit", "remote"]},
+        "retryable": {"type": "boolean"},
+        "fields": {"type": "object"},
+    },
+}
+
+
+def describe(
+    app: App, *, title: str, version: str, servers: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return the document of an application.
+
+    The first line of a handler's docstring is its summary, all of it its description. What it
+    returns is described where it is annotated with a type that has a schema.
+
+    Raises:
+        SettingError: two handlers would have one operation id, or two types one name.
+    """
+    routes = [route for route in app.router.routes if route.method in _METHODS]
+    schemas = _schemas(routes)
+    paths: dict[str, dict[str, Any]] = {}
+    identities: set[str] = set()
+    for route in routes:
+        operation = _operation(route, schemas)
+        identity = operation["operationId"]
+        if identity in identities:
+            raise SettingError(setting="OpenAPI", problem=f"two operations are named {identity}")
+        identities.add(identity)
+        path = _PATH_PARAMETER.sub(r"{\1}", route.template)
+        paths.setdefault(path, {})[route.method.lower()] = operation
+    document: dict[str, Any] = {
+        "openapi": VERSION,
+        "jsonSchemaDialect": DIALECT,
+        "info": {"title": title, "version": version},
+        "paths": paths,
+        "components": {"schemas": {**schemas.components, "Error": _ERROR_SCHEMA}},
+    }
+    if servers:
+        document["servers"] = [{"url": url} for url in servers]
+    return document
+
+
+def render(document: dict[str, Any]) -> bytes:
+    """Return a document as canonical JSON with a line end."""
+    return _encode(document) + b"\n"
+
+
+class _Schemas:
+    """The schemas of all types, and where the shared ones are."""
+
+    def __init__(self, types: list[Any]) -> None:
+        self._types = types
+        try:
+            found, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+        except TypeError as error:
+            raise SettingError(setting="OpenAPI", problem=str(error)) from None
+        if "Error" in components:
+            raise SettingError(setting="OpenAPI", problem="the name Error is taken; rename a type")
+        self._found = found
+        self.components: dict[str, Any] = components
+
+    def of(self, type_: Any) -> dict[str, Any]:
+        """Return the schema of a type, or a reference to it."""
+        return self._found[self._types.index(type_)]
+
+
+def _schemas(routes: list[Route[Endpoint]]) -> _Schemas:
+    types: list[Any] = []
+    for route in routes:
+        found = [each.type_ for each in route.target.parameters if each.source != "request"]
+        returned = _returned(route.target)
+        types += [*found, *([] if returned is None else [returned])]
+    return _Schemas(types)
+
+
+def _operation(route: Route[Endpoint], schemas: _Schemas) -> dict[str, Any]:
+    endpoint = route.target
+    text = inspect.getdoc(endpoint.handler) or ""
+    operation: dict[str, Any] = {
+        "operationId": getattr(endpoint.handler, "__name__", route.method.lower()),
+        "responses": {
+            "200": _success(endpoint, schemas),
+            "default": {
+                "description": "What went wrong",
+                "content": {_JSON: {"schema": {"$ref": _REFERENCE.format(name="Error")}}},
+            },
+        },
+    }
+    if text:
+        operation["summary"] = text.partition("\n")[0]
+        operation["description"] = text
+    parameters = [
+        _parameter(each, schemas)
+        for each in endpoint.parameters
+        if each.source in {"path", "query"}
+    ]
+    parameters += _untyped(route)
+    if parameters:
+        operation["parameters"] = parameters
+    for each in endpoint.parameters:
+        if each.source == "body":
+            operation["requestBody"] = {
+                "required": True,
+                "content": {_JSON: {"schema": schemas.of(each.type_)}},
+            }
+    return operation
+
+
+def _success(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+    returned = _returned(endpoint)
+    if returned is None:
+        return {"description": "Done"}
+    media_type = "text/plain" if returned is str else _JSON
+    return {"description": "Done", "content": {media_type: {"schema": schemas.of(returned)}}}
+
+
+def _parameter(parameter: Parameter, schemas: _Schemas) -> dict[str, Any]:
+    schema = schemas.of(parameter.type_)
+    if not parameter.is_required and parameter.default is not None:
+        schema = {**schema, "default": parameter.default}
+    return {
+        "name": parameter.name,
+        "in": parameter.source,
+        "required": parameter.source == "path" or parameter.is_required,
+        "schema": schema,
+    }
+
+
+def _untyped(route: Route[Endpoint]) -> list[dict[str, Any]]:
+    """Return the parameters of the path that the handler reads from the request itself."""
+    typed = {each.name for each in route.target.parameters if each.source == "path"}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in route.names
+        if name not in typed
+    ]
+
+
+def _returned(endpoint: Endpoint) -> Any:
+    """Return the type that a handler is annotated with, where it has a schema; else None."""
+    found = get_type_hints(endpoint.handler).get("return")
+    is_known = (
+        isinstance(found, type)
+        and (issubclass(found, msgspec.Struct) or found in {str, int, float, bool})
+    ) or (get_origin(found) in {list, dict} and bool(get_args(found)))
+    return found if is_known else None
