@@ -175,16 +175,20 @@ class Instance:
     def _guarded(self, function: Callable[[], None], deadline_ns: int) -> None:
         store = self._store
         self._running = True
-        store.enter(deadline_ns)
-        done = False
+        entered = done = False
         try:
+            store.enter(deadline_ns)
+            entered = True
             run_with_room(function, store.cancel)
             done = True
         finally:
-            store.leave()
-            self._running = False
-            if self._close_wanted or not done:
-                self.close()
+            self._running = False  # first: a signal handler may raise in each call
+            try:
+                if entered:
+                    store.leave()
+            finally:
+                if self._close_wanted or not done:
+                    self.close()
 
     def snapshot(self) -> Snapshot:
         """Take what differs from the image; only between turns.

@@ -7,7 +7,7 @@ Invariants:
   call that entered the guest, which the guest can neither catch nor survive;
 - guest pointers are checked against the guest's memory before any byte moves (`Memory`);
 - only exports whose signature was checked are called (`Linker.prepare`);
-- one epoch callback ends a turn at its deadline, on cancellation, or on a signal in this process.
+- one epoch callback ends a turn at its deadline, on cancellation, or on a signal (`signals`).
 
 It does not know what an import means: see `drivers.py` and `wasi.py`.
 """
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ctypes
 import struct
-import sys
 import threading
 import time
 from ctypes import POINTER, byref, c_char, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
@@ -29,6 +28,7 @@ from wasmtime import _ffi as ffi
 
 from cloche.engine.abi import GuestStopped, Stop
 from cloche.engine.adapters.modules import check_exports, has_start
+from cloche.engine.adapters.signals import SignalGuard
 from cloche.engine.adapters.ticker import Ticker
 from cloche.engine.errors import ImageError
 from cloche.errors import InternalError
@@ -65,6 +65,18 @@ class _Current(threading.local):
 
 
 _current = _Current()
+
+
+def _keep(error: BaseException) -> bool:
+    """Keep what a signal handler raised, to be raised by the call that entered the guest."""
+    store = _current.call
+    if store is None:
+        return False
+    store.failure, store.cancelled = error, True
+    return True
+
+
+_signals: Final = SignalGuard(_keep)
 
 
 class Engine:
@@ -225,6 +237,7 @@ def _host_callback(
             at(values).value = result or 0
         return 0
 
+    _signals.protect(callback)
     return callback
 
 
@@ -233,8 +246,7 @@ def _new_trap() -> int:
     return ctypes.cast(trap, c_void_p).value or 0
 
 
-@_EpochCallback  # type: ignore[untyped-decorator]
-def _on_epoch(_context: Any, _data: Any, delta: Any, kind: Any) -> int:
+def _decide_epoch(_context: Any, _data: Any, delta: Any, kind: Any) -> int:
     store = _current.call
     assert store is not None
     try:
@@ -250,6 +262,11 @@ def _on_epoch(_context: Any, _data: Any, delta: Any, kind: Any) -> int:
     delta[0] = 1
     kind[0] = 0  # WASMTIME_UPDATE_DEADLINE_CONTINUE
     return 0
+
+
+_on_epoch: Final = _EpochCallback(_decide_epoch)
+for _function in (_keep, _new_trap, _decide_epoch, ctypes.cast):
+    _signals.protect(_function)
 
 
 class Store:
@@ -283,7 +300,6 @@ class Store:
         self._exports = self._instance.exports(self._store)
         self._context = self._store._context()
         self._nested_calls = 0
-        self._outer_hook: Callable[[Any], object] | None = None
         self._trap = POINTER(api.wasm_trap_t)()
         self._raw = (api.wasmtime_val_raw_t * _RAW_COUNT)()
         self.memory = Memory(self._exports["memory"], self._store)
@@ -347,27 +363,16 @@ class Store:
     def enter(self, deadline_ns: int) -> None:
         """Arm the deadline (on the clock of `time.monotonic_ns`) before the calls of a turn."""
         self.deadline_ns = deadline_ns
-        if threading.get_ident() == threading.main_thread().ident:
-            self._outer_hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         self.engine.ticker.enter()
         api.wasmtime_context_set_epoch_deadline(self._context, _FIRST_DEADLINE_TICKS)
+        _signals.hold()
 
     def leave(self) -> None:
         """Disarm the deadline after the calls of a turn."""
-        self.engine.ticker.leave()
-        hook, self._outer_hook = self._outer_hook, None
-        if hook is not None:
-            sys.unraisablehook = hook
-
-    def _on_unraisable(self, problem: Any) -> None:
-        # A signal handler raises where a callback is entered, before its `try`: ctypes then drops
-        # the error and goes on with the guest. It is kept here instead, and ends the call.
-        store = _current.call
-        if store is None or "ctypes callback" not in (problem.err_msg or ""):
-            assert self._outer_hook is not None
-            self._outer_hook(problem)
-        else:
-            store.failure, store.cancelled = problem.exc_value, True
+        try:
+            _signals.release()
+        finally:
+            self.engine.ticker.leave()
 
     def cancel(self) -> None:
         """End the running call within a tick. Callable from any thread."""
@@ -396,6 +401,9 @@ class Store:
             stop = Stop(kind="trap", message=f"the guest crashed: {_reason(message)}")
         self.stop = stop
         raise GuestStopped(stop)
+
+
+_signals.defer(Store.leave)
 
 
 def _reason(message: str) -> str:
