@@ -10,6 +10,7 @@ Pure. Invariants:
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -24,6 +25,7 @@ FULL_COMPARISON_MAX: Final = 40_000  # pairs of tokens
 _NO_BREAK_AFTER: Final = frozenset(
     "return throw break continue yield async await static get set accessor let".split()
 )
+_COMMENT: Final = re.compile(r"/\*.*?\*/", re.DOTALL)
 _NO_BREAK_BEFORE: Final = frozenset(("++", "--", "=>"))
 
 
@@ -35,7 +37,7 @@ def align(original: str, reprint: str) -> str:
         reprint: the same program, printed anew with parts erased.
     """
     before, after = tokenize(original), tokenize(reprint)
-    placed = _place(after, _matches(before, after))
+    placed = _place(after, _matches(before, after), _comments(reprint, after))
     return placed if same_tokens(placed, reprint) else reprint
 
 
@@ -134,12 +136,37 @@ def _longest_ascending(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return row[::-1]
 
 
-def _place(tokens: list[Token], places: list[Token | None]) -> str:
+def _comments(reprint: str, tokens: list[Token]) -> list[str]:
+    """Return the comments in stars before each token.
+
+    They stay because printers put parentheses around a value with a comment before it: without the
+    comment, the parentheses would not be printed again, and the program seem to be another.
+    """
+    starts = line_starts(reprint)
+    found: list[str] = []
+    end = 0
+    for token in tokens:
+        begin = starts[token.line] + token.column
+        apart = (
+            " " if reprint.endswith("/", 0, end) else ""
+        )  # a slash would make them another thing
+        comment = "".join(_COMMENT.findall(reprint, end, begin))
+        found.append(comment and apart + comment)
+        end = begin + len(token.text)
+    return found
+
+
+def _place(tokens: list[Token], places: list[Token | None], comments: list[str]) -> str:
     out: list[str] = []
     line = column = 0
     for index, token in enumerate(tokens):
         place = places[index]
         gap = _gap(tokens, index)
+        if comments[index]:
+            out.append(comments[index])
+            line, column = _end(line, column, comments[index])
+            # A break inside the comment counts as one behind it.
+            gap = "" if "\n" in comments[index] else gap.strip(" ")
         if place is not None and place.line > line and _may_break(tokens, index):
             gap = "\n" * (place.line - line) + " " * place.column
         elif place is not None and place.line == line and place.column > column + len(gap):
