@@ -192,7 +192,7 @@ def test_every_form_of_a_value_is_scrubbed(value, around):
         scrubbed = scrubber.bytes(around + echo + around)
         if scrubbed == around + echo + around:
             raise AssertionError(f"{echo!r} of {value!r} was not found")
-        assert b"[secret KEY]" in scrubbed
+        assert b"[secret:KEY]" in scrubbed
 
 
 def test_what_is_left_of_base64_does_not_decode():
@@ -201,7 +201,7 @@ def test_what_is_left_of_base64_does_not_decode():
     scrubber = Scrubber([secret(value=value)])
     for before in (b"", b"a", b"ab"):
         left = scrubber.bytes(base64.b64encode(before + value.encode() + b"zz"))
-        assert len(left.replace(b"[secret KEY]", b"")) <= 8
+        assert len(left.replace(b"[secret:KEY]", b"")) <= 8
 
 
 def test_former_values_and_passwords_are_scrubbed():
@@ -213,7 +213,7 @@ def test_former_values_and_passwords_are_scrubbed():
         ]
     )
     assert scrubber.text("password1 old-value new-value user") == (
-        "[secret KEY] [secret B] [secret B] user"
+        "[secret:KEY] [secret:B] [secret:B] user"
     )
 
 
@@ -230,7 +230,7 @@ def test_documents_are_scrubbed():
     """Texts at any depth and names of objects are scrubbed, numbers stay."""
     scrubber = Scrubber([secret(value="hunter2hunter2")])
     assert scrubber.document({"a hunter2hunter2": [1, None, "hunter2hunter2", {"b": True}]}) == {
-        "a [secret KEY]": [1, None, "[secret KEY]", {"b": True}]
+        "a [secret:KEY]": [1, None, "[secret:KEY]", {"b": True}]
     }
 
 

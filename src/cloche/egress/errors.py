@@ -41,6 +41,8 @@ class NetError(ClocheError):
 
     code = "NET_ERROR"
     blame: ClassVar[Blame] = "remote"
+    reason: str
+    retry_after_ms: int | None
 
     def __init__(
         self,

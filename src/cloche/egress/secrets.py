@@ -225,7 +225,7 @@ def _with_query(url: Url, key: str, value: str) -> Url:
 
 
 class Scrubber:
-    """Takes known values out of text and bytes; each becomes `[secret NAME]`."""
+    """Takes known values out of text and bytes; each becomes `[secret:NAME]`."""
 
     __slots__ = ("_forms", "_lengths", "_patterns")
 
@@ -233,7 +233,7 @@ class Scrubber:
         forms: dict[bytes, bytes] = {}
         self._patterns: list[tuple[re.Pattern[bytes], bytes]] = []
         for secret in secrets:
-            mark = f"[secret {secret.name}]".encode()
+            mark = f"[secret:{secret.name}]".encode()
             for value in _values(secret):
                 for form in _forms(value):
                     forms.setdefault(form, mark)

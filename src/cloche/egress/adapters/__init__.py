@@ -1,0 +1,1 @@
+"""What touches names, sockets, files and clocks for outbound HTTP."""
