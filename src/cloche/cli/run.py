@@ -348,6 +348,8 @@ def _cassette(world: str, cassette: Path | None, limits: Limits) -> Any:
     if world not in {"sandboxed", "fixture"}:
         raise InvalidRunError(f"--world is {world!r}; it must be sandboxed or fixture")
     if cassette is None:
+        if world == "fixture":
+            raise InvalidRunError("--world fixture needs --cassette, the journal that answers")
         return None
     if world != "fixture":
         raise InvalidRunError("--cassette goes with --world fixture")
