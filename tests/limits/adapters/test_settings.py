@@ -248,6 +248,11 @@ def test_a_named_file_must_be_there(tmp_path):
             "there is no table limit (from {path}); did you mean limits?",
         ),
         (
+            "[guests]\nfuel = 1",
+            LimitUnknownError,
+            "there is no table guests (from {path}); did you mean limits.guests?",
+        ),
+        (
             "[limits.guest]\nfuel = 1",
             LimitUnknownError,
             "there is no group of limits guest (from {path}); did you mean guests?",

@@ -120,7 +120,9 @@ def _parse(body: bytes, path: Path) -> dict[str, Any]:
         raise LimitFileError(f"{path} is not valid TOML: {error}", path=str(path)) from None
     for name in document:
         if name not in TABLES:
-            raise unknown("table", name, TABLES, str(path))
+            # A group on its own is what most people write first.
+            tables = (f"limits.{name}",) if name in GROUPS else TABLES
+            raise unknown("table", name, tables, str(path))
     return document
 
 
