@@ -746,3 +746,19 @@ def test_the_policy_of_a_session_holds_for_every_run(store):
     with Session.create("python", policy=Policy(), store=store) as session:
         session.run("tools.b()", tools=tools, policy=Policy.allow(tool=["b"]))
     assert calls == ["b"]
+
+
+def test_closed_sessions_are_not_used_again(tmp_path):
+    """After the end of all work on a store, the next handle begins anew."""
+    store = open_store(tmp_path / "cloche.db")
+    with Session.create("javascript", name="again", store=store) as session:
+        session.run("var x = 1")
+    first = sessions_of(store)
+    first.close()
+    second = sessions_of(store)
+    assert second is not first
+    assert sessions_of(store) is second
+    with Session.open("again", store=store) as session:
+        assert session.run("console.log(x)").run.stdout == "1\n"
+    second.close()
+    store.close()

@@ -77,8 +77,10 @@ _open: dict[int, Sessions] = {}
 
 
 def sessions_of(store: Store) -> Sessions:
-    """Return the sessions of a store in this process, made on first use."""
+    """Return the sessions of a store in this process, made on first use, until they are closed."""
     with _lock:
+        for key in [key for key, sessions in _open.items() if sessions.closed]:
+            del _open[key]
         found = _open.get(id(store))
         if found is None:
             found = _open[id(store)] = Sessions(

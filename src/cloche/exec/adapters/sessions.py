@@ -381,6 +381,11 @@ class Sessions:
         # Without a snapshot nothing is lost: the operations are kept, waking takes longer.
         return live.lease is not None and self.now_ns() < live.lease.until_ns
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed.is_set()
+
     def close(self) -> None:
         """Put everything to sleep."""
         self._closed.set()
