@@ -28,6 +28,7 @@ class Op(IntEnum):
     WAIT = 4
     JOB = 5
     OUT_OF_MEMORY = 6
+    SEAL = 7  # answered only while an image is made
     STDOUT = 16
     STDERR = 17
     CLOCK = 18

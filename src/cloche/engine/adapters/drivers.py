@@ -6,6 +6,7 @@ One driver per language. A driver knows the exports and the calling convention o
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cloche.engine.abi import GuestStopped, Op, Stop
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _OUTPUT: Final = frozenset({int(Op.STDOUT), int(Op.STDERR)})
 _PYTHON_TURN: Final = b"_cloche_turn()"
+_PYTHON_SEAL: Final = b"_cloche_seal()"
+_COUNT_MAX: Final = 1 << 20  # no object has as many references; free memory begins with a pointer
+_IMMORTAL: Final = 5 << 28  # _Py_IMMORTAL_INITIAL_REFCNT of CPython on 32 bits, refcount.h
 
 
 class Driver(Protocol):
@@ -32,8 +36,12 @@ class Driver(Protocol):
     def bind(self, store: Store) -> Any:
         """Look up the exports that `turn` needs; the result is passed to the other methods."""
 
-    def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> None:
-        """Run the prelude, given as (file name, text) in order, in a raw instance."""
+    def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> int:
+        """Run the prelude, given as (file name, text) in order, in a raw instance.
+
+        Returns:
+            how many bytes of its memory make the image.
+        """
 
     def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
         """Hand `body` to the guest and run it until the turn ends."""
@@ -61,13 +69,33 @@ class PythonDriver:
         """Return (turn, host_alloc)."""
         return store.export("turn"), store.export("host_alloc")
 
-    def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> None:
-        """Execute the first source in `__main__`; it installs the others as modules."""
+    def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> int:
+        """Execute the first source in `__main__`; it installs the others as modules. Seal them."""
         for index, (name, text) in enumerate(sources):
             if index and name.endswith(".py"):
                 text = f"_cloche_install({name.removesuffix('.py')!r}, {text!r})"  # noqa: PLW2901
             if self._execute(machine, exports, text.encode()):
                 raise GuestStopped(Stop(kind="trap", message=f"the prelude file {name} failed"))
+        return self._seal(machine, exports)
+
+    def _seal(self, machine: Machine, exports: Any) -> int:
+        """Make all objects immortal: counting references writes to what a run only looks at.
+
+        Only the guest knows where they are, and looking leaves traces, so its memory is put back.
+        """
+        memory, machine.sealed = machine.memory, b""
+        before = memory.read(0, memory.current_size())
+        if self._execute(machine, exports, _PYTHON_SEAL):
+            raise GuestStopped(Stop(kind="trap", message="the objects of the image are not known"))
+        addresses = [address for (address,) in struct.iter_unpack("<I", machine.sealed)]
+        # Had it not been there before, something else would be where its type is now.
+        kept = [a for a in addresses if memory.read(a + 4, 4) == before[a + 4 : a + 8]]
+        memory.write(0, before)
+        for address in kept:
+            if 0 < memory.read_u32(address) < _COUNT_MAX:
+                memory.write_u32(address, _IMMORTAL)
+        machine.sealed = None
+        return len(before)
 
     def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
         """Make `body` the job, then call the prelude's entry."""
@@ -120,7 +148,7 @@ class JavaScriptDriver:
         """Return (turn, alloc)."""
         return store.export("cloche_turn"), store.export("cloche_alloc")
 
-    def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> None:
+    def warm(self, machine: Machine, exports: Any, sources: list[tuple[str, str]]) -> int:
         """Start the module, evaluate each prelude source, seal what is then there."""
         store = machine.store
         store.call(store.export("_initialize"))
@@ -135,6 +163,7 @@ class JavaScriptDriver:
                 raise GuestStopped(Stop(kind="trap", message=f"the prelude file {name} failed"))
         if store.call(store.export("cloche_seal")):
             raise GuestStopped(Stop(kind="trap", message="the rehearsal of a run failed"))
+        return machine.memory.current_size()
 
     def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
         """Copy `body` into the guest's input buffer and run it."""

@@ -55,7 +55,7 @@ INDEX_LENGTH_BYTES: Final = 8
 # The importer takes a folder that it can see for a package outside the archive.
 _GHOSTS: Final = frozenset({f"{STDLIB_PATH}/matplotlib"})
 
-IMAGE_FORMAT: Final = 3  # of the file that keeps a warmed memory, and of how it is warmed
+IMAGE_FORMAT: Final = 4  # of the file that keeps a warmed memory, and of how it is warmed
 WARM_CLOCK_NS: Final = 1_750_000_000_000_000_000
 WARM_SEED: Final = 0
 WARM_MEMORY_LIMIT_BYTES: Final = 2 << 30
@@ -338,8 +338,8 @@ class Images:
         )
         instance = Instance(raw, machine)
         try:
-            instance.warm(prelude_sources(definition))
-            instance.dump(path)
+            size = instance.warm(prelude_sources(definition))
+            instance.dump(path, size)
         except GuestStopped as stopped:
             raise ImageError(
                 f"the image {definition.name} does not start: {stopped.stop.message}\n"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from cloche.engine.abi import GuestStopped, Report, Stop
 from cloche.engine.adapters.mapping import map_to_write
 from cloche.engine.adapters.pagemap import written_pages, written_ranges
-from cloche.engine.adapters.stack import run_with_room
+from cloche.engine.adapters.stack import Result, run_with_room
 from cloche.engine.adapters.wasm import Store
 from cloche.engine.descriptors import OpenFile
 from cloche.engine.errors import ImageError, InstanceClosedError, SnapshotError
@@ -126,9 +126,15 @@ class Instance:
         self.detach()
         return True
 
-    def warm(self, sources: list[tuple[str, str]]) -> None:
-        """Run the prelude in a raw instance (no deadline: the host wrote it)."""
-        self._guarded(lambda: self._driver.warm(self.machine, self._exports, sources), 1 << 62)
+    def warm(self, sources: list[tuple[str, str]]) -> int:
+        """Run the prelude in a raw instance (no deadline: the host wrote it).
+
+        Returns:
+            how many bytes of the memory to `dump`.
+        """
+        return self._guarded(
+            lambda: self._driver.warm(self.machine, self._exports, sources), 1 << 62
+        )
 
     def turn(self, body: bytes, *, deadline_ns: int) -> Outcome:
         """Run the guest from one quiescent point to the next.
@@ -172,15 +178,20 @@ class Instance:
                 "this instance is closed; start another from its image or snapshot"
             )
 
-    def _guarded(self, function: Callable[[], None], deadline_ns: int) -> None:
+    def _guarded(self, function: Callable[[], Result], deadline_ns: int) -> Result:
         store = self._store
         self._running = True
         entered = done = False
         try:
+<<<<<<< ours
             store.enter(deadline_ns)
             entered = True
             run_with_room(function, store.cancel)
+=======
+            result = run_with_room(function, store.cancel)
+>>>>>>> theirs
             done = True
+            return result
         finally:
             self._running = False  # first: a signal handler may raise in each call
             try:
@@ -278,14 +289,13 @@ class Instance:
         nodes = restore_files(state, machine.files, self.image.tree)
         restore_descriptors(state, machine.descriptors, nodes)
 
-    def dump(self, path: Path) -> None:
-        """Write the memory to a file, leaving pages of zeros as holes, and what is open behind it.
+    def dump(self, path: Path, size: int) -> None:
+        """Write `size` bytes of memory to a file, pages of zeros as holes, then what is open.
 
         A library may keep a file of the image open; the trailer says which, so that every instance
         has it open too. Layout: memory, JSON, length of the JSON (8 bytes), size of the memory (8).
         """
         memory = self._store.memory
-        size = memory.current_size()
         with path.open("wb") as file:
             file.truncate(size)
             for offset in range(0, size, DUMP_CHUNK_BYTES):

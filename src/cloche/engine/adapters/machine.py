@@ -71,6 +71,7 @@ class Machine:
         self.reply = b""
         self.report: Report | None = None
         self.host_call_count = 0
+        self.sealed: bytes | None = None  # the answer of a guest that is asked what to seal
 
     def begin_run(
         self,
@@ -164,6 +165,13 @@ def _out_of_memory(machine: Machine, _body: bytes) -> bytes:
     )
 
 
+def _seal(machine: Machine, body: bytes) -> bytes:
+    if machine.sealed is None:
+        raise GuestStopped(Stop(kind="protocol", message="an image is sealed when it is made"))
+    machine.sealed = body
+    return b""
+
+
 def _stdout(machine: Machine, body: bytes) -> bytes:
     machine.streams.write("stdout", body)
     return b""
@@ -224,6 +232,7 @@ _OPERATIONS: Final[dict[int, Callable[[Machine, bytes], bytes | int]]] = {
     Op.WAIT: _wait,
     Op.JOB: _job,
     Op.OUT_OF_MEMORY: _out_of_memory,
+    Op.SEAL: _seal,
     Op.STDOUT: _stdout,
     Op.STDERR: _stderr,
     Op.CLOCK: _clock,

@@ -452,6 +452,12 @@ class Memory:
             self._check(pointer, len(data))
         ctypes.memmove(self.base + pointer, data, len(data))
 
+    def read_u32(self, pointer: int) -> int:
+        """Return a little-endian 32 bit number."""
+        if pointer + 4 > self.size:
+            self._check(pointer, 4)
+        return c_uint32.from_address(self.base + pointer).value
+
     def write_u32(self, pointer: int, value: int) -> None:
         """Store a little-endian 32 bit number."""
         if pointer + 4 > self.size:

@@ -7,7 +7,7 @@ import json
 
 import _host
 
-EFFECT, SUBMIT, REPORT, WAIT, JOB = 1, 2, 3, 4, 5
+EFFECT, SUBMIT, REPORT, WAIT, JOB, SEAL = 1, 2, 3, 4, 5, 7
 
 _call = _host.call
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

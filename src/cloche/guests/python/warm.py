@@ -1,8 +1,21 @@
 """Image time: import what programs use, so that no run has to."""
 
+import array
 import builtins
+import functools
 import gc
 import sys
+import types
+
+# What code refers to, which the collector does not know. Its other fields are made when asked for.
+_CODE_FIELDS = (
+    "co_consts co_names co_filename co_name co_qualname co_linetable co_exceptiontable".split()
+)
+
+_HOLE_BYTES_MAX = 1 << 20
+_SMALL_BYTES_MAX = 512  # the interpreter keeps blocks up to this size in pools of one size
+_ROW_COUNT = 16  # as many blocks in a row are no holes
+_REHEARSAL_COUNT = 4  # by then the interpreter has specialized what every run executes
 
 _BASE = (
     "abc argparse array ast base64 bisect calendar cmath codecs collections collections.abc "
@@ -84,9 +97,33 @@ def warm(variant):
         _VARIANTS[variant]()
     sys.stdout.reconfigure(line_buffering=True)
     sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")
-    _rehearse()
+    for _ in range(_REHEARSAL_COUNT):
+        _rehearse()
     gc.collect()
+    _fill_holes()
     gc.freeze()
+
+
+_fillers = []
+
+
+def _fill_holes():
+    """Use up what is free between objects: what a run makes then lies side by side."""
+    top = id(bytearray(_HOLE_BYTES_MAX))
+    size = 1 << 15
+    while size > _SMALL_BYTES_MAX:
+        while id(block := bytes(size)) < top:
+            _fillers.append(block)
+        size -= size // 8
+    header = sys.getsizeof(b"")
+    makers = [functools.partial(bytes, n - header) for n in range(24, _SMALL_BYTES_MAX + 1, 8)]
+    for make in [object, *makers]:
+        before, row = 0, 0
+        while row < _ROW_COUNT:
+            block = make()
+            _fillers.append(block)
+            row = row + 1 if 0 < id(block) - before <= 2 * sys.getsizeof(block) else 0
+            before = id(block)
 
 
 def _rehearse():
@@ -113,4 +150,34 @@ def _rehearse():
         host._call, host.job, host.send = real_call, real_job, real_send
 
 
+def seal():
+    """Tell the host where everything is that was made: it stays for good.
+
+    The host makes all of it immortal, so that nobody counts its references, and forgets what this
+    function did to the memory. So nothing may be told of that did not exist before.
+    """
+    from _cloche import host
+
+    young = gc.get_objects()  # made since the rest was frozen
+    gc.unfreeze()
+    found = gc.get_objects()
+    seen = {id(young), *map(id, young)}
+    kept = [one for one in found if id(one) not in seen]
+    seen.update(map(id, kept))
+    for one in kept:
+        if isinstance(one, types.CodeType):
+            inside = [getattr(one, name) for name in _CODE_FIELDS]
+        else:
+            inside = gc.get_referents(one)
+        for other in inside:
+            if id(other) not in seen:
+                seen.add(id(other))
+                kept.append(other)
+    host._call(bytes((host.SEAL,)) + array.array("I", map(id, kept)).tobytes())
+
+
+builtins._cloche_seal = seal
 builtins._cloche_warm = warm
+# 1
+# 2
+# 3
