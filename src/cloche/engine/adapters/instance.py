@@ -183,13 +183,9 @@ class Instance:
         self._running = True
         entered = done = False
         try:
-<<<<<<< ours
             store.enter(deadline_ns)
             entered = True
-            run_with_room(function, store.cancel)
-=======
             result = run_with_room(function, store.cancel)
->>>>>>> theirs
             done = True
             return result
         finally:
