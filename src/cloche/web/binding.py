@@ -99,6 +99,15 @@ def bind(
 def _bind_plain(
     handler: Handler, parameters: tuple[Parameter, ...]
 ) -> Callable[[Request], Awaitable[Any]]:
+    if not parameters:
+
+        async def call_bare(request: Request) -> Any:
+            del request
+            found = handler()
+            return await found if inspect.isawaitable(found) else found
+
+        return call_bare
+
     async def call(request: Request) -> Any:
         found = handler(**{each.name: _value_of(each, request) for each in parameters})
         return await found if inspect.isawaitable(found) else found

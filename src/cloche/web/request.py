@@ -82,7 +82,10 @@ class Request:
         self._body: bytes | BodySource | None = body
         self._query: Pairs | None = None
         self._cookies: dict[str, str] | None = None
-        self._path, self._query_text = split_target(target)
+        if target.startswith("/"):
+            self._path, _, self._query_text = target.partition("?")
+        else:
+            self._path, self._query_text = split_target(target)
 
     @property
     def path(self) -> str:

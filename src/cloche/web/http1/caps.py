@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -31,6 +31,14 @@ class Http1Caps:
     trailer_count_max: int = 16
     pipelining_depth_max: int = 16
     http_1_0: bool = False
+    # A head that is no larger breaks none of the three limits, which is nearly every head.
+    small_head_bytes: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        smallest = min(
+            self.request_line_limit_bytes, self.field_line_limit_bytes, self.head_limit_bytes
+        )
+        object.__setattr__(self, "small_head_bytes", smallest)
 
     @classmethod
     def from_limits(cls, limits: WebLimits, *, http_1_0: bool = False) -> Self:
@@ -50,4 +58,4 @@ class Http1Caps:
         )
 
 
-_OF_MESSAGES = frozenset(field.name for field in fields(Http1Caps))
+_OF_MESSAGES = frozenset(each.name for each in fields(Http1Caps) if each.init)

@@ -44,7 +44,7 @@ _ABSOLUTE_FORM: Final = re.compile(
     + _PORT
     + rb"(?:[/?].*+)?",
 )
-_PLAIN: Final = bytes(byte for byte in range(128) if chr(byte).isalnum()) + b"-."
+_PLAIN_HOST: Final = re.compile(rb"[A-Za-z0-9\-.]++(?::[0-9]{1,5}+)?+")
 _SLASH: Final = ord("/")  # origin-form begins with it
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}+")
 
@@ -56,20 +56,27 @@ def read_head(data: bytes, start: int, end: int, caps: Http1Caps) -> RequestHead
         The head, or the code of what is wrong with it.
     """
     match = HEAD.match(data, start)
-    if match is None or match.end() != end or end - start > caps.head_limit_bytes:
-        return _explain(data, start, end, caps)
+    return explain_head(data, start, end, caps) if match is None else accept_head(match, caps)
+
+
+def explain_head(data: bytes, start: int, end: int, caps: Http1Caps) -> Code:
+    """Return what is wrong with a head that the expression or a limit refuses."""
+    fault = HeadScanner(caps, start).scan(data[:end])
+    assert fault is not None, "the expression refuses what the scanner accepts"
+    return fault
+
+
+def accept_head(match: re.Match[bytes], caps: Http1Caps) -> RequestHead | Code:
+    """Return the request of a head that has the right form, or the code of what is wrong."""
+    start, end = match.span()
     method, target, version, block = match.groups()
     lines = block.split(b"\r\n")
     lines.pop()
-    if (
-        match.start(4) - 2 - start > caps.request_line_limit_bytes
-        or len(lines) > caps.field_count_max
-        or (
-            len(block) > caps.field_line_limit_bytes
-            and max(map(len, lines)) > caps.field_line_limit_bytes
-        )
+    if len(lines) > caps.field_count_max or (
+        end - start > caps.small_head_bytes
+        and _is_over_limits(start, match.start(4) - 2, end, lines, caps)
     ):
-        return _explain(data, start, end, caps)
+        return explain_head(match.string, start, end, caps)
     if version == b"1.0" and not caps.http_1_0:
         return UNSUPPORTED_VERSION
     fields = []
@@ -120,10 +127,14 @@ def _interpret(
     )
 
 
-def _explain(data: bytes, start: int, end: int, caps: Http1Caps) -> Code:
-    fault = HeadScanner(caps, start).scan(data[:end])
-    assert fault is not None, "the expression refuses what the scanner accepts"
-    return fault
+def _is_over_limits(
+    start: int, line_end: int, end: int, lines: list[bytes], caps: Http1Caps
+) -> bool:
+    return (
+        end - start > caps.head_limit_bytes
+        or line_end - start > caps.request_line_limit_bytes
+        or max(map(len, lines), default=0) > caps.field_line_limit_bytes
+    )
 
 
 def _joined(fields: list[Field]) -> dict[bytes, bytes]:
@@ -145,8 +156,8 @@ def _has_form(method: bytes, target: bytes) -> bool:
 def _is_host(host: bytes | None) -> bool:
     if not host:
         return host is not None
-    # Most hosts are plain names, and this is three times as fast as the expression.
-    return not host.translate(None, _PLAIN) or _HOST.fullmatch(host) is not None
+    # Most hosts are plain names, and the first expression is twice as fast.
+    return _PLAIN_HOST.fullmatch(host) is not None or _HOST.fullmatch(host) is not None
 
 
 def _body_length(

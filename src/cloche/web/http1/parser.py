@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 from cloche.web.http1.caps import LEADING_LINE_COUNT_MAX, Http1Caps
 from cloche.web.http1.chunked import ChunkedReader
 from cloche.web.http1.events import END, Data, Event, Reject, RequestHead
-from cloche.web.http1.framing import read_head
-from cloche.web.http1.head import HeadScanner, http1_code
+from cloche.web.http1.framing import accept_head, explain_head
+from cloche.web.http1.head import HEAD, HeadScanner, http1_code
 
 if TYPE_CHECKING:
     from cloche.web.encodings.codes import Code
@@ -169,13 +169,18 @@ class RequestParser:
             start += 2
             if start == len(data):
                 return start
-        found = data.find(b"\r\n\r\n", start)
-        if found < 0:
-            self._rest += data[start:]
-            self._is_worth_reading(events)
-            return -1
-        end = found + 4
-        head = read_head(data, start, end, self._caps)
+        match = HEAD.match(data, start)
+        if match is not None:
+            end = match.end()
+            head = accept_head(match, self._caps)
+        else:
+            found = data.find(b"\r\n\r\n", start)
+            if found < 0:
+                self._rest += data[start:]
+                self._is_worth_reading(events)
+                return -1
+            end = found + 4
+            head = explain_head(data, start, end, self._caps)
         if type(head) is not RequestHead:
             events.append(self._refuse(head))  # type: ignore[arg-type]  # a code: nothing else
             return -1
@@ -183,7 +188,14 @@ class RequestParser:
         self._head = head
         events.append(head)
         if head.content_length == 0:
-            self._complete(events)
+            self._open_count += 1
+            events.append(END)
+            if (
+                head.upgrades
+                or not head.keep_alive
+                or self._open_count >= self._caps.pipelining_depth_max
+            ):
+                self._pause(head)
         elif head.content_length is None:
             self._chunks = ChunkedReader(self._caps)
             self._state = _CHUNKED
@@ -217,17 +229,22 @@ class RequestParser:
         return position
 
     def _complete(self, events: list[Event]) -> None:
+        """End a request that had a body."""
         events.append(END)
-        assert self._head is not None
+        head = self._head
+        assert head is not None
         self._open_count += 1
-        if self._head.upgrades:
-            self._state = _WAITING
-        elif not self._head.keep_alive:
-            self._close()
-        elif self._open_count >= self._caps.pipelining_depth_max:
+        self._state = _HEAD
+        depth_max = self._caps.pipelining_depth_max
+        if head.upgrades or not head.keep_alive or self._open_count >= depth_max:
+            self._pause(head)
+
+    def _pause(self, head: RequestHead) -> None:
+        """Stop behind a request: for good, or until requests are answered."""
+        if head.keep_alive or head.upgrades:
             self._state = _WAITING
         else:
-            self._state = _HEAD
+            self._close()
 
     def _is_worth_reading(self, events: list[Event]) -> bool:
         """Return whether what was kept may be complete now; a head is looked through once."""

@@ -44,9 +44,14 @@ _SWITCHING: Final = 101
 _NO_CONTENT: Final = 204
 _RESET_CONTENT: Final = 205
 _NOT_MODIFIED: Final = 304
+_SPECIAL: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _NAME_OF: Final = itemgetter(0)
 _BLOCK: Final = re.compile(b"(?:" + FIELD.pattern + b"\r\n)*+")
-_NAME_BYTES: Final = bytes(byte for byte in range(128) if re.fullmatch(TOKEN, bytes((byte,))))
+_LOWER_NAME_BYTES: Final = bytes(
+    byte
+    for byte in range(128)
+    if re.fullmatch(TOKEN, bytes((byte,))) and not bytes((byte,)).isupper()
+)
 _STATUS_LINES: Final = {
     status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()
 }
@@ -166,27 +171,35 @@ def _status_line(status: int) -> bytes:
 
 
 def _write_fields(fields: Iterable[Field], *, close: bool, switching: bool) -> bytes:
-    lines = [(name.lower(), value) for name, value in fields]
+    given = list(fields)
+    lines = given if len(given) == 1 else sorted(given, key=_NAME_OF)
+    names = [name for name, _ in lines]
+    known = set(names)
+    if (
+        len(known) != len(names)
+        or not _SPECIAL.isdisjoint(known)
+        or b"".join(names).translate(None, _LOWER_NAME_BYTES)
+    ):
+        lines = _prepared(given, switching=switching)
+    block = b"".join([b"%b: %b\r\n" % line for line in lines])
+    # A value with a whole line in it passes the expression, and has one line end too many.
+    if _BLOCK.fullmatch(block) is None or block.count(b"\n") != len(lines):
+        raise Http1ResponseError(reason=BAD_FIELD, problem=_problem(lines))
+    return b"connection: close\r\n" + block if close else block
+
+
+def _prepared(fields: list[Field], *, switching: bool) -> list[Field]:
+    """Return fields in lowercase, merged, without the length; refuse those that are not theirs."""
+    lines = [(name.lower(), value) for name, value in fields if name.lower() != b"content-length"]
     lines.sort(key=_NAME_OF)
     names = {name for name, _ in lines}
-    if b"content-length" in names:
-        names.remove(b"content-length")
-        lines = [line for line in lines if line[0] != b"content-length"]
+    if b"".join(names).translate(None, _LOWER_NAME_BYTES):
+        # A name with a colon would look like another name, and part of its value.
+        raise Http1ResponseError(reason=BAD_FIELD, problem=_problem(lines))
     if b"transfer-encoding" in names or (b"connection" in names and not switching):
         problem = "transfer-encoding and connection are written by the serializer alone"
         raise Http1ResponseError(reason=BAD_FIELD, problem=problem)
-    if len(names) != len(lines):
-        lines = _merged(lines)
-    block = b"".join([name + b": " + value + b"\r\n" for name, value in lines])
-    # A value with a whole line in it passes the expression, and has one line end too many. A name
-    # with a colon passes too.
-    if (
-        _BLOCK.fullmatch(block) is None
-        or block.count(b"\n") != len(lines)
-        or b"".join(names).translate(None, _NAME_BYTES)
-    ):
-        raise Http1ResponseError(reason=BAD_FIELD, problem=_problem(lines))
-    return b"connection: close\r\n" + block if close else block
+    return lines if len(names) == len(lines) else _merged(lines)
 
 
 def _merged(lines: list[Field]) -> list[Field]:
@@ -202,7 +215,7 @@ def _merged(lines: list[Field]) -> list[Field]:
 
 def _problem(lines: list[Field]) -> str:
     for name, value in lines:
-        known = not name.translate(None, _NAME_BYTES)
+        known = not name.translate(None, _LOWER_NAME_BYTES)
         if not known or b"\n" in value or FIELD.fullmatch(name + b":" + value) is None:
             return f"the field {name!r} has a bad name or value"
     return "a field has a bad name or value"
