@@ -86,3 +86,11 @@ def test_randomness_follows_from_the_seed():
     assert drawn == [same.random_bytes(5), same.random_bytes(70)]
     assert drawn[0] != drawn[1][:5] != other.random_bytes(5)
     assert len(drawn[1]) == 70
+
+
+def test_time_stands_still():
+    """A fixture begins at its own beginning, and moves when it is moved."""
+    services = FixtureServices()
+    assert services.monotonic_ns() == 0
+    services.time_ns += 7
+    assert (services.monotonic_ns(), services.now_ns()) == (7, 1_700_000_000_000_000_007)

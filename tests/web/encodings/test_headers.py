@@ -61,6 +61,7 @@ def test_slices_point_at_the_values(table):
         slices = table.value_slices(name)
         found = tuple(slices.view(table.payload, i) for i in range(len(slices.slices)))
         assert found == table.values(name)
+        assert table.value_slices(name.upper()) == slices
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def test_access_log():
         return "hello"
 
     services = FixtureServices()
+    services.time_ns += 5_000_000_000
     app = wrapped(handler, request_id(), access_log())
     response = ask(app, target="/?secret=1", services=services)
     (record,) = services.records
@@ -113,3 +114,9 @@ def test_settings(make):
     """Settings without sense are found at once."""
     with pytest.raises(SettingError):
         make()
+
+
+def test_the_least_settings():
+    """A body of no bytes, and a time of one millisecond, can be asked for."""
+    assert ask(wrapped(lambda: "", body_limit(0)), "POST", body=b"x").status == 413
+    assert ask(wrapped(lambda: "", body_limit(0), timeout(1))).status == 200
