@@ -35,6 +35,7 @@ from cloche.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloche.engine.adapters.images import Image
     from cloche.exec.adapters.runner import Runner
 
 LIMITS = Limits()
@@ -122,14 +123,33 @@ def warm(runner: Runner, image_name: str, count: int) -> float:
 def effect_us(runner: Runner, image_name: str, count: int) -> float:
     """Guest to host to guest: policy checked, not journaled, the handler adds nothing."""
     image = runner.images.get(image_name)
-    subject = machine()
+    loops = 2000
+    if image.language == "python":
+        code = f"for _ in range({loops}): tools.echo(x=1)"
+    else:
+        code = f"for (let i = 0; i < {loops}; i++) tools.$sync('echo', {{ x: 1 }});"
+    body = start(image.language, code)
+    times = []
+    for _ in range(count):
+        subject = machine()
+        subject.effects = effects(image, subject)
+        instance = Instance(image, subject)
+        started = time.perf_counter()
+        turn(instance, body)
+        times.append((time.perf_counter() - started) / loops)
+        instance.close()
+    return statistics.median(times) * 1e6
+
+
+def effects(image: Image, subject: Machine) -> Effects:
+    """Answer the tool `echo`: nothing is recorded."""
     gate = Gate(
         Policy.allow(tool=["echo"]),
         LIMITS.replace({"gate": {"effect_count_max": 10**9}}),
         record=False,
     )
     gate.started(RunInputs(language=image.language, image_id=image.id, filename="", code=b""))
-    subject.effects = Effects(
+    return Effects(
         gate,
         {"tool": ToolHandler({"echo": lambda x: x})},
         limits=LIMITS,
@@ -139,20 +159,6 @@ def effect_us(runner: Runner, image_name: str, count: int) -> float:
         deadline_ns=1 << 62,
         cancelled=CancelToken().cancelled.__bool__,
     )
-    loops = 2000
-    if image.language == "python":
-        code = f"for _ in range({loops}): tools.echo(x=1)"
-    else:
-        code = f"for (let i = 0; i < {loops}; i++) tools.$sync('echo', {{ x: 1 }});"
-    body = start(image.language, code)
-    times = []
-    for _ in range(count):
-        instance = Instance(image, subject)
-        started = time.perf_counter()
-        turn(instance, body)
-        times.append((time.perf_counter() - started) / loops)
-        instance.close()
-    return statistics.median(times) * 1e6
 
 
 def private_kib(runner: Runner, image_name: str) -> float:

@@ -297,16 +297,28 @@ class Store:
         except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
             self._store.close()
             raise ImageError(f"no instance can be made: {_reason(str(error))}") from error
-        self._exports = self._instance.exports(self._store)
         self._context = self._store._context()
         self._nested_calls = 0
         self._trap = POINTER(api.wasm_trap_t)()
         self._raw = (api.wasmtime_val_raw_t * _RAW_COUNT)()
-        self.memory = Memory(self._exports["memory"], self._store)
+        self.memory = Memory(
+            wasmtime.Memory._from_raw(self._export("memory").of.memory), self._store
+        )
 
     def export(self, name: str) -> Any:
         """Return a reference to an exported function, for `call`."""
-        return byref(self._exports[name]._func)
+        return byref(self._export(name).of.func)
+
+    def _export(self, name: str) -> Any:
+        # By name: wasmtime's own mapping looks at every export, which costs more than the instance.
+        item = ffi.wasmtime_extern_t()
+        text = name.encode()
+        found = api.wasmtime_instance_export_get(
+            self._context, byref(self._instance._instance), text, len(text), byref(item)
+        )
+        if not found:
+            raise InternalError(f"the guest module has no export {name}")
+        return item
 
     def set_memory_limit(self, limit_bytes: int) -> None:
         """Bound what the guest can grow to from here on."""
