@@ -55,12 +55,13 @@ def test_class_data(kind):
 
 
 def test_code_names_one_failure():
-    """Two errors have the same code only if one is a special case of the other."""
-    for one in ERRORS:
-        for other in ERRORS:
-            if one.code == other.code and one is not other and one is not InternalError:
-                related = issubclass(one, other) or issubclass(other, one)
-                assert related or InternalError in {one, other}, (one, other)
+    """Two errors share a code only if one is a special case of the other."""
+    # A root of a room has no code of its own; it is never raised. INTERNAL is one arm everywhere.
+    owners = [kind for kind in ERRORS if "code" in vars(kind) and kind.code != InternalError.code]
+    for one in owners:
+        for other in owners:
+            if one.code == other.code:
+                assert issubclass(one, other) or issubclass(other, one), (one, other)
 
 
 def example(kind):
