@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.cookies import parse_cookies, write_cookie
@@ -32,6 +32,7 @@ def test_cookie_bombs():
     assert len(parse_cookies([f"a{index}=1" for index in range(5000)])) == 100
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=4))
 def test_reading_never_fails(fields):
     """Any text is some cookies or none."""

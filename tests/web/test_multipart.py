@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.adapters.fixture import FixtureServices, run_now
@@ -186,6 +186,7 @@ def test_a_request():
         Part(name="a", content=b"\xff").text()
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=30), max_size=5), st.data())
 def test_contents_come_back(contents, data):
     """Any content without the delimiter survives."""
@@ -196,6 +197,7 @@ def test_contents_come_back(contents, data):
     assert [part.content for part in read([raw[:cut], raw[cut:]])] == contents
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120), st.integers(0, len(BODY)))
 def test_noise(noise, kept):
     """Anything else is a typed error."""

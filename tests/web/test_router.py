@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.errors import (
@@ -114,6 +114,7 @@ def test_routes_that_cannot_be_added(method, template):
     assert len(router.routes) == 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=4), st.data())
 def test_a_match_is_the_most_specific(segments, data):
     """Among all templates that fit a path, the one with the best segments from the left wins."""

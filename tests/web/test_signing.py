@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.errors import SettingError
@@ -13,6 +13,7 @@ OLD, NEW = b"o" * 32, b"n" * 32
 RING = KeyRing((NEW, OLD))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=50), st.text("ab.", max_size=5), st.integers(0, 2**40))
 def test_what_was_signed_opens(payload, purpose, now_s):
     """The payload comes back, for its purpose, as long as it is not too old."""
@@ -31,6 +32,7 @@ def test_keys_can_be_replaced():
     assert before.open("a", RING.sign("a", b"x", now_s=5), now_s=5, max_age_s=0) is None
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_change_survives(data):
     """Any other text than the one that was signed opens nothing."""

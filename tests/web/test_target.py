@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.errors import BadRequestError
@@ -106,6 +106,7 @@ def test_query_limits():
         parse_pairs("&".join("a" * 1001))
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 def test_encoding_and_back(text):
     """What is encoded is plain ASCII and decodes to itself."""

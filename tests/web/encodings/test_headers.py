@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from cloche.web.encodings.errors import EncodeError
 from cloche.web.encodings.headers import HeaderTable, encode_headers
@@ -43,6 +43,7 @@ def test_canonical_form():
     )
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_canonical_form_is_stable(table):
     """The canonical form of a canonical table is itself, and no name has two values but cookies."""
@@ -53,6 +54,7 @@ def test_canonical_form_is_stable(table):
     assert {name for name, _ in table.lines} == {name for name, _ in canonical.lines}
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_slices_point_at_the_values(table):
     """Slices of a name are its values inside the payload, and the payload ends the bytes."""

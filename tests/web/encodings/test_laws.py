@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.encodings.codes import BY_NUMBER
@@ -16,6 +16,7 @@ from .formats import CASES, IDS
 def test_a_value_survives(case):
     """Decoding what was encoded gives the value back."""
 
+    @settings(deadline=None)
     @given(case.values)
     def law(value):
         assert case.decode(case.encode(value)) == value
@@ -27,6 +28,7 @@ def test_a_value_survives(case):
 def test_bytes_survive_or_are_refused(case):
     """Any change of a blob is refused with a typed error, or is another blob in canonical form."""
 
+    @settings(deadline=None)
     @given(case.values, st.data())
     def law(value, data):
         blob = bytearray(case.encode(value))
@@ -44,6 +46,7 @@ def test_bytes_survive_or_are_refused(case):
 def test_noise_is_refused(case):
     """Arbitrary bytes, with and without the right beginning, never break the decoder."""
 
+    @settings(deadline=None)
     @given(case.values, st.binary(max_size=60), st.integers(0, 12))
     def law(value, noise, kept):
         expect_strict(case, noise)
@@ -56,6 +59,7 @@ def test_noise_is_refused(case):
 def test_every_prefix_and_every_tail_is_refused(case):
     """A blob has one length: shorter or longer is an error, never another value."""
 
+    @settings(deadline=None)
     @given(case.values, st.binary(min_size=1, max_size=3))
     def law(value, tail):
         blob = case.encode(value)

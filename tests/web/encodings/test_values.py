@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from cloche.web.encodings import data_model as dm
 from cloche.web.encodings.errors import DecodeError, EncodeError
@@ -93,6 +93,7 @@ def test_parser_caps_follow_from_server_caps():
     assert caps.parser_caps() == expected
 
 
+@settings(deadline=None)
 @given(DATA)
 def test_json_and_back(value):
     """A value survives its JSON text, and the text is canonical."""

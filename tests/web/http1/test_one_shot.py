@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.encodings.errors import DecodeError
@@ -108,6 +108,7 @@ def test_malformed_caps_are_refused():
         parse_req_v1(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"EWHC")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_total(noise):
     """Any bytes give a document or a number of the HTTP/1 space."""

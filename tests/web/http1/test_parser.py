@@ -436,6 +436,7 @@ def test_mutations_never_break_the_parser(messages, data):
     assert parse(single_bytes(raw)) == whole
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_noise(raw):
     """Arbitrary bytes never raise, and never become a request without a Host."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.encodings.errors import DecodeError
@@ -164,6 +164,7 @@ def test_streams_to_old_clients():
     assert refused(start_stream, 200, [], version="1.0") == "BAD_BODY"
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), max_size=6))
 def test_chunks_are_read_back(pieces):
     """What the serializer cuts into chunks the parser puts together."""
@@ -175,6 +176,7 @@ def test_chunks_are_read_back(pieces):
 NAMES = st.text("abcXYZ-_!1", min_size=1, max_size=8).map(str.encode)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES | st.binary(max_size=3), st.binary(max_size=8)), max_size=6))
 def test_what_is_written_is_what_was_meant(fields):
     """Read back by the strict parser, a head has the fields that were given, and no other."""

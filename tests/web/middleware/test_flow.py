@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.adapters.fixture import FixtureServices
@@ -26,6 +26,7 @@ def test_a_bucket():
     assert [buckets.take("a", 10_000 * MS) for _ in range(4)] == [0, 0, 0, 100 * MS]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 5), st.integers(1, 100))
 def test_no_window_has_more(steps, capacity, interval_ms):
     """In any stretch of time no more passes than the capacity and one for each interval."""

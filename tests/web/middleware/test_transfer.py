@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.errors import SettingError
@@ -202,6 +202,7 @@ def test_accept_encoding(accepted, expected):
     assert accepts_gzip(accepted) is expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_accept_encoding_is_total(accepted):
     """Any text is an answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.websocket.frames import (
@@ -209,6 +209,7 @@ CONTENTS = st.text(st.characters(codec="utf-8"), max_size=40) | st.binary(max_si
 MASKS = st.binary(min_size=4, max_size=4)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(CONTENTS, MASKS, st.booleans()), max_size=4), st.data())
 def test_what_is_written_is_read(messages, data):
     """Messages come back in order, masked and compressed or not, cut anywhere."""
@@ -220,6 +221,7 @@ def test_what_is_written_is_read(messages, data):
     assert events == [Message(content) for content, _, _ in messages]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.booleans())
 def test_noise(raw, deflate):
     """Arbitrary bytes never raise, and events do not depend on how they are cut."""
