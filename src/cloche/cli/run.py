@@ -187,7 +187,7 @@ def program_of(program: str, code: str | None, limits: Limits | None = None) -> 
     limit_bytes = _guests(limits).code_limit_bytes
     if program == STANDARD_INPUT:
         return "", _text(_read_standard_input(limit_bytes), "standard input")
-    return Path(program).name, _text(_read(Path(program), limit_bytes), program)
+    return Path(program).name, _text(read_file(Path(program), limit_bytes), program)
 
 
 def _guests(limits: Limits | None) -> GuestsLimits:
@@ -211,7 +211,12 @@ def _language(filename: str, text: str) -> str | None:
     )
 
 
-def _read(path: Path, limit_bytes: int) -> bytes:
+def read_file(path: Path, limit_bytes: int) -> bytes:
+    """Return the content of a file of ours, which may be of any size.
+
+    Raises:
+        InvalidRunError: it cannot be read, or has more than `limit_bytes`.
+    """
     try:
         with path.open("rb") as file:
             return _read_up_to(file, limit_bytes, str(path))
@@ -281,7 +286,7 @@ def stdin_of(stdin: str | None, program: str, limits: Limits | None = None) -> b
         return _read_standard_input(limit_bytes)
     if stdin is not None:
         if stdin.startswith("@"):
-            return _read(Path(stdin[1:]), limit_bytes)
+            return read_file(Path(stdin[1:]), limit_bytes)
         # A shell's argument may be no UTF-8: then Python keeps its bytes as halves of pairs.
         return os.fsencode(stdin)
     if program == STANDARD_INPUT or sys.stdin is None:
@@ -314,7 +319,7 @@ def _files(entries: list[str], limits: Limits) -> list[StoredFile]:
                 "guests.file_count_max allows no more"
             )
         for inside, source_path in pairs:
-            content = _read(source_path, min(limits.guests.file_limit_bytes, room_bytes))
+            content = read_file(source_path, min(limits.guests.file_limit_bytes, room_bytes))
             room_bytes -= len(content)
             files.append(StoredFile(path=inside, content=content))
     return files

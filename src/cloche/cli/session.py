@@ -15,6 +15,7 @@ from cloche.cli.run import (
     limits_of,
     print_output,
     program_of,
+    read_file,
     stdin_of,
 )
 from cloche.exec.errors import InvalidRunError, RunSuspendedError
@@ -71,13 +72,17 @@ def new_command(
     from cloche.exec.stores import store_at  # noqa: PLC0415
     from cloche.exec.types import File  # noqa: PLC0415
 
+    limits = limits_of(timeout, memory, None, None)
     session = Session.create(
         language,
         name=name,
         image=image,
         seed=seed,
-        modules=[File(name=path.name, content=_read(path)) for path in file or []],
-        limits=limits_of(timeout, memory, None, None),
+        modules=[
+            File(name=path.name, content=read_file(path, limits.guests.file_limit_bytes))
+            for path in file or []
+        ],
+        limits=limits,
         store=store_at(store),
     )
     with session:
@@ -219,7 +224,7 @@ def upload_command(
     as_json: AsJson = False,
 ) -> None:
     """Put a file into a session."""
-    content = _read(source)
+    content = read_file(source, limits_of(None, None, None, None).guests.file_limit_bytes)
     with _open(session, store) as opened:
         opened.write_file(path or source.name, content, read_only=read_only)
         _say(opened, f"{path or source.name}: {len(content)} bytes", as_json, size=len(content))
@@ -370,7 +375,9 @@ def import_command(
     from cloche.exec.session import Session  # noqa: PLC0415
     from cloche.exec.stores import store_at  # noqa: PLC0415
 
-    with Session.import_(_read(source), name=name, store=store_at(store)) as session:
+    limit_bytes = limits_of(None, None, None, None).sessions.archive_limit_bytes
+    archive = read_file(source, limit_bytes)
+    with Session.import_(archive, name=name, store=store_at(store)) as session:
         _say(session, session.name or session.id, as_json)
 
 
@@ -397,13 +404,6 @@ def repl_command(session: Name, store: Store = None) -> None:
 
     with _open(session, store) as opened:
         Repl(opened).run()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidRunError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
 
 
 def time_text(time_ns: int) -> str:
