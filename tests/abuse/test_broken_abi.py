@@ -77,7 +77,7 @@ def test_a_report_before_the_end_counts_for_nothing(code):
 
 def test_operations_without_number_are_counted():
     """Every host call counts, also one that does nothing."""
-    code = "import _host\nwhile True: _host.call(b'\\x05')"
+    code = "import _host\nwhile True: _host.call(b'\\x12')"
     exceeds("host_calls", code, "python", limits={"host_call_count_max": 1000})
 
 
@@ -90,9 +90,12 @@ STUCK = r"""
 import builtins
 import _cloche.host
 call = _cloche.host._call
-def turn(*_): call(b'\x03{"state":"waiting","wake_ns":1}')
+def turn(*_):
+    call(b'\x03{"state":"waiting","wake_ns":1}')
+    raise SystemExit(1)  # as the driver tells the module that there is a report
 _cloche.host._call = turn
 builtins._cloche_turn = turn
+raise SystemExit(3)
 """
 
 
@@ -102,8 +105,8 @@ def test_a_guest_that_always_waits_runs_out_of_turns():
 
 
 def test_no_report_at_all():
-    """A guest that ends its turn without one is not believed either."""
-    code = "import _cloche.host as host\nhost.send = host._call = lambda *a: None"
+    """A guest that has something to report and does not is not believed either."""
+    code = "import _cloche.host as host\nhost.send = host._call = lambda *a: None\n1 / 0"
     _, error = attack(code, "python")
     assert error is not None
     assert error.fields.get("reason") == "protocol"

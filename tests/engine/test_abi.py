@@ -47,7 +47,6 @@ def test_numbers_of_the_operations():
         "SUBMIT": 2,
         "REPORT": 3,
         "WAIT": 4,
-        "JOB": 5,
         "OUT_OF_MEMORY": 6,
         "SEAL": 7,
         "STDOUT": 16,

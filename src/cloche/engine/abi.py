@@ -26,7 +26,6 @@ class Op(IntEnum):
     SUBMIT = 2
     REPORT = 3
     WAIT = 4
-    JOB = 5
     OUT_OF_MEMORY = 6
     SEAL = 7  # answered only while an image is made
     STDOUT = 16

@@ -93,11 +93,9 @@ def test_exit(sent: int, code: int) -> None:
     assert stop_of(machine(), Op.EXIT, struct.pack("<I", sent)) == expected
 
 
-def test_job_and_report() -> None:
-    """The job is handed out as it is; a report is kept."""
+def test_report() -> None:
+    """A report is kept."""
     made = machine()
-    made.job = b'{"op":"wake"}'
-    assert made.operate(Op.JOB, b"ignored") == made.job
     made.operate(Op.REPORT, b'{"state":"waiting","wake_ns":5}')
     assert made.report is not None
     assert (made.report.state, made.report.wake_ns) == ("waiting", 5)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from cloche.engine.adapters.wasm import Linker, Store
 
 _OUTPUT: Final = frozenset({int(Op.STDOUT), int(Op.STDERR)})
-_PYTHON_TURN: Final = b"_cloche_turn()"
+_JAVASCRIPT_DONE: Final = 2  # of cloche_turn; 0 where there is a report
+_PYTHON_STATUS: Final = 0xFF  # of turn; beyond it is whether `quit` was called
 _PYTHON_SEAL: Final = b"_cloche_seal()"
 _COUNT_MAX: Final = 1 << 20  # no object has as many references; free memory begins with a pointer
 _IMMORTAL: Final = 5 << 28  # _Py_IMMORTAL_INITIAL_REFCNT of CPython on 32 bits, refcount.h
@@ -43,8 +44,13 @@ class Driver(Protocol):
             how many bytes of its memory make the image.
         """
 
-    def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
-        """Hand `body` to the guest and run it until the turn ends."""
+    def turn(self, machine: Machine, exports: Any, body: bytes) -> bool:
+        """Hand `body` to the guest and run it until the turn ends.
+
+        Returns:
+            whether the guest says that the program is done with exit code 0: most programs end so,
+            and then there is no report.
+        """
 
 
 def _checked_message(machine: Machine, length: int) -> None:
@@ -97,14 +103,15 @@ class PythonDriver:
         machine.sealed = None
         return len(before)
 
-    def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
-        """Make `body` the job, then call the prelude's entry."""
-        machine.job = body
-        self._execute(machine, exports, _PYTHON_TURN)
+    def turn(self, machine: Machine, exports: Any, body: bytes) -> bool:
+        """Execute `body`: the prelude has taught the module to take a job for what it is."""
+        return self._execute(machine, exports, body) & _PYTHON_STATUS == 0
 
     def _execute(self, machine: Machine, exports: Any, source: bytes) -> int:
         turn, alloc = exports
         pointer = machine.store.call(alloc, len(source))
+        if not pointer:
+            machine.operate(Op.OUT_OF_MEMORY, b"")
         machine.memory.write(pointer, source)
         return machine.store.call(turn, pointer, len(source))
 
@@ -165,12 +172,12 @@ class JavaScriptDriver:
             raise GuestStopped(Stop(kind="trap", message="the rehearsal of a run failed"))
         return machine.memory.current_size()
 
-    def turn(self, machine: Machine, exports: Any, body: bytes) -> None:
+    def turn(self, machine: Machine, exports: Any, body: bytes) -> bool:
         """Copy `body` into the guest's input buffer and run it."""
         turn, alloc = exports
         pointer = machine.store.call(alloc, len(body))
         machine.memory.write(pointer, body)
-        machine.store.call(turn, pointer, len(body))
+        return machine.store.call(turn, pointer, len(body)) == _JAVASCRIPT_DONE
 
 
 def _gate(machine: Machine, operation: int, pointer: int, length: int) -> int:

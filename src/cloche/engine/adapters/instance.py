@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 DUMP_CHUNK_BYTES: Final = 1 << 16
 NEAR_LIMIT_BYTES: Final = 1 << 20  # with less than this left, allocations fail
 RENEW_LIMIT_BYTES: Final = 16 << 20  # beyond it a new instance costs less
+_DONE: Final = Report(state="done")
 _BREAKDOWNS: Final = frozenset({"trap", "protocol"})
 
 Outcome = Report | Stop
@@ -153,9 +154,13 @@ class Instance:
         machine = self.machine
         machine.report = None
         try:
-            self._guarded(lambda: self._driver.turn(machine, self._exports, body), deadline_ns)
+            is_done = self._guarded(
+                lambda: self._driver.turn(machine, self._exports, body), deadline_ns
+            )
         except GuestStopped as stopped:
             return self._explained(stopped.stop)
+        if is_done:
+            return _DONE
         if machine.report is None:
             self.close()
             stop = Stop(kind="protocol", message="the guest ended its turn without a report")

@@ -67,7 +67,6 @@ class Machine:
         self.transform = transform
         self.argv: list[bytes] = [b"guest"]
         self.environ: list[bytes] = []
-        self.job = b""
         self.reply = b""
         self.report: Report | None = None
         self.host_call_count = 0
@@ -152,10 +151,6 @@ def _wait(machine: Machine, body: bytes) -> bytes:
     return b"[" + b",".join(machine.world().wait(abi.decode_wait(body).timeout_ns)) + b"]"
 
 
-def _job(machine: Machine, _body: bytes) -> bytes:
-    return machine.job
-
-
 def _out_of_memory(machine: Machine, _body: bytes) -> bytes:
     raise GuestStopped(
         Stop(
@@ -230,7 +225,6 @@ _OPERATIONS: Final[dict[int, Callable[[Machine, bytes], bytes | int]]] = {
     Op.SUBMIT: _submit,
     Op.REPORT: _report,
     Op.WAIT: _wait,
-    Op.JOB: _job,
     Op.OUT_OF_MEMORY: _out_of_memory,
     Op.SEAL: _seal,
     Op.STDOUT: _stdout,

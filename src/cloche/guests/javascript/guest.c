@@ -475,13 +475,14 @@ EXPORT("cloche_prelude") int32_t cloche_prelude(char *body, int32_t length) {
     return status;
 }
 
+/* 0: there is a report, 1: failed, 2: done with exit code 0 */
 EXPORT("cloche_turn") int32_t cloche_turn(const char *body, int32_t length) {
     JS_UpdateStackTop(runtime);
     JSValue text = JS_NewStringLen(context, body, (size_t)length);
     JSValue turn = JS_GetPropertyStr(context, internal, "turn");
     JSValue value = JS_Call(context, turn, JS_UNDEFINED, 1, (JSValueConst *)&text);
-    int32_t status = JS_IsException(value) ? 1 : 0;
-    if (status) {
+    int32_t status = JS_IsException(value) ? 1 : JS_VALUE_GET_TAG(value) == JS_TAG_BOOL ? 2 : 0;
+    if (status == 1) {
         JSValue error = JS_GetException(context);
         if (JS_IsUncatchableError(error)) {
             JSValue left = JS_GetPropertyStr(context, internal, "left");
@@ -494,7 +495,7 @@ EXPORT("cloche_turn") int32_t cloche_turn(const char *body, int32_t length) {
             JS_Throw(context, error);
         }
     }
-    if (status)
+    if (status == 1)
         report_failure();
     JS_FreeValue(context, value);
     JS_FreeValue(context, turn);
@@ -548,7 +549,7 @@ static const char rehearsal[] =
 
 /* The last call before the memory becomes an image. */
 EXPORT("cloche_seal") int32_t cloche_seal(void) {
-    int32_t status = cloche_turn(rehearsal, sizeof rehearsal - 1);
+    int32_t status = cloche_turn(rehearsal, sizeof rehearsal - 1) == 2 ? 0 : 1;
     JS_RunGC(runtime);
     seal_references();
     fill_holes();

@@ -1,6 +1,7 @@
 """Turns: start a program, go on with it, say how it ended.
 
-The host calls `_cloche_turn()`; everything else is behind it. A turn ends with one report.
+The host has a job executed as if it were source; everything else is behind it. A turn ends with one
+report, or with none: the program is done, exit code 0.
 """
 
 import _random
@@ -28,7 +29,6 @@ _cwd = "/"
 _task = None
 _loop = None
 _DONE = {"state": "done", "exit_code": 0}
-_DONE_BYTES = b'\x03{"state":"done","exit_code":0}'
 # Made ahead: when it is needed there is no memory to make it.
 _MEMORY_BYTES = (
     b'\x03{"state":"failed","stage":"run","exit_code":1,"resource":"memory",'
@@ -36,21 +36,40 @@ _MEMORY_BYTES = (
 )
 
 
-def turn():
+def turn(text):
     try:
         try:
-            report = _run(host.job())
+            report = _run(host.decode(text))
         except BaseException as error:
             # What ends a run calls the program's own code (streams, hooks, `__str__`), which may
             # raise anything. The run ends all the same, and says why.
             report = _report_of(error)
             _show_plainly(error)
         if report is _DONE:
-            host._call(_DONE_BYTES)
-        else:
-            host.send(host.REPORT, report)
+            return
+        host.send(host.REPORT, report)
     except MemoryError:
         host._call(_MEMORY_BYTES)
+    raise SystemExit(1)  # caught by the module, whose status it is: there is a report
+
+
+def take_jobs(reactor):
+    """Let the module run jobs, which are JSON objects, beside sources.
+
+    It would parse a source into a tree of objects and compile that, which takes longer than a turn.
+
+    Args:
+        reactor: the globals of the module's own Python code.
+    """
+    plain = reactor["_run_turn"]
+
+    def run(text, name):
+        if text.startswith("{"):
+            _cloche_turn(text)
+        else:
+            plain(text, name)
+
+    reactor["_run_turn"] = run
 
 
 builtins._cloche_turn = turn

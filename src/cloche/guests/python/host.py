@@ -7,11 +7,11 @@ import json
 
 import _host
 
-EFFECT, SUBMIT, REPORT, WAIT, JOB, SEAL = 1, 2, 3, 4, 5, 7
+EFFECT, SUBMIT, REPORT, WAIT, SEAL = 1, 2, 3, 4, 7
 
 _call = _host.call
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder().decode
+decode = json.JSONDecoder().decode
 
 
 class EffectError(Exception):
@@ -39,13 +39,9 @@ def send(op, document):
     return _call(bytes((op,)) + _encode(document).encode())
 
 
-def job():
-    return _decode(_call(b"\x05").decode())
-
-
 def effect(kind, target, args):
     """Ask for an effect and wait for it; return its value or raise EffectError."""
-    reply = _decode(send(EFFECT, {"kind": kind, "target": target, "args": args}).decode())
+    reply = decode(send(EFFECT, {"kind": kind, "target": target, "args": args}).decode())
     error = reply.get("error")
     if error is not None:
         raise EffectError(**error)
@@ -81,4 +77,4 @@ def deliver(completions):
 def wait(timeout_s):
     """Block until something completes or virtual time has passed."""
     timeout_ns = None if timeout_s is None else max(0, int(timeout_s * 1e9))
-    deliver(_decode(send(WAIT, {"timeout_ns": timeout_ns}).decode()))
+    deliver(decode(send(WAIT, {"timeout_ns": timeout_ns}).decode()))

@@ -25,13 +25,15 @@
   const BROKEN = '{"state":"failed","stage":"run","exit_code":1,"error":{"name":"Error",' +
     '"message":"the program broke what its runtime needs to end it"}}';
 
-  const reply = (report) => internal.call(REPORT, internal.encode(report));
+  const reply = (report) => { internal.call(REPORT, internal.encode(report)); };
 
+  /** True: done with exit code 0, which needs no report. */
   internal.turn = (text) => {
     try {
-      runTurn(text);
+      return runTurn(text);
     } catch {
       internal.call(REPORT, BROKEN);
+      return undefined;
     }
   };
 
@@ -50,7 +52,8 @@
       internal.call(REPORT, `{"state":"waiting","wake_ns":${waiting.wake_ns}}`);
       return undefined;
     }
-    return reply(finish());
+    const report = finish();
+    return (report.state === "done" && report.exit_code === 0) || reply(report);
   };
 
   const start = (job) => {
