@@ -18,7 +18,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 # What the client would add by itself; a guest's own values stay.
 _SKIPPED_HEADERS: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 _USER_AGENT: Final = "cloche"
+_SWITCHING_PROTOCOLS: Final = 101
 
 
 class SystemResolver:
@@ -179,9 +180,11 @@ class Reply:
                     raise _too_large(self._host, limit_bytes)
                 chunks.append(chunk)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise_translated(error, self._host, self._limits)
-        response.release()
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            failure = translated(error, self._host, self._limits)
+        else:
+            response.release()
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        raise failure
 
     def close(self) -> None:
         """End the connection unless the body was read to its end."""
@@ -260,8 +263,18 @@ class Client:
                     allow_redirects=False,
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise_translated(error, url.host, self._limits)
-        return Reply(response, url.host, self._limits)
+            failure = translated(error, url.host, self._limits)
+        else:
+            return self._checked(response, url.host)
+        raise failure
+
+    def _checked(self, response: aiohttp.ClientResponse, host: str) -> Reply:
+        if response.status == _SWITCHING_PROTOCOLS:
+            response.close()
+            raise NetError(
+                f"{host} changed to another protocol unasked", reason="protocol", host=host
+            )
+        return Reply(response, host, self._limits)
 
     async def close(self) -> None:
         """End every connection."""
@@ -297,11 +310,10 @@ _TRANSLATIONS: Final[tuple[tuple[type[BaseException], str, bool, str], ...]] = (
 )
 
 
-def raise_translated(error: BaseException, host: str, limits: Limits) -> NoReturn:
-    """Raise what an error of the client means. Its own text may hold the URL and is left out.
+def translated(error: BaseException, host: str, limits: Limits) -> NetError:
+    """Return what an error of the client means, to be raised outside of its `except` clause.
 
-    Raises:
-        NetError: or a subclass.
+    Its own text may hold the URL with a secret: it is left out, and must not stay the context.
     """
     egress = limits.egress
     if isinstance(error, TimeoutError):
@@ -311,22 +323,18 @@ def raise_translated(error: BaseException, host: str, limits: Limits) -> NoRetur
         else:
             name, limit_ms = "egress.header_timeout_ms", egress.header_timeout_ms
             what, reason = f"no response headers from {host}", "response"
-        raise NetTimeoutError(
-            f"{what} within {name} = {limit_ms}", reason=reason, host=host
-        ) from None
+        return NetTimeoutError(f"{what} within {name} = {limit_ms}", reason=reason, host=host)
     if isinstance(error, aiohttp.ClientResponseError) and _is_too_large(error):
-        raise NetSizeError(
+        return NetSizeError(
             f"the headers of {host} are too large: egress.header_count_max = "
             f"{egress.header_count_max}, egress.header_limit_bytes = {egress.header_limit_bytes}",
             reason="headers",
             host=host,
-        ) from None
+        )
     for kind, reason, retryable, words in _TRANSLATIONS:
         if isinstance(error, kind):
-            raise NetError(
-                words.format(host=host), reason=reason, retryable=retryable, host=host
-            ) from None
-    raise NetError(f"the call to {host} failed", reason="other", host=host) from None
+            return NetError(words.format(host=host), reason=reason, retryable=retryable, host=host)
+    return NetError(f"the call to {host} failed", reason="other", host=host)
 
 
 def _is_too_large(error: aiohttp.ClientResponseError) -> bool:
