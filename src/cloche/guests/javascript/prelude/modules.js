@@ -18,7 +18,11 @@
     loaded.clear();
     internal.enterModules(filename, cwd);
   };
+  let entered = "";
   internal.enterModules = (filename, cwd) => {
+    const name = `${cwd}\0${filename}`;
+    if (name === entered) return; // the usual case in a session
+    entered = name;
     mainPath = normalize(filename.startsWith("/") ? filename : `${cwd}/${filename}`);
     mainDirectory = parent(mainPath);
   };
