@@ -596,6 +596,14 @@ def test_deleting(store):
     assert store.runs.list(session_id=session.id) == []
 
 
+def test_short_forms_of_languages(store):
+    """A session says the full name of its language, however it was asked for."""
+    names = {"js": "javascript", "ts": "typescript", "py": "python"}
+    for short, name in names.items():
+        with Session.create(short, store=store) as session:
+            assert session.language == name
+
+
 def test_wrong_creation(store):
     """What cannot be a session."""
     with pytest.raises(UnsupportedLanguageError):

@@ -48,6 +48,11 @@ TIME_LIMIT_NS: Final = 1 << 63
 VALUE_LENGTH_MAX: Final = 80  # letters of a wrong value that an error repeats
 
 
+def full_language(language: str) -> str:
+    """Return a language's name for its name or its short form."""
+    return {"js": "javascript", "ts": "typescript", "py": "python"}.get(language, language)
+
+
 def language_of_file(filename: str) -> str | None:
     """Return the language that a file's suffix says, None if it says none."""
     return SUFFIXES.get(PurePosixPath(filename).suffix.lower())
@@ -105,9 +110,7 @@ class RunRequest:
         _check_request(self)
 
     def _full_language(self) -> str:
-        return {"js": "javascript", "ts": "typescript", "py": "python"}.get(
-            self.language, self.language
-        )
+        return full_language(self.language)
 
     @property
     def guest_language(self) -> Language:

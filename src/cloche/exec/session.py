@@ -34,7 +34,7 @@ from cloche.exec.errors import (
     SessionError,
     UnsupportedLanguageError,
 )
-from cloche.exec.request import LANGUAGES, RunRequest
+from cloche.exec.request import LANGUAGES, RunRequest, full_language
 from cloche.exec.session_log import ChangeDirectory, Ran, Remove, Step, Upload, normal_path
 from cloche.exec.session_log import SessionSettings as Settings
 from cloche.exec.session_request import (
@@ -125,7 +125,7 @@ class Session:
         """Create a session.
 
         Args:
-            language: "javascript", "typescript" or "python".
+            language: "javascript", "typescript" or "python", or a short form of these.
             name: unique in the store; a session can be opened by it.
             modules: files that are there from the start.
             limits: for every run that brings none of its own.
@@ -149,7 +149,7 @@ class Session:
         if definition_of(image).language != guest:
             raise InvalidRunError(f"the image {image} does not run {language}")
         settings = Settings(
-            language=language,
+            language=full_language(language),
             image=image,
             image_id=sessions.image_id(image),
             seed=secrets.randbits(SEED_BITS) if seed is None else seed,
