@@ -16,6 +16,7 @@ HEADINGS = {
     "At run time": "runtime",
     "To build": "build",
     "To keep a store in PostgreSQL (`postgres`)": "postgres",
+    "To build components (`components`)": "components",
     "To develop (`dev`)": "dev",
     "To measure (`bench`)": "bench",
 }

@@ -24,8 +24,9 @@ SAMPLES = {"known": ["a", "b"], "names": ["a", "b"], "violations": [], "result":
 def all_errors():
     """Return every error class of the package."""
     for module in pkgutil.walk_packages(cloche.__path__, "cloche."):
-        # What runs inside the guest, or inside a tool such as alembic, is not imported by a host.
-        if not any(part in module.name for part in (".guests", "__main__", ".migrations")):
+        # What runs inside a guest, or inside a tool such as alembic, is not imported by a host.
+        elsewhere = (".guests", ".components.python", "__main__", ".migrations")
+        if not any(part in module.name for part in elsewhere):
             importlib.import_module(module.name)
     found, open_ = [], [ClocheError]
     while open_:

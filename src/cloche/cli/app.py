@@ -24,6 +24,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "session": ("cloche.cli.session", "app"),
     "runs": ("cloche.cli.runs", "app"),
     "images": ("cloche.cli.images", "app"),
+    "components": ("cloche.cli.components", "app"),
     "limits": ("cloche.cli.limits", "limits_command"),
     "doctor": ("cloche.cli.doctor", "doctor_command"),
     "arch": ("cloche.cli.arch", "app"),
