@@ -173,7 +173,7 @@ def test_ordinals_count_within_tasks(record):
             "Tool",
             "add",
             "EFFECT_INVALID",
-            "effect request is invalid: kind must match [a-z][a-z0-9_]{0,31}",
+            "effect request is invalid: kind must match [a-z][a-z0-9_.]{0,31}",
         ),
         (
             5,

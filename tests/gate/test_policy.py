@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cloche.gate.errors import PolicyInvalidError
 from cloche.gate.policy import Allow, Ask, AskRule, Deny, Policy, Rules, decide
 
-kinds = st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True)
+kinds = st.from_regex(r"[a-z][a-z0-9_.]{0,31}", fullmatch=True).filter(lambda k: k != "net")
 targets = st.text("ab.*", min_size=1, max_size=4)
 patterns = st.builds(
     lambda stem, star: stem + star,
@@ -150,9 +150,9 @@ def test_document_of_toml():
         ({"tool": {"deny": [""]}}, "policy is invalid at tool.deny: '' is not a pattern"),
         (
             {"Tool": {}},
-            "policy is invalid at 'Tool': kind must match [a-z][a-z0-9_]{0,31}",
+            "policy is invalid at 'Tool': kind must match [a-z][a-z0-9_.]{0,31}",
         ),
-        ({"tool\n": {}}, "policy is invalid at 'tool\\n': kind must match [a-z][a-z0-9_]{0,31}"),
+        ({"tool\n": {}}, "policy is invalid at 'tool\\n': kind must match [a-z][a-z0-9_.]{0,31}"),
         (
             {"tool": {"ask": [{"target": "x", "who": ""}]}},
             "policy is invalid at tool.ask: `who` is empty",
@@ -197,3 +197,38 @@ def test_too_many_rules():
     assert caught.value.message == (
         "policy is invalid at kinds: 10001 rules, at most 10000 are read"
     )
+
+
+class Net:
+    """Rules of outbound HTTP, as the gate sees them."""
+
+    def to_document(self):
+        return {"allow": ["api.example.com"]}
+
+
+def test_rules_of_outbound_http():
+    """They become their document, let http.fetch pass, and stay with every change."""
+    policy = Policy(net=Net()).and_allow(tool=["add"]).and_calls_max(tool=3)
+    assert policy.net == {"allow": ["api.example.com"]}
+    assert Policy.from_document(policy.to_document()) == policy
+    assert decide(policy, "http.fetch", "GET https://any.example.com") == Allow()
+    assert decide(Policy(), "http.fetch", "GET https://a") == Deny("no rule allows it")
+    assert decide(policy, "http.fetch2", "x") == Deny("no rule allows it")
+
+
+def test_rules_of_the_gate_come_before_those_of_outbound_http():
+    """What the gate denies or asks for is not overruled by the lists of hosts."""
+    policy = Policy(net=Net()).and_deny(**{"http.fetch": ["DELETE *"]})
+    policy = policy.and_ask(**{"http.fetch": ["POST *"]})
+    assert isinstance(decide(policy, "http.fetch", "DELETE https://a"), Deny)
+    assert isinstance(decide(policy, "http.fetch", "POST https://a"), Ask)
+    assert decide(policy, "http.fetch", "GET https://a") == Allow()
+
+
+@pytest.mark.parametrize("net", [3, "x", ["api.example.com"]])
+def test_what_is_no_policy_for_outbound_http(net):
+    """Anything but a policy or a document is refused, and `net` is no kind of effect."""
+    with pytest.raises(PolicyInvalidError):
+        Policy(net=net)
+    with pytest.raises(PolicyInvalidError):
+        Policy(kinds=(("net", Rules()),))

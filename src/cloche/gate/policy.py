@@ -22,7 +22,11 @@ import msgspec
 
 from cloche.gate.errors import PolicyInvalidError
 
-KIND_PATTERN: re.Pattern[str] = re.compile(r"[a-z][a-z0-9_]{0,31}")
+KIND_PATTERN: re.Pattern[str] = re.compile(r"[a-z][a-z0-9_.]{0,31}")
+
+# Calls that `Policy.net` decides about: the room that connects knows what a host is.
+NET_KIND = "http.fetch"
+_NET = "net"
 
 # A policy is written by people or their tools; more rules than this is a mistake.
 RULE_COUNT_MAX = 10_000
@@ -76,15 +80,24 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What a run may do. `Policy()` allows nothing.
 
-    `kinds` holds (kind, rules) sorted by kind, each kind once.
+    `kinds` holds (kind, rules) sorted by kind, each kind once. `net` holds the rules of outbound
+    HTTP: something with `to_document()`, or such a document, which it becomes. With it the gate
+    lets `http.fetch` pass, but for what rules of that kind deny or ask, and whoever connects
+    decides by `net`.
 
     Raises:
         PolicyInvalidError: on construction, when a rule breaks the form of this module.
     """
 
     kinds: tuple[tuple[str, Rules], ...] = ()
+    net: Any = None
 
     def __post_init__(self) -> None:
+        to_document = getattr(self.net, "to_document", None)
+        if to_document is not None:
+            msgspec.structs.force_setattr(self, "net", to_document())
+        if self.net is not None and not isinstance(self.net, dict):
+            raise PolicyInvalidError(where=_NET, problem="expected a NetPolicy or its document")
         _check_policy(self)
 
     @classmethod
@@ -144,8 +157,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return Rules()
 
     def to_document(self) -> dict[str, Any]:
-        """Return the policy as JSON- and TOML-ready data: `{kind: {allow: […], …}}`."""
-        return {kind: _rules_document(rules) for kind, rules in self.kinds}
+        """Return the policy as JSON- and TOML-ready data: `{kind: {allow: […], …}, net: {…}}`."""
+        document = {kind: _rules_document(rules) for kind, rules in self.kinds}
+        return document if self.net is None else {**document, _NET: self.net}
 
     @classmethod
     def from_document(cls, document: object) -> Policy:
@@ -156,15 +170,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not isinstance(document, Mapping):
             raise PolicyInvalidError(where="$", problem="expected a table of kinds")
+        net = document.get(_NET)
+        rest = {name: rules for name, rules in document.items() if name != _NET}
         try:
-            kinds = msgspec.convert(document, type=dict[str, _RulesDocument])
+            kinds = msgspec.convert(rest, type=dict[str, _RulesDocument])
         except msgspec.ValidationError as error:
             raise PolicyInvalidError(where="$", problem=str(error)) from error
-        return cls(kinds=tuple(sorted((kind, _rules(kinds[kind])) for kind in kinds)))
+        return cls(kinds=tuple(sorted((kind, _rules(kinds[kind])) for kind in kinds)), net=net)
 
     def _with(self, kind: str, rules: Rules) -> Policy:
         kinds = {**dict(self.kinds), kind: rules}
-        return Policy(kinds=tuple((name, kinds[name]) for name in sorted(kinds)))
+        return Policy(kinds=tuple((name, kinds[name]) for name in sorted(kinds)), net=self.net)
 
 
 def decide(policy: Policy, kind: str, target: str) -> Decision:
@@ -179,6 +195,8 @@ def decide(policy: Policy, kind: str, target: str) -> Decision:
     for pattern in rules.allow:
         if _matches(pattern, target):
             return _ALLOW
+    if kind == NET_KIND and policy.net is not None:
+        return _ALLOW
     return Deny("no rule allows it")
 
 
@@ -245,7 +263,7 @@ def _check_policy(policy: Policy) -> None:
         raise PolicyInvalidError(where="kinds", problem="kinds must be sorted, each once")
     rule_count = 0
     for kind, rules in policy.kinds:
-        if not KIND_PATTERN.fullmatch(kind):
+        if kind == _NET or not KIND_PATTERN.fullmatch(kind):
             raise PolicyInvalidError(
                 where=repr(kind), problem=f"kind must match {KIND_PATTERN.pattern}"
             )
