@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
 import pytest
 
+from cloche.exec.async_session import AsyncSession
 from cloche.exec.errors import RunSuspendedError, SessionBusyError, SessionError
 from cloche.exec.session import Session, complete_promise
 from cloche.store.open import open_store
@@ -233,3 +235,49 @@ def test_a_session_waits_for_the_run_that_was_put_away(session):
     assert len(run(session, "key")) == 1
     with pytest.raises(SessionError, match="no run that was put away"):
         session.resume()
+
+
+def test_nothing_changes_under_a_run_that_was_put_away(session):
+    """It goes on from the state that it started from, so its record stays true."""
+    session.write_file("before", b"1")
+    notes = Notes()
+    with pytest.raises(RunSuspendedError):
+        run(session, "promise", tools=notes.tools)
+    changes = (
+        lambda: session.write_file("during", b"1"),
+        lambda: session.remove("before"),
+        lambda: session.set_working_dir("/"),
+        lambda: session.revert(to=0),
+        lambda: session.restore("0:"),
+        session.update,
+    )
+    for change in changes:
+        with pytest.raises(SessionBusyError, match="put away"):
+            change()
+    assert [entry.path for entry in session.list_files()] == ["/before"]
+    complete_promise(notes.taken[0], {"n": 1}, store=session._sessions.store)
+    execution_id = session.suspended
+    session.resume(tools=notes.tools)
+    assert session._travel.replay(execution_id).error is None
+
+
+def test_a_stream_says_that_its_run_was_put_away(session):
+    """Its end is neither a result nor a failure."""
+    with pytest.raises(RunSuspendedError):
+        list(session.run_streaming(CODE["promise"][session.language], tools=Notes().tools))
+    assert session.suspended is not None
+
+
+def test_awaiting_a_run_that_was_put_away(session):
+    """The awaited calls raise and resume as the others do."""
+    notes = Notes()
+
+    async def story():
+        awaited = AsyncSession(session)
+        with pytest.raises(RunSuspendedError):
+            await awaited.run(CODE["promise"][session.language], tools=notes.tools)
+        assert await awaited.suspended() is not None
+        complete_promise(notes.taken[0], {"n": 5}, store=session._sessions.store)
+        return await awaited.resume(tools=notes.tools)
+
+    assert lines(asyncio.run(story())) == ["1", "answer 5"]

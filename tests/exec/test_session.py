@@ -621,6 +621,14 @@ def test_wrong_runs(session):
         session.run(entrypoint="missing.py")
 
 
+def test_arguments_of_the_wrong_shape(session):
+    """The letters of one text are not many arguments; nothing ran."""
+    for options in ({"args": "ab"}, {"env": "A=1"}, {"stdin": 5}, {"stdin": "\ud800"}):
+        with pytest.raises(InvalidRunError, match=next(iter(options))):
+            session.run("1", **options)
+    assert session.history() == []
+
+
 def test_streaming(session):
     """Output comes as it is written, then the end."""
     program = {
@@ -652,6 +660,12 @@ def test_async_sessions(store):
             return (await session.run("print(x)")).run.stdout
 
     assert asyncio.run(story()) == "1\n"
+
+
+def test_the_async_front_is_whole():
+    """Whatever a handle can do can be awaited."""
+    calls = {name for name in vars(Session) if not name.startswith("_")}
+    assert calls - set(vars(AsyncSession)) == set()
 
 
 def test_idle_sessions_sleep(store, monkeypatch):

@@ -20,7 +20,13 @@ from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.runner import Execution, Runner
 from cloche.exec.adapters.tools import TOOL_KIND, ToolHandler
 from cloche.exec.errors import ExecError
-from cloche.exec.request import RunRequest, invalid, language_of_file
+from cloche.exec.request import (
+    RunRequest,
+    check_shapes,
+    encoded,
+    invalid,
+    language_of_file,
+)
 from cloche.exec.types import (
     ExecEvent,
     ExecResult,
@@ -77,7 +83,7 @@ def make_request(
     cwd: str = "/",
 ) -> RunRequest:
     """Return a complete request; see `run` for the arguments."""
-    _check_shapes(files=files, args=args, env=env, stdin=stdin)
+    check_shapes(files=files, args=args, env=env, stdin=stdin)
     if policy is None:
         policy = Policy.allow(tool=sorted(tools)) if tools else Policy()
     return RunRequest(
@@ -87,7 +93,7 @@ def make_request(
         files=tuple(_stored(file) for file in files),
         args=tuple(args),
         env=dict(env or {}),
-        stdin=_encoded(stdin) if isinstance(stdin, str) else stdin,
+        stdin=encoded(stdin) if isinstance(stdin, str) else stdin,
         cwd=cwd,
         seed=secrets.randbits(SEED_BITS) if seed is None else seed,
         now_ns=time.time_ns() if now_ns is None else now_ns,
@@ -95,26 +101,6 @@ def make_request(
         limits=_limits(limits),
         policy=policy,
     )
-
-
-def _check_shapes(*, files: object, args: object, env: object, stdin: object) -> None:
-    """Refuse what would be taken apart in silence: the letters of one text as many arguments."""
-    shapes = (
-        ("files", files, not isinstance(files, str | bytes), "a list of files"),
-        ("args", args, not isinstance(args, str | bytes), "a list of texts"),
-        ("env", env, env is None or hasattr(env, "items"), "a mapping of names to values"),
-        ("stdin", stdin, isinstance(stdin, str | bytes), "text or bytes"),
-    )
-    for name, value, fits, allowed in shapes:
-        if not fits:
-            raise invalid(name, value, allowed)
-
-
-def _encoded(stdin: str) -> bytes:
-    try:
-        return stdin.encode()
-    except UnicodeEncodeError:
-        raise invalid("stdin", stdin, "valid Unicode without lone surrogates, or bytes") from None
 
 
 def _stored(file: File | StoredFile) -> StoredFile:

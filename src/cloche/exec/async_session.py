@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cloche.exec.adapters.effects import CancelToken
-from cloche.exec.session import Session
+from cloche.exec.session import Session, ended
 from cloche.exec.types import Failed, Finished
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ class AsyncSession:
         **options: Any,
     ) -> ExecResult:
         """Run a program; cancelling this call stops it."""
-        execution = await self.execute(code, tools=tools, **options)
-        if execution.error is not None:
-            raise execution.error
-        return execution.result
+        return ended(await self.execute(code, tools=tools, **options))
 
     async def execute(
         self,
@@ -63,16 +60,19 @@ class AsyncSession:
         **options: Any,
     ) -> Execution:
         """Run a program; a failure of the program is data in what is returned."""
-        cancel = CancelToken()
-        work = asyncio.ensure_future(
-            asyncio.to_thread(self.sync.execute, code, tools=tools, cancel=cancel, **options)
-        )
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            cancel.cancel()
-            await asyncio.wait([work])
-            raise
+        return await _stoppable(self.sync.execute, code, tools=tools, **options)
+
+    async def resume(self, *, tools: Mapping[str, Callable[..., Any]] | None = None) -> ExecResult:
+        """Go on with the run that was put away; cancelling this call stops it."""
+        return await _stoppable(self.sync.resume, tools=tools)
+
+    async def cancel_suspended(self) -> None:
+        """Give up the run that was put away."""
+        await asyncio.to_thread(self.sync.cancel_suspended)
+
+    async def suspended(self) -> str | None:
+        """Return the id of the run that was put away, None if there is none."""
+        return await asyncio.to_thread(lambda: self.sync.suspended)
 
     async def run_streaming(
         self,
@@ -96,6 +96,10 @@ class AsyncSession:
         """Put a file in place."""
         await asyncio.to_thread(self.sync.upload, file, read_only=read_only)
 
+    async def write_file(self, path: str, content: bytes, *, read_only: bool = False) -> None:
+        """Put bytes in place as a file."""
+        await asyncio.to_thread(self.sync.write_file, path, content, read_only=read_only)
+
     async def download(self, path: str) -> bytes:
         """Return the content of a file."""
         return await asyncio.to_thread(self.sync.download, path)
@@ -111,6 +115,10 @@ class AsyncSession:
     async def set_working_dir(self, path: str) -> None:
         """Change where runs start."""
         await asyncio.to_thread(self.sync.set_working_dir, path)
+
+    async def working_dir(self) -> str:
+        """Return where runs start."""
+        return await asyncio.to_thread(lambda: self.sync.working_dir)
 
     async def history(self) -> list[Step]:
         """Return every operation so far."""
@@ -132,9 +140,18 @@ class AsyncSession:
         """Undo the last runs."""
         await asyncio.to_thread(self.sync.revert, last=last, to=to)
 
+    async def update(self, image: str | None = None) -> None:
+        """Move the session to another image by replay."""
+        await asyncio.to_thread(self.sync.update, image)
+
     async def export(self, *, key: bytes | None = None) -> bytes:
         """Return the whole session as one signed archive."""
         return await asyncio.to_thread(self.sync.export, key=key)
+
+    @classmethod
+    async def import_(cls, archive: bytes, **options: Any) -> AsyncSession:
+        """Create a session from what `export` returned."""
+        return cls(await asyncio.to_thread(Session.import_, archive, **options))
 
     async def close(self) -> None:
         """Let go of the session."""
@@ -149,6 +166,18 @@ class AsyncSession:
 
     async def __aexit__(self, *_error: object) -> None:
         await self.close()
+
+
+async def _stoppable(call: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """Await a call that takes a cancel token; cancelling stops the guest, and waits for that."""
+    cancel = CancelToken()
+    work = asyncio.ensure_future(asyncio.to_thread(call, *arguments, cancel=cancel, **options))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        cancel.cancel()
+        await asyncio.wait([work])
+        raise
 
 
 def _close(events: Iterator[ExecEvent]) -> None:

@@ -241,6 +241,27 @@ def _size(field_name: str, texts: Iterable[str]) -> int:
         raise invalid(field_name, error.object, "valid Unicode without lone surrogates") from None
 
 
+def check_shapes(*, args: object, env: object, stdin: object, files: object = ()) -> None:
+    """Refuse what would be taken apart in silence: the letters of one text as many arguments."""
+    shapes = (
+        ("files", files, not isinstance(files, str | bytes), "a list of files"),
+        ("args", args, not isinstance(args, str | bytes), "a list of texts"),
+        ("env", env, env is None or hasattr(env, "items"), "a mapping of names to values"),
+        ("stdin", stdin, isinstance(stdin, str | bytes), "text or bytes"),
+    )
+    for name, value, fits, allowed in shapes:
+        if not fits:
+            raise invalid(name, value, allowed)
+
+
+def encoded(stdin: str) -> bytes:
+    """Return a text as the bytes of a standard input."""
+    try:
+        return stdin.encode()
+    except UnicodeEncodeError:
+        raise invalid("stdin", stdin, "valid Unicode without lone surrogates, or bytes") from None
+
+
 def invalid(field_name: str, value: object, allowed: str) -> InvalidRunError:
     """Return the error for a wrong value: the field, what was found, and what is allowed."""
     found = ascii(value)

@@ -15,6 +15,7 @@ import json
 import queue
 import secrets
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from cloche.engine.adapters.keys import load_key
@@ -198,7 +199,7 @@ class Session:
                 the run; after an error of the program, what it did until then stays.
             SessionBusyError, SessionClosedError, InvalidRunError, FileAccessError: nothing ran.
         """
-        return _ended(self.execute(code, tools=tools, **options))
+        return ended(self.execute(code, tools=tools, **options))
 
     def execute(
         self,
@@ -264,7 +265,7 @@ class Session:
         """
         self._check_open()
         handlers = {TOOL_KIND: ToolHandler(tools)} if tools else {}
-        return _ended(
+        return ended(
             self._runs.resume(self.id, handlers=handlers, on_output=on_output, cancel=cancel)
         )
 
@@ -287,6 +288,9 @@ class Session:
         """Run a program and yield its output as it is written, then `Finished` or `Failed`.
 
         Closing the iterator stops the run.
+
+        Raises:
+            RunSuspendedError: the run was put away. Else as `execute`.
         """
         self._check_open()
         produced: queue.SimpleQueue[ExecEvent | BaseException] = queue.SimpleQueue()
@@ -303,8 +307,12 @@ class Session:
             except (ClocheError, OSError) as error:
                 produced.put(error)
                 return
-            failure = done.error
-            produced.put(Finished(result=done.result) if failure is None else Failed(error=failure))
+            if done.suspension is not None:
+                produced.put(_put_away(done))
+            elif done.error is not None:
+                produced.put(Failed(error=done.error))
+            else:
+                produced.put(Finished(result=done.result))
 
         threading.Thread(target=work, name="cloche-session-run", daemon=True).start()
         try:
@@ -332,7 +340,7 @@ class Session:
     def write_file(self, path: str, content: bytes, *, read_only: bool = False) -> None:
         """Put bytes in place as a file. See `upload`."""
         self._check_open()
-        with self._sessions.turn(self.id) as live:
+        with self._changing() as live:
             machine = self._sessions.awake(live)
             full = normal_path(path, live.head.cwd)
             if full == "/":
@@ -358,7 +366,7 @@ class Session:
     def remove(self, path: str) -> None:
         """Remove a file or an empty directory."""
         self._check_open()
-        with self._sessions.turn(self.id) as live:
+        with self._changing() as live:
             full = normal_path(path, live.head.cwd)
             self._sessions.awake(live).remove(full)
             self._sessions.keep(live, Remove(path=full))
@@ -377,7 +385,7 @@ class Session:
             FileAccessError: there is no such directory.
         """
         self._check_open()
-        with self._sessions.turn(self.id) as live:
+        with self._changing() as live:
             full = normal_path(path, live.head.cwd)
             if not self._sessions.awake(live).is_directory(full):
                 raise FileAccessError(full, "NOENT")
@@ -420,7 +428,7 @@ class Session:
         """
         self._check_open()
         ordinal, _, state = snapshot.partition(":")
-        with self._sessions.turn(self.id) as live:
+        with self._changing() as live:
             states = {step.ordinal: step.state for step in self._sessions.history(live)}
             if not ordinal.isdecimal() or (ordinal != "0" and states.get(int(ordinal)) != state):
                 raise SessionError(f"{snapshot!r} is no snapshot of session {self.id}")
@@ -439,7 +447,7 @@ class Session:
         self._check_open()
         if (last is None) == (to is None):
             raise SessionError("revert needs either last=N or to=N")
-        with self._sessions.turn(self.id) as live:
+        with self._changing() as live:
             if to is None:
                 assert last is not None
                 steps = self._sessions.history(live)
@@ -460,7 +468,7 @@ class Session:
                 as it was, on its old image.
         """
         self._check_open()
-        with self._sessions.turn(self.id) as live:
+        with self._changing() as live:
             self._travel.update(live, image or live.settings.image)
 
     # --- elsewhere ---
@@ -507,6 +515,13 @@ class Session:
         self._sessions.delete(self.id)
         self._closed = True
 
+    @contextmanager
+    def _changing(self) -> Iterator[Live]:
+        """Hold the session for a change of its state: no run is left that stands on it."""
+        with self._sessions.turn(self.id) as live:
+            self._runs.settle(live)
+            yield live
+
     def _check_open(self) -> None:
         if self._closed:
             raise SessionClosedError(self.name or self.id)
@@ -527,16 +542,22 @@ class Session:
         return f"<Session {self.id}{name} {self.language}{' closed' if self._closed else ''}>"
 
 
-def _ended(execution: Execution) -> ExecResult:
+def ended(execution: Execution) -> ExecResult:
+    """Return the result of a run that ended by itself; raise what else became of it."""
     if execution.suspension is not None:
-        raise RunSuspendedError(
-            execution.run_id,
-            due_ns=execution.suspension.due_ns,
-            stdout=execution.result.run.stdout,
-        )
+        raise _put_away(execution)
     if execution.error is not None:
         raise execution.error
     return execution.result
+
+
+def _put_away(execution: Execution) -> RunSuspendedError:
+    assert execution.suspension is not None
+    return RunSuspendedError(
+        execution.run_id,
+        due_ns=execution.suspension.due_ns,
+        stdout=execution.result.run.stdout,
+    )
 
 
 def complete_promise(promise_id: str, value: Any, *, store: Store | None = None) -> bool:

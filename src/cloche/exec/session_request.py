@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.exec.adapters.durable import DURABLE_KIND
 from cloche.exec.errors import InvalidRunError
-from cloche.exec.request import RunRequest, language_of_file
+from cloche.exec.request import RunRequest, check_shapes, encoded, language_of_file
 from cloche.gate.policy import Policy
 from cloche.limits import Limits
 from cloche.limits.adapters.settings import load_limits
@@ -49,7 +49,8 @@ def session_request(
         InvalidRunError, LimitError: an option is wrong.
     """
     filename = options.get("filename", "")
-    stdin = options.get("stdin", b"")
+    args, env, stdin = options.get("args", ()), options.get("env"), options.get("stdin", b"")
+    check_shapes(args=args, env=env, stdin=stdin)
     given = options.get("limits")
     if not isinstance(given, Limits):
         given = limits.replace(_merged(settings.limits, limit_overrides(given)))
@@ -57,9 +58,9 @@ def session_request(
         language=(language_of_file(filename) if filename else None) or settings.language,
         code=code,
         filename=filename,
-        args=tuple(options.get("args", ())),
-        env=dict(options.get("env") or {}),
-        stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+        args=tuple(args),
+        env=dict(env or {}),
+        stdin=encoded(stdin) if isinstance(stdin, str) else stdin,
         cwd=head.cwd,
         seed=seed,
         now_ns=now_ns,

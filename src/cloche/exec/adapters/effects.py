@@ -15,7 +15,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cloche.engine.abi import GuestStopped, Stop, Submission, encode
 from cloche.gate.effect import EffectCompletion, EffectError, EffectRequest
@@ -24,7 +24,7 @@ from cloche.gate.gate import Answered, Gate, Perform, Recorded
 from cloche.gate.ports import EffectFailure, EffectHandler, EffectSuspended, JournalSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
 
     from cloche.engine.virtual_os import Clock
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 _NO_HANDLER: Final = "EFFECT_UNAVAILABLE"
 _POLL_S: Final = 0.1  # how often a wait looks whether the run was cancelled
 NS_PER_S: Final = 1_000_000_000
+
+
+class Handlers(Protocol):
+    """Who performs which kind of effect: a mapping, or what behaves as one."""
+
+    def get(self, kind: str, /) -> EffectHandler | None:
+        """Return who performs effects of a kind, None if nobody does."""
 
 
 class Effects:
@@ -51,7 +58,7 @@ class Effects:
     def __init__(
         self,
         gate: Gate,
-        handlers: Mapping[str, EffectHandler],
+        handlers: Handlers,
         *,
         limits: Limits,
         clock: Clock,

@@ -26,6 +26,7 @@ from cloche.engine.nodes import FileSystemError
 from cloche.engine.snippets import as_script
 from cloche.engine.virtual_os import Stream
 from cloche.exec.adapters.effects import CancelToken, Effects
+from cloche.exec.adapters.net import NetHandlers
 from cloche.exec.errors import ExecError, InvalidRunError
 from cloche.exec.outcome import Ending, ending_of
 from cloche.gate.entries import RunInputs, RunOutcome
@@ -268,9 +269,10 @@ class _Run:
         request, machine, instance = self._request, self._machine, self.instance
         run_id = run_id or new_run_id()
         started_ns = time.monotonic_ns()
+        performers = NetHandlers(handlers, request)
         effects = Effects(
             gate,
-            handlers,
+            performers,
             limits=request.limits,
             clock=machine.clock,
             sink=sink,
@@ -285,6 +287,7 @@ class _Run:
             outcome = self._turns(effects)
         finally:
             effects.close()
+            performers.close()
         suspended = isinstance(outcome, Stop) and outcome.kind == "suspended"
         if isinstance(outcome, Stop):
             gate.close(outcome.kind)

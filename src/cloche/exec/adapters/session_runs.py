@@ -69,8 +69,7 @@ class SessionRuns:
         """
         handlers = self._with_durable(handlers)
         with self._sessions.turn(session_id, wait=wait) as live:
-            self.recover(live, handlers)
-            self._check_not_suspended(live)
+            self.settle(live, handlers)
             machine = self._sessions.awake(live)
             request = make_request(live, run_seed(live.settings, live.head), self._now_ns())
             run = self._begin(live, request)
@@ -101,7 +100,16 @@ class SessionRuns:
         found = self._store.runs.list(session_id=live.row.id, status="suspended", limit=1)
         return found[0] if found else None
 
-    def _check_not_suspended(self, live: Live) -> None:
+    def settle(self, live: Live, handlers: Mapping[str, EffectHandler] | None = None) -> None:
+        """See to it that no run of a session is still to go on from its state.
+
+        Whatever changes the session has to do that first: such a run would go on from a state that
+        is not the one it started from.
+
+        Raises:
+            SessionBusyError: a run was put away.
+        """
+        self.recover(live, handlers or self._with_durable(None))
         run = self.suspended(live)
         if run is not None:
             raise SessionBusyError(

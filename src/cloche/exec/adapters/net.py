@@ -1,0 +1,54 @@
+"""Gives a run whose policy has rules of outbound HTTP somebody who performs its calls.
+
+Invariants: what the caller named is used as it is; the rest is made on the first call of a run, so
+that a run without calls opens neither a socket nor a file; a run that is over has no calls left.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from cloche.gate.policy import NET_KIND
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloche.exec.request import RunRequest
+    from cloche.gate.ports import EffectHandler
+
+
+class NetHandlers:
+    """Handlers with one for `http.fetch` where the policy lets a run make calls.
+
+    Args:
+        handlers: of the caller, by kind.
+        request: the run.
+    """
+
+    def __init__(self, handlers: Mapping[str, EffectHandler], request: RunRequest) -> None:
+        self._handlers = handlers
+        self._request = request
+        self._made: Any = None
+        self._lock = threading.Lock()
+
+    def get(self, kind: str) -> EffectHandler | None:
+        """Return who performs effects of a kind, None if nobody does."""
+        found = self._handlers.get(kind)
+        if found is None and kind == NET_KIND and self._request.policy.net is not None:
+            return self._net()
+        return found
+
+    def _net(self) -> EffectHandler:
+        with self._lock:  # calls at once come from several threads, and share one budget
+            if self._made is None:
+                from cloche.egress.open import handler_for  # noqa: PLC0415 - slow, for calls only
+
+                self._made = handler_for(self._request.policy.net, self._request.limits)
+        handler: EffectHandler = self._made
+        return handler
+
+    def close(self) -> None:
+        """Cancel the run's calls."""
+        if self._made is not None:
+            self._made.close()
