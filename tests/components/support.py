@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 
+from platformdirs import user_cache_path
 from wasmtime import Config, Engine, Store, WasiConfig
 from wasmtime.component import Component, Linker, Record, Variant
 
 from cloche.components.build import python_inputs
 
 INTERFACE = "golem:exec/executor@1.0.0"
-CACHE = Path(tempfile.gettempdir()) / f"cloche-components-{os.getuid()}"
+CACHE = user_cache_path("cloche-tests") / "components"
 
 
 def built():
@@ -27,7 +25,7 @@ def built():
     path = CACHE / python_inputs()[:32] / "exec-python.wasm"
     if not path.exists():
         shutil.rmtree(CACHE, ignore_errors=True)  # what older sources made
-        path.parent.mkdir(parents=True, mode=0o700)
+        path.parent.mkdir(parents=True)
         command = [sys.executable, "-c", "from cloche.cli import main; main()", "components"]
         command += ["build", "--out", str(path), "--json"]
         done = subprocess.run(command, capture_output=True, check=True, timeout=200)

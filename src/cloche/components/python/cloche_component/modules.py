@@ -17,7 +17,8 @@ codecs collections collections.abc colorsys concurrent.futures configparser cont
 copy copyreg csv dataclasses datetime decimal difflib dis email email.message email.mime.multipart
 email.mime.text email.parser enum errno filecmp fnmatch fractions functools gc getopt getpass
 glob graphlib gzip hashlib heapq hmac html html.entities html.parser http http.client http.cookies
-importlib importlib.abc importlib.resources importlib.util inspect io ipaddress itertools json json.decoder
+importlib importlib.abc importlib.resources importlib.util inspect io ipaddress itertools
+json json.decoder
 json.encoder keyword linecache locale logging logging.handlers marshal math mimetypes
 netrc numbers operator opcode optparse os os.path pathlib pickle pickletools pkgutil platform
 plistlib pprint queue quopri random re reprlib runpy sched secrets shelve shlex shutil signal
