@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from cloche.engine.abi import Report, Stop
 from cloche.engine.errors import InstanceClosedError
 from cloche.limits import Limits
 
-from .support import DONE, hostile, run_turn
+from .support import DONE, NOW_NS, hostile, run_turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,3 +248,13 @@ def test_file_errors_are_negative_numbers(tmp_path: Path) -> None:
     segments = DONE | {600: body}
     instance = hostile("javascript", tmp_path, code, data=segments)
     assert run_turn(instance) == Report(state="done")
+
+
+@pytest.mark.parametrize(("length", "is_in_place"), [(8, True), (7, False)])
+def test_reply_in_place(length: int, is_in_place: bool, tmp_path: Path) -> None:
+    """A short reply takes the place of the payload if the guest asks for that; else it is kept."""
+    subject = hostile("javascript", tmp_path, REPORT + gate(0x100 + 18, 700, length))
+    assert run_turn(subject) == Report(state="done")
+    now = struct.pack("<Q", NOW_NS + 1000)
+    assert subject._store.memory.read(700, 8) == (now if is_in_place else bytes(8))
+    assert subject.machine.reply == (b"" if is_in_place else now)

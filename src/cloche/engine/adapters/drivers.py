@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cloche.engine.adapters.wasm import Linker, Store
 
 _OUTPUT: Final = frozenset({int(Op.STDOUT), int(Op.STDERR)})
+_REPLY_IN_PLACE: Final = 0x100  # added to an operation: a short reply takes the payload's place
 _JAVASCRIPT_DONE: Final = 2  # of cloche_turn; 0 where there is a report
 _PYTHON_STATUS: Final = 0xFF  # of turn; beyond it is whether `quit` was called
 _PYTHON_SEAL: Final = b"_cloche_seal()"
@@ -181,6 +182,9 @@ class JavaScriptDriver:
 
 
 def _gate(machine: Machine, operation: int, pointer: int, length: int) -> int:
+    in_place = operation >> 8 == 1
+    if in_place:
+        operation -= _REPLY_IN_PLACE
     if operation in _OUTPUT:
         # Not a message that is too long: what fits is printed, then the output is at its limit.
         length = min(length, machine.limits.guests.output_limit_bytes + 1)
@@ -189,7 +193,10 @@ def _gate(machine: Machine, operation: int, pointer: int, length: int) -> int:
     reply = machine.operate(operation, machine.memory.read(pointer, length))
     if isinstance(reply, int):
         return reply & 0xFFFFFFFF
-    machine.reply = reply
+    if in_place and len(reply) <= length:
+        machine.memory.write(pointer, reply)
+    else:
+        machine.reply = reply
     return len(reply)
 
 

@@ -22,6 +22,10 @@
 IMPORT("gate") extern int32_t gate(int32_t operation, const void *pointer, int32_t length);
 IMPORT("gate_read") extern void gate_read(void *pointer);
 
+/* Added to an operation: a reply that is no longer than the payload is put in its place. */
+#define REPLY_IN_PLACE 0x100
+#define IN_PLACE_BYTES_MAX 512
+
 enum { OP_OUT_OF_MEMORY = 6, OP_CLOCK = 18, OP_SLEEP = 20 };
 
 /* The engine measures the stack in linear memory (see build.py for its size), but the machine's own
@@ -134,8 +138,15 @@ static JSValue native_ask(JSContext *ctx, JSValueConst self, int argc, JSValueCo
     const char *text = JS_ToCStringLen(ctx, &size, argv[1]);
     if (!text)
         return JS_EXCEPTION;
-    int32_t length = gate(operation, text, (int32_t)size);
+    char small[IN_PLACE_BYTES_MAX]; /* not the text itself, which may be that of the string */
+    bool in_place = size <= sizeof small;
+    if (in_place)
+        memcpy(small, text, size);
+    int32_t length = gate(in_place ? operation | REPLY_IN_PLACE : operation,
+                          in_place ? small : text, (int32_t)size);
     JS_FreeCString(ctx, text);
+    if (in_place && length > 0 && (size_t)length <= size)
+        return JS_NewStringLen(ctx, small, (size_t)length);
     if (length <= 0)
         return length ? JS_NewInt32(ctx, length) : JS_UNDEFINED;
     char *reply = js_malloc(ctx, (size_t)length);
