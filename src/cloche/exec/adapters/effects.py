@@ -186,13 +186,13 @@ class Effects:
     def _perform(
         self, request: EffectRequest
     ) -> tuple[Any, EffectError | EffectSuspended | None, int]:
-        handler = self._handlers.get(request.kind)
-        if handler is None:
-            return None, _unavailable(request), 0
         started_ns = time.monotonic_ns()
         value: Any = None
         error: EffectError | EffectSuspended | None = None
         try:
+            handler = self._handlers.get(request.kind)
+            if handler is None:
+                return None, _unavailable(request), 0
             value = handler.perform(request, self._run_id)
         except EffectFailure as failure:
             error = failure.error

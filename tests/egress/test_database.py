@@ -1,0 +1,313 @@
+"""The file of lists, secrets and the log."""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+import stat
+
+import pytest
+
+from cloche.egress.adapters.database import (
+    KEY_FILE_VARIABLE,
+    KEY_VARIABLE,
+    NetDatabase,
+    load_key,
+)
+from cloche.egress.allowlist import Entry
+from cloche.egress.errors import NetPolicyError, NetStoreError
+from cloche.egress.log import Record
+from cloche.egress.secrets import Secret
+from cloche.limits import Limits
+
+LIMITS = Limits()
+KEY = b"k" * 32
+VALUE = "sk-live-0123456789"
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return where the file is."""
+    return tmp_path / "below" / "net.db"
+
+
+@pytest.fixture
+def database(path):
+    """Return an open file."""
+    opened = NetDatabase(path, LIMITS, key=KEY)
+    yield opened
+    opened.close()
+
+
+def secret(name="KEY", value=VALUE, **more):
+    """Return a secret."""
+    return Secret(name=name, value=value, domains=("a.example.com",), **more)
+
+
+def all_bytes(path):
+    """Return every byte of the file and of what lies beside it."""
+    return b"".join(file.read_bytes() for file in sorted(path.parent.iterdir()))
+
+
+def test_the_file_is_its_owners(path, database):
+    """Nobody else may read the file or what lies beside it."""
+    database.put_entry("global", Entry(host="a.example.com"))
+    for file in path.parent.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_entries_keep_their_order(database):
+    """Entries come back in the order in which they were added, each list by itself."""
+    hosts = ["b.example.com", "*.example.org", "a.example.com"]
+    for host in hosts:
+        assert not database.put_entry("global", Entry(host=host))
+    database.put_entry("app:shop", Entry(host="shop.example.com"))
+    assert [entry.host for entry in database.entries("global")] == hosts
+    assert database.scopes() == ["app:shop", "global"]
+    assert database.entries("app:blog") == []
+
+
+def test_08_the_same_entry_is_kept_once(database):
+    """A second entry for the same host replaces the first, in the global list too."""
+    database.put_entry("global", Entry(host="a.example.com", rate_limit=5, http=True))
+    database.put_entry("global", Entry(host="b.example.com"))
+    assert database.put_entry("global", Entry(host="A.Example.COM."))
+    assert database.entries("global") == [Entry(host="a.example.com"), Entry(host="b.example.com")]
+
+
+def test_09_flags_survive_spelling_and_can_be_reset(database):
+    """An upper-case host keeps its values, and a 0 sets a value back."""
+    database.put_entry("global", Entry(host="API.example.com", rate_limit=7, timeout_ms=100))
+    (entry,) = database.entries("global")
+    assert (entry.host, entry.rate_limit, entry.timeout_ms) == ("api.example.com", 7, 100)
+    database.put_entry("global", Entry(host="api.example.com", rate_limit=0, timeout_ms=100))
+    assert database.entries("global")[0].rate_limit == 0
+
+
+def test_entries_of_one_host_with_other_paths_stay_apart(database):
+    """Host, methods, ports and paths together are what an entry is of."""
+    database.put_entry("global", Entry(host="a.example.com", paths=("/admin",), action="deny"))
+    database.put_entry("global", Entry(host="a.example.com"))
+    assert len(database.entries("global")) == 2
+    assert database.remove_entries("global", "a.example.com") == 2
+    assert database.remove_entries("global", "a.example.com") == 0
+
+
+def test_a_change_by_another_process_is_seen(path, database):
+    """Lists and secrets are those of now, whoever wrote them."""
+    other = NetDatabase(path, LIMITS, key=KEY)
+    assert database.rules("global").candidates("a.example.com") == []
+    other.put_entry("global", Entry(host="a.example.com"))
+    other.put_secret(secret())
+    assert len(database.rules("global").candidates("a.example.com")) == 1
+    assert database.secret("KEY").value == VALUE
+    other.put_secret(secret(value="another-value"))
+    assert database.secret("KEY").value == "another-value"
+    other.remove_secret("KEY")
+    assert database.secret("KEY") is None
+    other.close()
+
+
+def test_lists_and_secrets_are_bounded(path):
+    """One more than the limit is refused and changes nothing; replacing is no more."""
+    limits = Limits().replace(
+        {"egress": {"entry_count_max": 1, "secret_count_max": 1, "secret_limit_bytes": 20}}
+    )
+    database = NetDatabase(path, limits, key=KEY)
+    database.put_entry("global", Entry(host="a.example.com"))
+    database.put_entry("global", Entry(host="a.example.com", http=True))
+    with pytest.raises(NetPolicyError, match=r"egress\.entry_count_max"):
+        database.put_entry("global", Entry(host="b.example.com"))
+    database.put_secret(secret())
+    with pytest.raises(NetPolicyError, match=r"egress\.secret_count_max"):
+        database.put_secret(secret(name="B"))
+    with pytest.raises(NetPolicyError, match=r"egress\.secret_limit_bytes"):
+        database.put_secret(secret(value="x" * 21))
+    with pytest.raises(NetPolicyError, match="scope"):
+        database.put_entry("", Entry(host="b.example.com"))
+    database.close()
+
+
+def test_a_secret_is_sealed(path, database):
+    """A secret comes back whole, and no byte of the files has its value."""
+    full = secret(inject_as="header", key="X-Key", methods=("GET",), paths=("/v1",), ports=(8443,))
+    assert not database.put_secret(full)
+    assert database.secret("KEY") == full
+    assert database.secret("OTHER") is None
+    found = all_bytes(path)
+    for form in (
+        VALUE.encode(),
+        base64.b64encode(VALUE.encode())[:16],
+        VALUE.encode().hex().encode(),
+    ):
+        assert form not in found
+
+
+def test_rotation(path, database):
+    """The value before is still known for a time, then forgotten."""
+    database.put_secret(secret())
+    assert database.put_secret(secret(value="second-value"))
+    assert database.secret("KEY").former == (VALUE,)
+    database.put_secret(secret(value="third-value"))
+    assert database.secret("KEY").former == ("second-value", VALUE)
+    assert database.secrets()[0].rotating
+    assert VALUE.encode() not in all_bytes(path)
+    short = Limits().replace({"egress": {"secret_overlap_ms": 0}})
+    other = NetDatabase(path, short, key=KEY)
+    other.put_secret(secret(value="fourth-value"))
+    assert other.secret("KEY").former == ()
+    assert not other.secrets()[0].rotating
+    other.close()
+
+
+def test_what_is_shown_of_a_secret(database):
+    """All but the value, and when it was sent last."""
+    database.put_secret(secret())
+    (row,) = database.secrets()
+    assert (row.name, row.inject_as, row.domains) == ("KEY", "bearer", ("a.example.com",))
+    assert row.used_ns is None
+    database.used("KEY")
+    assert database.secrets()[0].used_ns >= row.created_ns
+    assert VALUE not in repr(row)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update secrets set document = replace(document, 'a.example.com', 'evil.example')",
+        "update secrets set sealed = zeroblob(60)",
+        "update secrets set sealed = x''",
+        "update secrets set sealed = (select sealed from secrets where name = 'B')",
+    ],
+)
+def test_a_file_that_was_changed_is_noticed(path, database, change):
+    """Neither value nor bindings can be changed without the key."""
+    database.put_secret(secret())
+    database.put_secret(secret(name="B", value="value-of-b"))
+    with sqlite3.connect(path) as raw:
+        raw.execute(change)
+    raw.close()
+    with pytest.raises(NetStoreError, match="another key, or changed"):
+        database.secret("KEY")
+
+
+def test_another_key(path, database):
+    """With another key a secret is an error, and the message does not show it."""
+    database.put_secret(secret())
+    other = NetDatabase(path, LIMITS, key=b"x" * 32)
+    with pytest.raises(NetStoreError, match="sealed with another key"):
+        other.secret("KEY")
+    other.close()
+
+
+def record(number=0, **more):
+    """Return a record."""
+    return Record(
+        **{
+            "at_ns": number,
+            "run_id": "r",
+            "scope": "run",
+            "outcome": "allowed",
+            "method": "GET",
+            "host": "a.example.com",
+            "path": "/",
+            "status": 200,
+            **more,
+        }
+    )
+
+
+def test_the_log(database):
+    """Records come back as they were, by host, by list, or errors alone."""
+    records = [
+        record(1, duration_ms=10, response_bytes=5),
+        record(2, host="b.example.com", outcome="denied", status=None, code="NET_BLOCKED"),
+        record(3, status=404, duration_ms=20),
+        record(4, outcome="cached", scope="global"),
+    ]
+    database.store(records, 0)
+    assert database.records(count=10) == records
+    assert database.records(count=2) == records[2:]
+    assert database.records(count=10, host="b.example.com") == records[1:2]
+    assert database.records(count=10, scope="global") == records[3:]
+    assert database.records(count=10, errors=True) == records[1:3]
+    assert database.stats()[0] == {
+        "host": "a.example.com",
+        "calls": 3,
+        "failures": 1,
+        "denied": 0,
+        "cached": 1,
+        "duration_ms": 10,
+        "bytes": 5,
+    }
+    database.store([], 3)
+    database.store([], 4)
+    assert database.dropped == 7
+
+
+def test_the_log_keeps_the_newest(path):
+    """Older records give way when the log is full."""
+    limits = Limits().replace({"egress": {"log_row_count_max": 1000}})
+    database = NetDatabase(path, limits, key=KEY)
+    for start in range(0, 3000, 500):
+        database.store([record(number) for number in range(start, start + 500)], 0)
+    kept = [entry.at_ns for entry in database.records(count=5000)]
+    assert kept == list(range(2000, 3000))
+    database.close()
+
+
+def test_a_file_of_a_later_version(path, database):
+    """What a later cloche wrote is not touched."""
+    database.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("pragma user_version = 99")
+    raw.close()
+    with pytest.raises(NetStoreError, match="later cloche"):
+        NetDatabase(path, LIMITS, key=KEY)
+
+
+def test_what_is_no_database(tmp_path):
+    """A file of something else is an error that names it."""
+    path = tmp_path / "net.db"
+    path.write_bytes(b"nonsense" * 1000)
+    with pytest.raises(NetStoreError, match=r"net\.db: file is not a database"):
+        NetDatabase(path, LIMITS, key=KEY)
+
+
+@pytest.fixture
+def no_key(monkeypatch, tmp_path):
+    """Let no key be named, and the user's settings be elsewhere."""
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    monkeypatch.delenv(KEY_FILE_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config" / "cloche" / "secret.key"
+
+
+def test_keys(monkeypatch, tmp_path, no_key):
+    """The environment comes first, then the file that it names, then the user's own."""
+    own = load_key()
+    assert load_key() == own
+    assert stat.S_IMODE(no_key.stat().st_mode) == 0o600
+    assert [file.name for file in no_key.parent.iterdir()] == ["secret.key"]
+    file = tmp_path / "key"
+    file.write_bytes(base64.b64encode(b"f" * 32) + b"\n")
+    monkeypatch.setenv(KEY_FILE_VARIABLE, str(file))
+    assert load_key() == b"f" * 32
+    monkeypatch.setenv(KEY_VARIABLE, base64.b64encode(b"e" * 32).decode())
+    assert load_key() == b"e" * 32
+
+
+@pytest.mark.parametrize("text", ["x", "a" * 44, base64.b64encode(b"short").decode()])
+def test_what_is_no_key(monkeypatch, no_key, text):
+    """A key of another length is refused, and the message does not repeat it."""
+    monkeypatch.setenv(KEY_VARIABLE, text)
+    with pytest.raises(NetStoreError, match="must hold 32 bytes as base64") as caught:
+        load_key()
+    assert text not in caught.value.message.replace("base64", "")
+
+
+def test_a_key_file_that_is_missing(monkeypatch, tmp_path, no_key):
+    """A file that is named is not made: a lost key must not become a new one."""
+    monkeypatch.setenv(KEY_FILE_VARIABLE, str(tmp_path / "missing"))
+    with pytest.raises(NetStoreError, match="No such file"):
+        load_key()
