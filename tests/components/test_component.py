@@ -196,6 +196,15 @@ def test_streaming(host):
     assert host.stream("print(1); 1 / 0")[-1][1][0] == "runtime-failed"
 
 
+def test_streaming_in_a_session(host):
+    """Its runs stream as well, and see what the runs before left."""
+    with host.session() as session:
+        session.run("x = 'kept'")
+        events = host.drain(session.call("run-streaming", "print(x)", support.options()))
+    assert events[0] == ("stdout-chunk", b"kept\n")
+    assert [tag for tag, _ in events] == ["stdout-chunk", "finished"]
+
+
 def test_a_session_keeps_names_modules_and_files(host):
     """And a second session has none of them."""
     with host.session(file("m.py", "n = 0")) as one, host.session() as two:
