@@ -1,4 +1,6 @@
-"""Every way in which a script fails: one taxonomy, eighteen codes.
+"""Every way in which a script fails: one taxonomy.
+
+Eighteen codes are those of seed 002; the nineteenth is for what a program throws itself.
 
 Owns the codes that a model, an application and a person see.
 Invariants:
@@ -93,6 +95,16 @@ class ScriptTooLargeError(ScriptError):
             limit_bytes=limit_bytes,
             found_bytes=found_bytes,
         )
+
+
+class ScriptRuntimeError(ScriptError):
+    """The program threw something that it did not catch. State: completed calls stay done."""
+
+    code = "SCRIPT_RUNTIME"
+
+    def __init__(self, problem: str, *, line: int | None = None) -> None:
+        place = "" if line is None else f" at line {line}"
+        super().__init__(f"the script failed{place}: {problem}", problem=problem, line=line)
 
 
 class BannedIdentifierError(ScriptError):
@@ -354,6 +366,7 @@ TAXONOMY: Final[tuple[type[ScriptError], ...]] = (
     ConcurrencyLimitError,
     BannedIdentifierError,
     ScriptCancelledError,
+    ScriptRuntimeError,
 )
 
 
