@@ -1,0 +1,1 @@
+"""How scripts reach the world: calls of tools on threads."""
