@@ -189,6 +189,27 @@ def test_a_script_that_never_ends(language):
     assert result.error["fields"]["completed"] == ["add"]
 
 
+def test_the_time_before_a_wait_counts_and_the_wait_does_not():
+    """Active time is that of all parts of a run together."""
+    write, written = writer()
+    spin = "await tools.nap();"
+
+    @tool(read_only=True)
+    def nap() -> int:
+        """Take half a second."""
+        time.sleep(0.5)
+        return 1
+
+    using = harness(write, nap, limits={"timeout_ms": 900})
+    parked = run(f"{spin} await tools.write({{ path: 'a' }}); {spin} return 1", using=using)
+    assert parked.status == "suspended"
+    time.sleep(0.5)
+    using.decide(using.pending[0].id, APPROVE)
+    result = using.resume(parked.run_id)
+    assert (result.error["code"], written) == ("SCRIPT_TIMEOUT", [("a", "")])
+    assert parked.usage["time_ms"] < 900 <= result.usage["time_ms"]
+
+
 @BOTH
 def test_a_script_that_takes_all_memory(language):
     """It is stopped by its own limit."""

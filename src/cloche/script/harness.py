@@ -13,6 +13,7 @@ Runs that were put away live as long as the harness: it keeps journals in memory
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Mapping
@@ -291,8 +292,11 @@ class ScriptHarness:
     def _execute(self, run: _Parked, cancel: CancelToken | None) -> Execution:
         written = run.sink.to_bytes()
         resumed = load_journal(written, self.limits) if run.used_ms or run.calls.records else None
+        scripts = self.limits.scripts
+        left_ms = max(1, scripts.timeout_ms - run.used_ms)
+        limits = run.request.limits.replace({"guests": {"timeout_ms": left_ms}})
         return default_runner().execute(
-            run.request,
+            dataclasses.replace(run.request, limits=limits),
             handlers={TOOL_KIND: run.calls},
             sink=run.sink,
             resume=resumed,
