@@ -180,7 +180,7 @@ def test_a_limit_does_not_stick(host):
         assert failure(session.run("open('f', 'wb', 0).write(b'22')", limits=small))[0] == (
             "resource-exceeded"
         )
-        assert session.output("print(open('f', 'w').write('22'))") == "2\n"
+        assert session.output("print(open('f', 'wb', 0).write(b'22'))") == "2\n"
 
 
 def test_streaming(host):

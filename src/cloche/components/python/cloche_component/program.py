@@ -11,7 +11,6 @@ import errno
 import io
 import linecache
 import os
-import random
 import sys
 import time
 import traceback
@@ -27,8 +26,6 @@ OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024
 CHUNK_LIMIT_BYTES = 64 * 1024
 STDOUT, STDERR = 0, 1
 FULL = {errno.EFBIG, errno.ENOSPC}
-
-_started = False
 
 
 def internal(message):
@@ -180,10 +177,6 @@ class Sandbox:
         return output, types.ExecResult(None, result, took_ms, None)
 
     def _prepare(self, output, options):
-        global _started
-        if not _started:
-            random.seed()  # or every instance would go on from the state of the build
-            _started = True
         sys.modules["__main__"] = self.main
         sys.argv[:] = [FILENAME, *(options.args or ())]
         os.environ.clear()
