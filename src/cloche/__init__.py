@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from cloche.gate.ports import EffectFailure
     from cloche.limits import Limits
     from cloche.limits.adapters.settings import load_limits
+    from cloche.script.harness import ScriptHarness
+    from cloche.script.policy import ToolPolicy
+    from cloche.script.tools import ToolContext, tool
 
 __all__ = [  # noqa: RUF022 - grouped by what they are for
     # running
@@ -60,6 +63,11 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     # machines that live on
     "Session",
     "AsyncSession",
+    # scripts with tools
+    "ScriptHarness",
+    "ToolContext",
+    "ToolPolicy",
+    "tool",
     # what goes in
     "Encoding",
     "File",
@@ -107,6 +115,9 @@ _HOMES = {
     "cloche.gate.ports": ("EffectFailure",),
     "cloche.limits": ("Limits",),
     "cloche.limits.adapters.settings": ("load_limits",),
+    "cloche.script.harness": ("ScriptHarness",),
+    "cloche.script.policy": ("ToolPolicy",),
+    "cloche.script.tools": ("ToolContext", "tool"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -145,6 +146,8 @@ def run_command(
     as_json: AsJson = False,
 ) -> None:
     """Run a program in a session, with live output and its own exit code."""
+    if entrypoint is not None and (program or code is not None):
+        raise InvalidRunError("give either a program or --entrypoint, not both")
     filename, text = ("", None) if entrypoint is not None else program_of(program, code)
     with _open(session, store) as opened:
         execution = opened.execute(
@@ -227,7 +230,9 @@ def upload_command(
     content = read_file(source, limits_of(None, None, None, None).guests.file_limit_bytes)
     with _open(session, store) as opened:
         opened.write_file(path or source.name, content, read_only=read_only)
-        _say(opened, f"{path or source.name}: {len(content)} bytes", as_json, size=len(content))
+        _say(
+            opened, f"{path or source.name}: {len(content)} bytes", as_json, size_bytes=len(content)
+        )
 
 
 @app.command("download")
@@ -238,18 +243,22 @@ def download_command(
         Path | None, typer.Argument(metavar="FILE", help="Where it goes; standard output if not.")
     ] = None,
     store: Store = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring a file of a session back."""
     with _open(session, store) as opened:
         content = opened.download(path)
-    if target is None:
+    if target is not None:
+        try:
+            target.write_bytes(content)
+        except OSError as error:
+            raise InvalidRunError(f"cannot write {target}: {error.strerror}") from error
+    elif not as_json:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
-        return
-    try:
-        target.write_bytes(content)
-    except OSError as error:
-        raise InvalidRunError(f"cannot write {target}: {error.strerror}") from error
+    if as_json:
+        held = {} if target is not None else {"content": b64encode(content).decode()}
+        _say(opened, "", as_json, path=path, size_bytes=len(content), **held)
 
 
 @app.command("files")

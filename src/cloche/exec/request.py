@@ -182,10 +182,15 @@ def _check_request(request: RunRequest) -> None:
                 raise invalid(field_name, text, "text without NUL")
     if not request.cwd.startswith("/") or "\0" in request.cwd:
         raise invalid("cwd", request.cwd, "a path that starts with / and holds no NUL")
-    if not 0 <= request.seed < SEED_LIMIT:
-        raise invalid("seed", request.seed, "0 to 2^64 - 1")
-    if not 0 <= request.now_ns < TIME_LIMIT_NS:
-        raise invalid("now_ns", request.now_ns, "0 to 2^63 - 1: a time in the years 1970 to 2262")
+    check_start(seed=request.seed, now_ns=request.now_ns)
+
+
+def check_start(*, seed: int | None, now_ns: int | None) -> None:
+    """Refuse a seed or a start of the clock that is out of range; None is to be chosen yet."""
+    if seed is not None and not 0 <= seed < SEED_LIMIT:
+        raise invalid("seed", seed, "0 to 2^64 - 1")
+    if now_ns is not None and not 0 <= now_ns < TIME_LIMIT_NS:
+        raise invalid("now_ns", now_ns, "0 to 2^63 - 1: a time in the years 1970 to 2262")
 
 
 def _check_types(request: RunRequest) -> None:

@@ -35,8 +35,16 @@ from cloche.exec.errors import (
     SessionError,
     UnsupportedLanguageError,
 )
-from cloche.exec.request import LANGUAGES, RunRequest, full_language
-from cloche.exec.session_log import ChangeDirectory, Ran, Remove, Step, Upload, normal_path
+from cloche.exec.request import LANGUAGES, RunRequest, check_start, full_language
+from cloche.exec.session_log import (
+    ChangeDirectory,
+    Ran,
+    Remove,
+    Step,
+    Upload,
+    first_head,
+    normal_path,
+)
 from cloche.exec.session_log import SessionSettings as Settings
 from cloche.exec.session_request import (
     RUN_OPTIONS,
@@ -144,6 +152,7 @@ class Session:
                 f"cloche does not run {language!r}; it runs javascript, typescript and python",
                 language=language,
             )
+        check_start(seed=seed, now_ns=now_ns)
         sessions = sessions_of(store or store_at(None))
         guest = LANGUAGES[language]
         image = image or DEFAULT_IMAGES[guest]
@@ -429,8 +438,9 @@ class Session:
         self._check_open()
         ordinal, _, state = snapshot.partition(":")
         with self._changing() as live:
-            states = {step.ordinal: step.state for step in self._sessions.history(live)}
-            if not ordinal.isdecimal() or (ordinal != "0" and states.get(int(ordinal)) != state):
+            states = {"0": first_head(live.settings).state}
+            states |= {str(step.ordinal): step.state for step in self._sessions.history(live)}
+            if states.get(ordinal) != state:
                 raise SessionError(f"{snapshot!r} is no snapshot of session {self.id}")
             self._travel.revert(live, int(ordinal))
 

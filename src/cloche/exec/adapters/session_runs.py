@@ -167,8 +167,11 @@ class SessionRuns:
     def _execute(self, live: Live, run: Run, execute: Callable[[], Execution]) -> Execution:
         try:
             return execute()
-        except BaseException:
-            ended = replace(run, status="interrupted", ended_ns=self._now_ns())
+        except BaseException as error:
+            # Ctrl-C is a wish, anything else a misfortune.
+            stopped = isinstance(error, KeyboardInterrupt)
+            status: RunStatus = "cancelled" if stopped else "interrupted"
+            ended = replace(run, status=status, ended_ns=self._now_ns())
             self._sessions.drop(live)
             self._store.runs.update(ended, expected="running")
             raise

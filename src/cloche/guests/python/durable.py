@@ -87,7 +87,14 @@ class Retry:
     """
 
     def __init__(
-        self, attempts=3, *, delay=0.0, factor=1.0, delay_max=3600.0, jitter=0.0, within=None,
+        self,
+        attempts=3,
+        *,
+        delay=0.0,
+        factor=1.0,
+        delay_max=3600.0,
+        jitter=0.0,
+        within=None,
         when=None,
     ):
         if attempts < 1:
@@ -227,6 +234,13 @@ async def _transaction_async(function, attempts):
 
 
 for _name in (
-    "sleep", "idempotency_key", "promise", "Retry", "retry", "atomic", "Transaction", "transaction",
+    "sleep",
+    "idempotency_key",
+    "promise",
+    "Retry",
+    "retry",
+    "atomic",
+    "Transaction",
+    "transaction",
 ):
     setattr(tools.module, _name, globals()[_name])

@@ -1,0 +1,26 @@
+"""The examples and lists of the page about scripts hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cloche.script.errors import TAXONOMY
+
+PAGE = Path(__file__).parents[2] / "docs" / "scripts.md"
+EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_the_examples_run():
+    """In order, in one namespace, as a reader would type them."""
+    examples = EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))
+    assert len(examples) == 4
+    scope = {"__name__": "examples"}
+    for example in examples:
+        exec(compile(example, str(PAGE), "exec"), scope)
+
+
+def test_every_code_is_listed():
+    """The page names each code of the taxonomy."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert [cls.code for cls in TAXONOMY if f"`{cls.code}`" not in text] == []
