@@ -22,6 +22,7 @@ $(STAMP): $(SOURCES)
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; set PYTHON=python3.12 or install it" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m compileall -q src/cloche  # as an installer does: no start has to wait for it
 	touch $@
 
 images: $(STAMP)

@@ -8,6 +8,7 @@ python bench/run.py --quick      fewer repetitions
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import shutil
 import statistics
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+import cloche
 from cloche.engine.abi import StartInput, encode
 from cloche.engine.adapters.instance import Instance, deadline_after
 from cloche.engine.adapters.machine import Machine
@@ -182,6 +184,8 @@ def private_kib(runner: Runner, image_name: str) -> float:
 
 
 def command_ms(command: list[str], count: int) -> float:
+    # As installed: with the bytecode that an installer, or the first start, leaves.
+    compileall.compile_dir(Path(cloche.__file__).parent, quiet=1)
     return median_ms(lambda: subprocess.run(command, check=True, capture_output=True), count)
 
 
@@ -260,7 +264,7 @@ def main() -> None:
     options = parser.parse_args()
     scale = 1 if options.quick else 10
     runner = default_runner()
-    cloche = str(Path(sys.executable).with_name("cloche"))
+    command = str(Path(sys.executable).with_name("cloche"))
     rows: list[tuple[str, float, str, float]] = [
         (
             "JavaScript: fresh instance to result",
@@ -300,7 +304,7 @@ def main() -> None:
         ("Python: warm turn", warm(runner, "python", 100 * scale), "us", 90),
         (
             "cloche run -c 'print(1)', whole process",
-            command_ms([cloche, "run", "-c", "print(1)"], 2 * scale),
+            command_ms([command, "run", "-c", "print(1)"], 2 * scale),
             "ms",
             220,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from typing import Final, NoReturn
@@ -14,6 +15,9 @@ from cloche.errors import ClocheError
 
 EXIT_USAGE: Final = 2
 EXIT_FAILURE: Final = 1
+
+# Objects made before the collector looks: imports make tens of thousands, none of them garbage.
+_COLLECT_AFTER: Final = 20_000
 
 # command name -> (module, attribute, is a group). Only the module that is asked for is imported,
 # except for `--help`, which shows them all.
@@ -66,6 +70,7 @@ def _app(names: tuple[str, ...]) -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    gc.set_threshold(_COLLECT_AFTER)
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else ""
     app = _app((first,) if first in _COMMANDS else tuple(_COMMANDS))
