@@ -16,24 +16,34 @@ Invariants:
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
-from cloche.web.binding import Parameter, bind, read_signature
-from cloche.web.errors import HttpError, MethodNotAllowedError, RouteError
-from cloche.web.response import Response, empty, error, from_value, json
+from cloche.web.binding import Parameter, bind, read_signature, value_of
+from cloche.web.errors import (
+    ChannelClosedError,
+    HttpError,
+    MethodNotAllowedError,
+    RouteError,
+)
+from cloche.web.response import Response, Upgrade, empty, error, from_value, json
 from cloche.web.router import Router
+from cloche.web.websocket.channel import INTERNAL, REFUSED, WebSocket
+from cloche.web.websocket.handshake import accept_handshake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cloche.web.binding import Handler
+    from cloche.web.ports import Channel
     from cloche.web.request import Request
 
     Next = Callable[[Request], Awaitable[Response]]
     Middleware = Callable[[Request, Next], Awaitable[Response]]
     Hook = Callable[[dict[str, Any]], Awaitable[None]]
 
+_SWITCHING: Final = 101
 INTERNAL_DOCUMENT: Final[dict[str, Any]] = {
     "code": "INTERNAL",
     "message": "the server failed; the failure was logged",
@@ -59,6 +69,58 @@ class Endpoint:
 
     async def _answer(self, request: Request) -> Response:
         return from_value(await self.call(request))
+
+
+class SocketEndpoint(Endpoint):
+    """A handler of WebSockets at its route: a GET that is answered with a 101."""
+
+    __slots__ = ("deflate", "origins", "subprotocols")
+
+    def __init__(
+        self,
+        handler: Handler,
+        parameters: tuple[Parameter, ...],
+        middleware: list[Middleware],
+        *,
+        subprotocols: tuple[str, ...],
+        origins: tuple[str, ...],
+        deflate: bool,
+    ) -> None:
+        super().__init__(handler, parameters, middleware)
+        self.subprotocols = subprotocols
+        self.origins = origins
+        self.deflate = deflate
+
+    async def _answer(self, request: Request) -> Response:
+        accepted = accept_handshake(
+            request,
+            subprotocols=self.subprotocols,
+            origins=self.origins,
+            deflate=self.deflate,
+        )
+        arguments = {
+            each.name: value_of(each, request)
+            for each in self.parameters
+            if each.source != "socket"
+        }
+
+        async def run(channel: Channel) -> None:
+            socket = WebSocket(channel, request, accepted.subprotocol)
+            found = {each.name: socket for each in self.parameters if each.source == "socket"}
+            try:
+                await self.handler(**arguments, **found)
+            except ChannelClosedError:
+                pass  # the client went away; nobody is there to tell
+            except HttpError as failure:
+                await channel.close(REFUSED, failure.code)
+            except Exception as raised:  # noqa: BLE001 - becomes a close, and a line of the log
+                answer_failure(request, raised)
+                await channel.close(INTERNAL)
+            else:
+                await channel.close()
+
+        upgrade = Upgrade(run, accepted.subprotocol, accepted.deflate)
+        return Response(_SWITCHING, accepted.fields, upgrade)
 
 
 class App:
@@ -118,11 +180,73 @@ class App:
         Raises:
             RouteError: the template, the shape or the signature is wrong, or requests came already.
         """
+        parameters = self._read(method, template, handler)
+        if any(parameter.source == "socket" for parameter in parameters):
+            problem = "it takes a WebSocket; add it with app.websocket"
+            raise RouteError(route=f"{method} {template}", problem=problem)
+        self.router.add(method, template, Endpoint(handler, parameters, list(middleware)))
+
+    def websocket(
+        self,
+        template: str,
+        *,
+        subprotocols: tuple[str, ...] = (),
+        origins: tuple[str, ...] = (),
+        deflate: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Return a decorator that adds an async handler of WebSockets.
+
+        Middleware sees the handshake, a GET whose response is a 101. The arguments are those of
+        `websocket.handshake.accept_handshake`.
+
+        Raises:
+            RouteError: when it decorates, as `route`.
+        """
+
+        def decorate(handler: Handler) -> Handler:
+            self.add_websocket(
+                template, handler, subprotocols=subprotocols, origins=origins, deflate=deflate
+            )
+            return handler
+
+        return decorate
+
+    def add_websocket(
+        self,
+        template: str,
+        handler: Handler,
+        *,
+        subprotocols: tuple[str, ...] = (),
+        origins: tuple[str, ...] = (),
+        deflate: bool = False,
+        middleware: tuple[Middleware, ...] = (),
+    ) -> None:
+        """Add a handler of WebSockets, with middleware of its own around the handshake.
+
+        Raises:
+            RouteError: as `add`, or the handler takes no WebSocket or is not async.
+        """
+        parameters = self._read("GET", template, handler)
+        sources = [parameter.source for parameter in parameters]
+        if sources.count("socket") != 1 or "body" in sources or not iscoroutinefunction(handler):
+            problem = "a handler of WebSockets is async, takes one WebSocket and no body"
+            raise RouteError(route=f"GET {template}", problem=problem)
+        endpoint = SocketEndpoint(
+            handler,
+            parameters,
+            list(middleware),
+            subprotocols=subprotocols,
+            origins=origins,
+            deflate=deflate,
+        )
+        self.router.add("GET", template, endpoint)
+
+    def _read(self, method: str, template: str, handler: Handler) -> tuple[Parameter, ...]:
+        """Return the parameters of a handler that may be added."""
         place = f"{method} {template}"
         self._check_open(place)
         names = tuple(part[1:] for part in template.split("/") if part[:1] in {":", "*"})
-        parameters = read_signature(handler, names, place)
-        self.router.add(method, template, Endpoint(handler, parameters, list(middleware)))
+        return read_signature(handler, names, place)
 
     def use(self, middleware: Middleware) -> None:
         """Put middleware around everything, inside of what was put there before.
@@ -145,7 +269,17 @@ class App:
             endpoint = route.target
             chain = (*other._middleware, *endpoint.middleware)
             template = prefix if route.template == "/" else prefix + route.template
-            self.add(route.method, template, endpoint.handler, middleware=chain)
+            if isinstance(endpoint, SocketEndpoint):
+                self.add_websocket(
+                    template,
+                    endpoint.handler,
+                    subprotocols=endpoint.subprotocols,
+                    origins=endpoint.origins,
+                    deflate=endpoint.deflate,
+                    middleware=chain,
+                )
+            else:
+                self.add(route.method, template, endpoint.handler, middleware=chain)
         self._start_hooks += other._start_hooks
         self._stop_hooks += other._stop_hooks
 

@@ -5,6 +5,7 @@ A handler is any function, sync or async. Its parameters say what it needs, by n
 | parameter | filled with |
 |---|---|
 | annotated `Request`, or named `request` without annotation | the request |
+| annotated `WebSocket`, of a handler that was added with `websocket` | the open WebSocket |
 | named as a parameter of the path | that segment, as its type |
 | annotated with a `msgspec.Struct` or a dataclass | the JSON body, checked |
 | anything else | a value of the query; a list takes all; a default makes it optional |
@@ -24,6 +25,7 @@ import msgspec
 
 from cloche.web.errors import RouteError, ValidationFailedError
 from cloche.web.request import Request
+from cloche.web.websocket.channel import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,7 +39,7 @@ class Parameter(msgspec.Struct, frozen=True):
     """One parameter of a handler: its name, where it comes from, its type, its default."""
 
     name: str
-    source: str  # request, path, body, query
+    source: str  # request, socket, path, body, query
     type_: Any
     default: Any = inspect.Parameter.empty
 
@@ -65,7 +67,7 @@ def read_signature(handler: Handler, names: tuple[str, ...], place: str) -> tupl
             raise RouteError(route=place, problem=problem)
         found.append(_source_of(parameter, hints.get(parameter.name), names, place))
     missing = set(names) - {parameter.name for parameter in found if parameter.source == "path"}
-    takes_request = any(parameter.source == "request" for parameter in found)
+    takes_request = any(parameter.source in {"request", "socket"} for parameter in found)
     if missing and not takes_request:
         raise RouteError(route=place, problem=f"the handler does not take {sorted(missing)}")
     if sum(parameter.source == "body" for parameter in found) > 1:
@@ -89,7 +91,7 @@ def bind(
             if parameter.source == "body":
                 arguments[parameter.name] = await request.json(parameter.type_)
             else:
-                arguments[parameter.name] = _value_of(parameter, request)
+                arguments[parameter.name] = value_of(parameter, request)
         found = handler(**arguments)
         return await found if inspect.isawaitable(found) else found
 
@@ -109,7 +111,7 @@ def _bind_plain(
         return call_bare
 
     async def call(request: Request) -> Any:
-        found = handler(**{each.name: _value_of(each, request) for each in parameters})
+        found = handler(**{each.name: value_of(each, request) for each in parameters})
         return await found if inspect.isawaitable(found) else found
 
     return call
@@ -121,6 +123,8 @@ def _source_of(
     name = parameter.name
     if hint is Request or (hint is None and name == "request" and name not in names):
         return Parameter(name, "request", Request)
+    if hint is WebSocket:
+        return Parameter(name, "socket", WebSocket)
     type_ = str if hint is None else hint
     if name in names:
         if type_ not in _SCALARS:
@@ -145,7 +149,13 @@ def _is_simple(type_: Any) -> bool:
     return type_ in _SCALARS or origin is typing.Literal
 
 
-def _value_of(parameter: Parameter, request: Request) -> Any:
+def value_of(parameter: Parameter, request: Request) -> Any:
+    """Return what a parameter is filled with; not for bodies, which have to be awaited.
+
+    Raises:
+        ValidationFailedError: it is missing, or not of its type.
+        BadRequestError: the query is malformed.
+    """
     if parameter.source == "request":
         return request
     name = parameter.name

@@ -221,3 +221,21 @@ class BodyTakenError(ClocheError):
 
     def __init__(self) -> None:
         super().__init__("the body of this request was already taken as a stream; take it once")
+
+
+class ChannelClosedError(ClocheError):
+    """A WebSocket was closed. State: nothing more comes, and nothing can be sent.
+
+    `code` of the close is in `fields["close_code"]`; 1005 where there was none, 1006 where the
+    connection ended without a close (RFC 6455 section 7.1.5).
+    """
+
+    code = "WEB_CHANNEL_CLOSED"
+    blame = "remote"
+
+    def __init__(self, *, close_code: int, reason: str = "") -> None:
+        super().__init__(
+            f"the WebSocket was closed with {close_code}" + (f": {reason}" if reason else ""),
+            close_code=close_code,
+            reason=reason,
+        )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hin
 
 import msgspec
 
+from cloche.web.app import SocketEndpoint
 from cloche.web.errors import SettingError
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ def describe(
     Raises:
         SettingError: two handlers would have one operation id, or two types one name.
     """
-    routes = [route for route in app.router.routes if route.method in _METHODS]
+    routes = [
+        route
+        for route in app.router.routes
+        if route.method in _METHODS and not isinstance(route.target, SocketEndpoint)
+    ]
     schemas = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
     identities: set[str] = set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Mapping
 
 
 class Services(Protocol):
@@ -26,6 +26,11 @@ class Services(Protocol):
     async def within(self, work: Awaitable[Any], timeout_ms: int) -> Any:
         """Return the result of some work, or raise TimeoutError and cancel it."""
 
+    def heartbeat(
+        self, pieces: AsyncIterable[bytes], interval_ms: int, beat: bytes
+    ) -> AsyncIterable[bytes]:
+        """Return the pieces, and a beat wherever none has come for so long."""
+
     def log(self, record: Mapping[str, object]) -> None:
         """Write one structured record. Never blocks, never raises."""
 
@@ -39,3 +44,27 @@ class BodySource(Protocol):
         Raises:
             HttpError: the body is larger than allowed, or the connection ended inside of it.
         """
+
+
+class Channel(Protocol):
+    """An open WebSocket, message by message. Made by adapters when a response was a 101.
+
+    Pings and pongs are the adapter's own, and so are the limits of messages.
+    """
+
+    async def receive(self) -> str | bytes:
+        """Return the next message.
+
+        Raises:
+            ChannelClosedError: it was closed, or the connection ended; the same again afterwards.
+        """
+
+    async def send(self, content: str | bytes) -> None:
+        """Send a message; waits while the client reads too slowly.
+
+        Raises:
+            ChannelClosedError: it was closed, or the connection ended.
+        """
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close with a code. What is closed stays closed with its first code. Never raises."""

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,6 +18,7 @@ from cloche.web.errors import HttpError, ResponseError
 if TYPE_CHECKING:
     from cloche.errors import ClocheError
     from cloche.web.http1.events import Field
+    from cloche.web.ports import Channel
 
 Stream = AsyncIterable[bytes] | Iterable[bytes]
 
@@ -31,8 +32,21 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _encode_json: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
+class Upgrade(msgspec.Struct, frozen=True):
+    """The body of a 101: what happens on the WebSocket that the connection becomes.
+
+    The adapter writes the head, makes a channel, awaits `run` with it, and then ends the
+    connection. `run` raises nothing and has closed the channel. `deflate` says that
+    permessage-deflate was agreed on.
+    """
+
+    run: Callable[[Channel], Awaitable[None]]
+    subprotocol: str | None = None
+    deflate: bool = False
+
+
 class Response(msgspec.Struct, frozen=True):
-    """Status, fields (names in lowercase), and a body of bytes or a stream.
+    """Status, fields (names in lowercase), and a body: bytes, a stream, or of a 101 an `Upgrade`.
 
     `length` is the size of a stream where it is known.
     """
@@ -44,7 +58,7 @@ class Response(msgspec.Struct, frozen=True):
 
     @property
     def is_stream(self) -> bool:
-        """Whether the body comes in pieces."""
+        """Whether the body is no bytes, but comes in pieces or is an `Upgrade`."""
         return not isinstance(self.body, bytes)
 
     def get(self, name: bytes) -> bytes | None:

@@ -24,15 +24,25 @@ from cloche.web.encodings.messages import (
     encode_request,
     encode_response,
 )
+from cloche.web.errors import ChannelClosedError
 from cloche.web.request import Request
+from cloche.web.response import Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
 
     from cloche.web.app import App
+    from cloche.web.http1.events import Field
     from cloche.web.response import Response
 
 START_NS: Final = 1_700_000_000_000_000_000  # when fixtures happen: 2023-11-14 22:13:20 UTC
+_HANDSHAKE: Final = (
+    (b"host", b"fixture"),
+    (b"connection", b"upgrade"),
+    (b"upgrade", b"websocket"),
+    (b"sec-websocket-version", b"13"),
+    (b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA=="),
+)
 MISS: Final = BY_NAME["REPLAY_MISS"]
 
 
@@ -78,6 +88,13 @@ class FixtureServices:
         """Return the result of some work. Time stands still, so it is always in time."""
         del timeout_ms
         return await work
+
+    def heartbeat(
+        self, pieces: AsyncIterable[bytes], interval_ms: int, beat: bytes
+    ) -> AsyncIterable[bytes]:
+        """Return the pieces alone: time stands still, so none is late."""
+        del interval_ms, beat
+        return pieces
 
     def log(self, record: Mapping[str, object]) -> None:
         """Keep a record."""
@@ -162,6 +179,69 @@ class Cassettes:
         return encode_response(HttpFailure(number=MISS.number, message=message))
 
 
+class FixtureChannel:
+    """A WebSocket whose client says what was written down, and then closes with 1000.
+
+    `sent` is what the application said; `close_code` how it ended, whoever closed first.
+    """
+
+    def __init__(self, messages: Iterable[str | bytes]) -> None:
+        self.sent: list[str | bytes] = []
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self._left = list(messages)
+
+    async def receive(self) -> str | bytes:
+        """Return the next message of the client."""
+        self._check_open()
+        if not self._left:
+            await self.close()
+            self._check_open()
+        return self._left.pop(0)
+
+    async def send(self, content: str | bytes) -> None:
+        """Keep a message of the application."""
+        self._check_open()
+        self.sent.append(content)
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close it."""
+        if self.close_code is None:
+            self.close_code, self.close_reason = code, reason
+
+    def _check_open(self) -> None:
+        if self.close_code is not None:
+            raise ChannelClosedError(close_code=self.close_code, reason=self.close_reason)
+
+
+def converse(
+    app: App,
+    target: str,
+    messages: Iterable[str | bytes] = (),
+    *,
+    fields: tuple[Field, ...] = (),
+    services: FixtureServices | None = None,
+) -> FixtureChannel | Response:
+    """Return what was said on a WebSocket, or the response where it was not opened.
+
+    Raises:
+        SuspendedError: the handler waits for something besides the client.
+    """
+    request = Request(
+        method="GET",
+        target=target,
+        fields=(*_HANDSHAKE, *fields),
+        services=FixtureServices() if services is None else services,
+        scheme="https",
+    )
+    response: Response = run_now(app.handle(request))
+    if not isinstance(response.body, Upgrade):
+        return response
+    channel = FixtureChannel(messages)
+    run_now(response.body.run(channel))
+    return channel
+
+
 async def _answer(app: App, request: Request) -> HttpResponse:
     response = await app.handle(request)
     body = await read_body(response)
@@ -175,6 +255,8 @@ async def read_body(response: Response) -> bytes:
     body = response.body
     if isinstance(body, bytes):
         return body
+    if isinstance(body, Upgrade):
+        return b""
     if isinstance(body, AsyncIterable):
         return b"".join([piece async for piece in body])
     return b"".join(body)
