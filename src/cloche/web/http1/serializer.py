@@ -153,6 +153,22 @@ def build_resp_v1(status: int, headers: bytes, body: bytes) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, reason) + written.partition(b"\r\n")[2]
 
 
+def check_fields(fields: Iterable[Field]) -> list[Field]:
+    """Return the fields of a response as they are written, for a server that writes them itself.
+
+    Names in lowercase, sorted; values of one name joined, except `set-cookie`; no content-length.
+
+    Raises:
+        Http1ResponseError: one cannot be written.
+    """
+    lines = _prepared(list(fields), switching=False)
+    if any(
+        b"\n" in value or FIELD.fullmatch(b"%b:%b" % (name, value)) is None for name, value in lines
+    ):
+        raise Http1ResponseError(reason=BAD_FIELD, problem=_problem(lines))
+    return lines
+
+
 def _check_status(status: int, method: str) -> None:
     if type(status) is not int or not STATUS_MIN <= status <= STATUS_MAX:
         problem = f"the status is not from {STATUS_MIN} to {STATUS_MAX}"

@@ -1,0 +1,104 @@
+"""One application through every adapter: the same checks, the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cloche.testing.web import CHECKS, sample_app
+from cloche.web.adapters.asgi import AsgiApp
+from cloche.web.adapters.fixture import run_now
+
+from .clients import AsgiClient, FixtureClient, HttpClient
+
+TESTS = Path(__file__).parents[1]
+COMMANDS = {
+    "uvicorn": ["-m", "uvicorn", "--port", "{port}", "--log-level", "error", "{app}"],
+    "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "{app}"],
+    "granian": [
+        "-m",
+        "granian",
+        "--interface",
+        "asgi",
+        "--port",
+        "{port}",
+        "--no-access-log",
+        "--log-level",
+        "critical",
+        "{app}",
+    ],
+}
+START_S = 20
+
+
+def named(check):
+    """Return what a check is called in a report."""
+    return check.__name__.removeprefix("check_")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=named)
+def test_fixture(check):
+    """The deterministic adapter keeps every rule, and nothing in the suite waits."""
+    run_now(check(FixtureClient(sample_app())))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=named)
+@pytest.mark.parametrize("size", [1000, 1 << 20])
+def test_asgi(check, size):
+    """The ASGI application keeps every rule, however its server cuts bodies."""
+    asyncio.run(check(AsgiClient(AsgiApp(sample_app()), size=size)))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=named)
+@pytest.mark.parametrize("server", COMMANDS)
+def test_asgi_server(check, server, running):
+    """Under a real server the same."""
+    asyncio.run(ask(check, running(server)))
+
+
+async def ask(check, base):
+    """Run a check against an address."""
+    async with HttpClient(base) as client:
+        await check(client)
+
+
+@pytest.fixture(scope="module")
+def running():
+    """Return a function that starts a server once, and gives its address."""
+    found = {}
+
+    def start(server):
+        pytest.importorskip(server)
+        if server not in found:
+            found[server] = started(server)
+        return found[server][1]
+
+    yield start
+    for process, _ in found.values():
+        process.send_signal(signal.SIGTERM)
+        process.wait(START_S)
+
+
+def started(server):
+    """Start a server; return its process and address when it answers."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    values = {"port": port, "app": "web.sample:asgi"}
+    arguments = [part.format(**values) for part in COMMANDS[server]]
+    process = subprocess.Popen([sys.executable, *arguments], cwd=TESTS)
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process, f"http://127.0.0.1:{port}"
+        assert process.poll() is None, "the server ended"
+        time.sleep(0.05)
+    process.kill()
+    raise TimeoutError(server)
