@@ -17,6 +17,8 @@ HEADINGS = {
     "To build": "build",
     "To keep a store in PostgreSQL (`postgres`)": "postgres",
     "To build components (`components`)": "components",
+    "To write pages with templates (`templates`)": "templates",
+    "To send traces (`telemetry`)": "telemetry",
     "To develop (`dev`)": "dev",
     "To measure (`bench`)": "bench",
 }
