@@ -172,6 +172,25 @@ DEFAULTS = {
     "scripts.approval_count_max": 1000,
     "scripts.shown_text_limit_bytes": 500,
     "scripts.shown_count_max": 10,
+    "server.worker_count": 4,
+    "server.tenant_worker_count_max": 4,
+    "server.queue_length_max": 1024,
+    "server.tenant_queue_length_max": 256,
+    "server.retry_after_ms": 1000,
+    "server.run_timeout_ms_max": 300_000,
+    "server.run_memory_limit_bytes_max": 1024 * MIB,
+    "server.body_limit_bytes": 32 * MIB,
+    "server.upload_limit_bytes": 64 * MIB,
+    "server.page_count_default": 50,
+    "server.page_count_max": 200,
+    "server.heartbeat_ms": 15_000,
+    "server.subscriber_count_max": 64,
+    "server.idempotency_ms": 86_400_000,
+    "server.idempotency_body_limit_bytes": 8 * MIB,
+    "server.key_count_max": 1000,
+    "server.key_used_interval_ms": 60_000,
+    "server.session_count_max": 10_000,
+    "server.drain_ms": 10_000,
     "arch.module_count_max": 5000,
     "arch.edge_count_max": 50_000,
     "arch.finding_count_max": 2000,
@@ -192,7 +211,7 @@ def test_every_limit_is_accounted_for():
 
 
 def _own_groups():
-    return {"guests", "gate", "engine", "sessions", "store", "web", "egress", "scripts", "arch"}
+    return set("guests gate engine sessions store web egress scripts server arch".split())
 
 
 @pytest.mark.parametrize("path", SEED_001)

@@ -28,6 +28,7 @@ from cloche.limits.groups import (
     WebLimits,
 )
 from cloche.limits.script_groups import ScriptsLimits
+from cloche.limits.server_groups import ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,7 @@ class Limits:
     web: WebLimits = field(default_factory=WebLimits)
     egress: EgressLimits = field(default_factory=EgressLimits)
     scripts: ScriptsLimits = field(default_factory=ScriptsLimits)
+    server: ServerLimits = field(default_factory=ServerLimits)
     arch: ArchLimits = field(default_factory=ArchLimits)
 
     def __post_init__(self) -> None:

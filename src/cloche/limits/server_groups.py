@@ -1,0 +1,109 @@
+"""The limits of the server: who may ask for how much, what waits, how long answers are kept."""
+
+from __future__ import annotations
+
+from cloche.limits.fields import KIB, MIB, Group, limit
+
+DAY_MS = 86_400_000
+
+
+class ServerLimits(Group):
+    """`cloche serve`: its queue, its keys, its answers."""
+
+    worker_count: int = limit(
+        4, "count", 1, 1024, label="Workers", description="Runs that are executed at once"
+    )
+    tenant_worker_count_max: int = limit(
+        4, "count", 1, 1024, label="Tenant Workers", description="Of them, those of one tenant"
+    )
+    queue_length_max: int = limit(
+        1024, "count", 1, 1_000_000, label="Queue", description="Runs that wait, of all tenants"
+    )
+    tenant_queue_length_max: int = limit(
+        256, "count", 1, 1_000_000, label="Tenant Queue", description="Runs of a tenant that wait"
+    )
+    retry_after_ms: int = limit(
+        1000,
+        "ms",
+        1000,
+        3_600_000,
+        label="Retry After",
+        description="When who was turned away is told to come back",
+    )
+    run_timeout_ms_max: int = limit(
+        300_000,
+        "ms",
+        1,
+        DAY_MS,
+        label="Run Time",
+        description="The longest time that a request may ask for a run",
+    )
+    run_memory_limit_bytes_max: int = limit(
+        1024 * MIB,
+        "bytes",
+        16 * MIB,
+        4096 * MIB,
+        label="Run Memory",
+        description="The most memory that a request may ask for a run",
+    )
+    body_limit_bytes: int = limit(
+        32 * MIB, "bytes", KIB, 1024 * MIB, label="Body", description="JSON body of a request"
+    )
+    upload_limit_bytes: int = limit(
+        64 * MIB, "bytes", KIB, 1024 * MIB, label="Upload", description="Files of one request"
+    )
+    page_count_default: int = limit(
+        50, "count", 1, 1000, label="Page", description="Items of a page, unless a request says"
+    )
+    page_count_max: int = limit(
+        200, "count", 1, 1000, label="Page Maximum", description="Items of a page at most"
+    )
+    heartbeat_ms: int = limit(
+        15_000,
+        "ms",
+        100,
+        600_000,
+        label="Heartbeat",
+        description="Silence of a stream of events after which a comment is sent",
+    )
+    subscriber_count_max: int = limit(
+        64, "count", 1, 100_000, label="Listeners", description="Streams of the events of one run"
+    )
+    idempotency_ms: int = limit(
+        DAY_MS,
+        "ms",
+        1000,
+        30 * DAY_MS,
+        label="Idempotency",
+        description="How long the answer to an Idempotency-Key is kept",
+    )
+    idempotency_body_limit_bytes: int = limit(
+        8 * MIB,
+        "bytes",
+        KIB,
+        64 * MIB,
+        label="Kept Answer",
+        description="Size of an answer that is kept for an Idempotency-Key",
+    )
+    key_count_max: int = limit(
+        1000, "count", 1, 1_000_000, label="Keys", description="Keys of one tenant, without revoked"
+    )
+    key_used_interval_ms: int = limit(
+        60_000,
+        "ms",
+        0,
+        DAY_MS,
+        label="Last Used",
+        description="How exactly it is kept when a key was last used",
+    )
+    session_count_max: int = limit(
+        10_000, "count", 1, 10_000_000, label="Sessions", description="Sessions of one tenant"
+    )
+    drain_ms: int = limit(
+        10_000,
+        "ms",
+        0,
+        600_000,
+        label="Drain",
+        description="Time that runs have to end when the server is asked to stop",
+    )
