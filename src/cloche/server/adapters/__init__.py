@@ -1,0 +1,1 @@
+"""Technology of the server: threads, and tables in the store's database."""
