@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from cloche.limits import Limits
-    from cloche.store.rows import Approval, Run, Session, Snapshot, Step
+    from cloche.store.rows import Approval, ApprovalChange, Run, Session, Snapshot, Step
 
 
 def check_page(limit: int, limits: Limits) -> None:
@@ -111,6 +111,23 @@ def check_approval(approval: Approval, limits: Limits) -> None:
         raise StoreInvalidError(
             where="approval.status", problem=f"is {approval.status}; a new one is pending"
         )
+
+
+def check_change(change: ApprovalChange, limits: Limits) -> None:
+    """Raise unless the documents of a change of approvals may be kept.
+
+    Raises:
+        StoreTooLargeError: one is over the limit.
+    """
+    for row in change.audit:
+        check_document("audit.data", row.data, limits)
+    for approval in change.approvals:
+        check_document("approval.document", approval.document, limits)
+        check_document("approval.decision", approval.decision, limits)
+    for run, _ in change.runs:
+        check_run(run, limits)
+    for document in change.documents:
+        check_document("document.data", document.data, limits)
 
 
 def chunks_of(content: bytes | Iterable[bytes], limits: Limits) -> Iterator[bytes]:

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
     from cloche.store.rows import (
         Approval,
+        ApprovalChange,
         ApprovalStatus,
+        AuditHead,
+        AuditRow,
         BlobInfo,
         Change,
+        Document,
         JournalHead,
         Lease,
         Promise,
@@ -277,10 +281,23 @@ class ApprovalTable(Protocol):
         *,
         status: ApprovalStatus | None = None,
         run_id: str | None = None,
+        expired_ns: int | None = None,
         after: str = "",
         limit: int = 100,
     ) -> Sequence[Approval]:
-        """Return approvals in the order of their ids."""
+        """Return approvals in the order of their ids; with `expired_ns`: that are over by then."""
+
+    def count(self, status: ApprovalStatus) -> int:
+        """Return how many approvals have a status."""
+
+    def apply(self, change: ApprovalChange) -> AuditHead:
+        """Make a change, with what the audit says of it; return where the audit ends now.
+
+        Raises:
+            StoreChangedError: the audit has gone on, an approval is not pending any more, or a run
+                has another status.
+            StoreUnknownError: a run is not kept.
+        """
 
     def decide(
         self, approval_id: str, status: ApprovalStatus, *, decision: bytes = b"", now_ns: int
@@ -300,6 +317,36 @@ class ApprovalTable(Protocol):
 
     def expire(self, *, now_ns: int, limit: int = 100) -> Sequence[Approval]:
         """Set pending approvals that are over to expired; return those, in the order of ids."""
+
+
+class AuditTable(Protocol):
+    """What happened, in order, for ever: rows are added by `ApprovalTable.apply` alone."""
+
+    def head(self) -> AuditHead:
+        """Return where the audit ends."""
+
+    def read(self, *, start: int = 0, limit: int = 1000) -> Sequence[AuditRow]:
+        """Return rows from index `start` on."""
+
+
+class DocumentTable(Protocol):
+    """Small things by kind and name, each replaced by those alone who know the newest."""
+
+    def get(self, kind: str, name: str) -> Document | None:
+        """Return a document."""
+
+    def put(self, document: Document) -> None:
+        """Keep a document: revision 1 is new, any other replaces the one before it.
+
+        Raises:
+            StoreChangedError: another revision is kept.
+        """
+
+    def list(self, kind: str, *, after: str = "", limit: int = 100) -> Sequence[Document]:
+        """Return the documents of a kind in the order of their names."""
+
+    def remove(self, kind: str, name: str, *, revision: int | None = None) -> bool:
+        """Remove a document, with `revision` that one alone; return whether it was there."""
 
 
 class Store(Protocol):
@@ -340,6 +387,14 @@ class Store(Protocol):
     @property
     def approvals(self) -> ApprovalTable:
         """Questions to people."""
+
+    @property
+    def audit(self) -> AuditTable:
+        """What was asked and decided."""
+
+    @property
+    def documents(self) -> DocumentTable:
+        """Small things by name."""
 
     def close(self) -> None:
         """Release what the store holds; a second call does nothing."""

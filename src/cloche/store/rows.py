@@ -29,6 +29,7 @@ FINAL_STATUSES: Final[frozenset[RunStatus]] = frozenset({"completed", "failed", 
 ENDED_STATUSES: Final[frozenset[RunStatus]] = FINAL_STATUSES | {"interrupted"}
 
 ID_LIMIT_BYTES: Final = 200
+HASH_BYTES: Final = 32
 TIME_NS_MAX: Final = (1 << 63) - 1  # a 64-bit integer in every database
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
@@ -287,6 +288,77 @@ class Approval:
         _check_time("approval.created_ns", self.created_ns)
         _check_time("approval.expires_ns", self.expires_ns)
         _check_choice("approval.status", self.status, ApprovalStatus)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One thing that happened. `hash` is the SHA-256 of the hash before and of `data`.
+
+    Args:
+        run_id: which run it was about; it need not be kept any more.
+        data: what happened, a document.
+    """
+
+    run_id: str
+    data: bytes
+    hash: bytes
+
+    def __post_init__(self) -> None:
+        check_id("audit.run_id", self.run_id)
+        if type(self.hash) is not bytes or len(self.hash) != HASH_BYTES:
+            raise StoreInvalidError(where="audit.hash", problem="is no SHA-256 of 32 bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditHead:
+    """The end of the audit: how many rows, and the hash of the last (32 zeros before the first)."""
+
+    count: int = 0
+    hash: bytes = bytes(32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """Something small that is kept under a kind and a name. `revision` counts its changes from 1.
+
+    Raises:
+        StoreInvalidError: on construction, the kind or the name is no id, or the revision is 0.
+    """
+
+    kind: str
+    name: str
+    data: bytes
+    revision: int = 1
+
+    def __post_init__(self) -> None:
+        check_id("document.kind", self.kind)
+        check_id("document.name", self.name)
+        _check_ordinal("document.revision", self.revision)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalChange:
+    """What one step of the approvals changes, all of it or nothing.
+
+    Args:
+        expected_count: rows of the audit that the caller knows of: whoever changes anything about
+            approvals adds to the audit, so nothing has changed since.
+        audit: to add, at least one.
+        approvals: to add, or to replace while they are pending.
+        runs: to replace, each with the status that it must have.
+        documents: to put.
+    """
+
+    expected_count: int
+    audit: tuple[AuditRow, ...]
+    approvals: tuple[Approval, ...] = ()
+    runs: tuple[tuple[Run, RunStatus], ...] = ()
+    documents: tuple[Document, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_count("change.expected_count", self.expected_count)
+        if not self.audit:
+            raise StoreInvalidError(where="change.audit", problem="is empty; every change is told")
 
 
 def can_follow(old: RunStatus, new: RunStatus) -> bool:

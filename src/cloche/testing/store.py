@@ -14,6 +14,12 @@ from cloche.store.errors import (
     StoreInvalidError,
     StoreTooLargeError,
 )
+from cloche.testing.store_records import (
+    check_changes_of_approvals,
+    check_concurrent_changes_of_approvals,
+    check_overdue_approvals,
+    check_small_documents,
+)
 from cloche.testing.store_runs import (
     check_blobs,
     check_concurrent_appends,
@@ -108,6 +114,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_approvals,
     check_expiry,
     check_concurrent_answers,
+    check_changes_of_approvals,
+    check_overdue_approvals,
+    check_concurrent_changes_of_approvals,
+    check_small_documents,
     check_closing,
     check_documents,
 )

@@ -12,7 +12,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloche.limits import Limits
-from cloche.store.adapters.memory_state import JournalRows, Part, State, page_of
+from cloche.store.adapters.memory_records import MemoryAudit, MemoryDocuments
+from cloche.store.adapters.memory_state import (
+    JournalRows,
+    Part,
+    State,
+    check_run_change,
+    page_of,
+    replace_run,
+)
 from cloche.store.adapters.memory_waits import MemoryApprovals, MemoryPromises, MemoryTimers
 from cloche.store.checks import (
     check_entries,
@@ -37,7 +45,6 @@ from cloche.store.rows import (
     Session,
     Snapshot,
     Step,
-    can_follow,
     check_id,
     check_sha256,
 )
@@ -65,6 +72,8 @@ class MemoryStore:
         self.promises = MemoryPromises(self)
         self.timers = MemoryTimers(self)
         self.approvals = MemoryApprovals(self)
+        self.audit = MemoryAudit(self)
+        self.documents = MemoryDocuments(self)
 
     def close(self) -> None:
         """Drop everything; a second call does nothing."""
@@ -116,7 +125,7 @@ class MemorySessions(Part):
         with self._state() as state:
             _check_change(state, change)
             for run in change.runs:
-                _replace_run(state, run)
+                replace_run(state, run)
             _forget(state, change)
             _add_history(state, change.session.id, change.steps, change.snapshots)
             changed = replace(
@@ -235,8 +244,8 @@ class MemoryRuns(Part):
         """Replace a run that has the expected status."""
         check_run(run, self.limits)
         with self._state() as state:
-            _check_run_change(state, run, expected)
-            _replace_run(state, run)
+            check_run_change(state, run, expected)
+            replace_run(state, run)
 
     def delete(self, run_id: str) -> bool:
         """Remove a run with all that hangs on it."""
@@ -405,7 +414,7 @@ def _check_change(state: State, change: Change) -> None:
             raise LeaseLostError(session_id=session.id, token=change.token)
     _check_session(state, session, change.steps, change.snapshots)
     for run in change.runs:
-        _check_run_change(state, run, None)
+        check_run_change(state, run, None)
     kept = change.forget_after
     for step in change.steps:
         if step.ordinal in state.steps.get(session.id, {}) and (
@@ -432,21 +441,6 @@ def _check_session(
     for sha256 in (*named, session.head.snapshot, session.head.files):
         if sha256 is not None:
             state.require_blob(sha256)
-
-
-def _check_run_change(state: State, run: Run, expected: RunStatus | None) -> None:
-    found = state.require_run(run.id).status
-    if expected is not None and found != expected:
-        raise StoreChangedError(what="run", id=run.id, expected=expected, found=found)
-    if not can_follow(found, run.status):
-        raise StoreChangedError(
-            what="run", id=run.id, expected=f"a status before {run.status}", found=found
-        )
-
-
-def _replace_run(state: State, run: Run) -> None:
-    old = state.runs[run.id]
-    state.runs[run.id] = replace(run, session_id=old.session_id, created_ns=old.created_ns)
 
 
 def _forget(state: State, change: Change) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cloche.store.errors import (
+    StoreChangedError,
     StoreClosedError,
     StoreUnknownError,
 )
 from cloche.store.rows import (
     Approval,
+    AuditRow,
+    Document,
     Promise,
     Run,
     Session,
     Snapshot,
     Step,
     Timer,
+    can_follow,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from cloche.limits import Limits
+    from cloche.store.rows import RunStatus
 
 
 Row = TypeVar("Row", Session, Approval)
@@ -54,6 +59,8 @@ class State:
     promises: dict[str, Promise] = field(default_factory=dict)
     timers: dict[str, Timer] = field(default_factory=dict)
     approvals: dict[str, Approval] = field(default_factory=dict)
+    audit: list[AuditRow] = field(default_factory=list)
+    documents: dict[tuple[str, str], Document] = field(default_factory=dict)
 
     def require_run(self, run_id: str) -> Run:
         """Return a run, or raise StoreUnknownError."""
@@ -114,6 +121,23 @@ class Part:
             if self._store.is_closed:
                 raise StoreClosedError(store=self._store.url)
             yield self._store.state
+
+
+def check_run_change(state: State, run: Run, expected: RunStatus | None) -> None:
+    """Raise unless a run may be replaced."""
+    found = state.require_run(run.id).status
+    if expected is not None and found != expected:
+        raise StoreChangedError(what="run", id=run.id, expected=expected, found=found)
+    if not can_follow(found, run.status):
+        raise StoreChangedError(
+            what="run", id=run.id, expected=f"a status before {run.status}", found=found
+        )
+
+
+def replace_run(state: State, run: Run) -> None:
+    """Replace a run, but not where it belongs."""
+    old = state.runs[run.id]
+    state.runs[run.id] = replace(run, session_id=old.session_id, created_ns=old.created_ns)
 
 
 def page_of(rows: Iterable[Row], after: str, limit: int) -> list[Row]:

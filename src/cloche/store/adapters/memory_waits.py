@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cloche.store.adapters.memory_state import Part, page_of
+from cloche.store.adapters.memory_records import check_audit, check_revision
+from cloche.store.adapters.memory_state import Part, check_run_change, page_of, replace_run
 from cloche.store.checks import (
     check_approval,
+    check_change,
     check_document,
     check_page,
 )
@@ -19,6 +21,7 @@ from cloche.store.errors import (
 )
 from cloche.store.rows import (
     Approval,
+    AuditHead,
     Promise,
     Timer,
     check_id,
@@ -27,7 +30,8 @@ from cloche.store.rows import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloche.store.rows import ApprovalStatus
+    from cloche.store.adapters.memory_state import State
+    from cloche.store.rows import ApprovalChange, ApprovalStatus
 
 
 class MemoryPromises(Part):
@@ -116,6 +120,7 @@ class MemoryApprovals(Part):
         *,
         status: ApprovalStatus | None = None,
         run_id: str | None = None,
+        expired_ns: int | None = None,
         after: str = "",
         limit: int = 100,
     ) -> Sequence[Approval]:
@@ -125,9 +130,35 @@ class MemoryApprovals(Part):
             rows = [
                 row
                 for row in state.approvals.values()
-                if status in (None, row.status) and run_id in (None, row.run_id)
+                if status in (None, row.status)
+                and run_id in (None, row.run_id)
+                and (expired_ns is None or row.expires_ns <= expired_ns)
             ]
             return page_of(rows, after, limit)
+
+    def count(self, status: ApprovalStatus) -> int:
+        """Return how many approvals have a status."""
+        with self._state() as state:
+            return sum(row.status == status for row in state.approvals.values())
+
+    def apply(self, change: ApprovalChange) -> AuditHead:
+        """Make a change, with what the audit says of it."""
+        check_change(change, self.limits)
+        with self._state() as state:
+            check_audit(state, change.expected_count)
+            for approval in change.approvals:
+                _check_put(state, approval)
+            for run, expected in change.runs:
+                check_run_change(state, run, expected)
+            for document in change.documents:
+                check_revision(state, document)
+            state.audit += change.audit
+            state.approvals.update({row.id: row for row in change.approvals})
+            for run, _ in change.runs:
+                replace_run(state, run)
+            for document in change.documents:
+                state.documents[document.kind, document.name] = document
+            return AuditHead(count=len(state.audit), hash=state.audit[-1].hash)
 
     def decide(
         self, approval_id: str, status: ApprovalStatus, *, decision: bytes = b"", now_ns: int
@@ -165,6 +196,15 @@ class MemoryApprovals(Part):
             ]
             state.approvals.update({row.id: row for row in expired})
             return expired
+
+
+def _check_put(state: State, approval: Approval) -> None:
+    state.require_run(approval.run_id)
+    found = state.approvals.get(approval.id)
+    if found is not None and found.status != "pending":
+        raise StoreChangedError(
+            what="approval", id=approval.id, expected="pending", found=found.status
+        )
 
 
 def _decided(approval: Approval, status: ApprovalStatus, decision: bytes, now_ns: int) -> Approval:

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 VERSION_TABLE: Final = "cloche_schema"
 
 metadata: Final = MetaData(
@@ -213,4 +213,24 @@ approvals = Table(
     _number("decided_ns", nullable=True),
     UniqueConstraint("run_id", "seq"),
     Index(None, "status", "expires_ns"),
+)
+
+# No foreign key: what was decided stays, whatever becomes of the run.
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    _number("ordinal", primary_key=True),
+    _text("run_id"),
+    _bytes("data"),
+    _bytes("hash"),
+    Index(None, "run_id"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    _text("kind", primary_key=True),
+    _text("name", primary_key=True),
+    _bytes("data"),
+    _number("revision"),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cloche.store.adapters.sql.blobs import SqlBlobs
 from cloche.store.adapters.sql.journals import SqlJournals
 from cloche.store.adapters.sql.migrate import migrate
+from cloche.store.adapters.sql.records import SqlAudit, SqlDocuments
 from cloche.store.adapters.sql.runs import SqlRuns
 from cloche.store.adapters.sql.sessions import SqlLeases, SqlSessions
 from cloche.store.adapters.sql.waits import SqlApprovals, SqlPromises, SqlTimers
@@ -39,6 +40,8 @@ class SqlStore:
         self.promises = SqlPromises(database)
         self.timers = SqlTimers(database)
         self.approvals = SqlApprovals(database)
+        self.audit = SqlAudit(database)
+        self.documents = SqlDocuments(database)
 
     def close(self) -> None:
         """Close all connections; a second call does nothing."""

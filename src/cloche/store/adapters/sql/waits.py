@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from cloche.store.adapters.sql.common import Rows, require_runs
+from cloche.store.adapters.sql.records import append_audit, put_document
+from cloche.store.adapters.sql.runs import replace_run
 from cloche.store.adapters.sql.schema import approvals, promises, timers
-from cloche.store.checks import check_approval, check_document, check_page
+from cloche.store.checks import check_approval, check_change, check_document, check_page
 from cloche.store.errors import (
     StoreChangedError,
     StoreExistsError,
     StoreInvalidError,
     StoreUnknownError,
 )
-from cloche.store.rows import Approval, Promise, Timer, check_id
+from cloche.store.rows import Approval, AuditHead, Promise, Timer, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.engine import Connection
 
-    from cloche.store.rows import ApprovalStatus
+    from cloche.store.rows import ApprovalChange, ApprovalStatus
 
 
 class SqlPromises(Rows):
@@ -131,6 +133,7 @@ class SqlApprovals(Rows):
         *,
         status: ApprovalStatus | None = None,
         run_id: str | None = None,
+        expired_ns: int | None = None,
         after: str = "",
         limit: int = 100,
     ) -> Sequence[Approval]:
@@ -142,8 +145,33 @@ class SqlApprovals(Rows):
             query = query.where(approvals.c.status == status)
         if run_id is not None:
             query = query.where(approvals.c.run_id == run_id)
+        if expired_ns is not None:
+            query = query.where(approvals.c.expires_ns <= expired_ns)
         rows = self.database.read(lambda connection: connection.execute(query).all())
         return [Approval(**row._mapping) for row in rows]
+
+    def count(self, status: ApprovalStatus) -> int:
+        """Return how many approvals have a status."""
+        query = select(func.count()).select_from(approvals).where(approvals.c.status == status)
+        return self.database.read(lambda connection: connection.execute(query).scalar_one())
+
+    def apply(self, change: ApprovalChange) -> AuditHead:
+        """Make a change, with what the audit says of it."""
+        check_change(change, self.limits)
+
+        def work(connection: Connection) -> None:
+            append_audit(connection, change.audit, change.expected_count)
+            require_runs(connection, {approval.run_id for approval in change.approvals})
+            for approval in change.approvals:
+                _put(connection, approval)
+            for run, expected in change.runs:
+                replace_run(connection, run, expected=expected)
+            for document in change.documents:
+                put_document(connection, document)
+
+        self.database.write(work)
+        count = change.expected_count + len(change.audit)
+        return AuditHead(count=count, hash=change.audit[-1].hash)
 
     def decide(
         self, approval_id: str, status: ApprovalStatus, *, decision: bytes = b"", now_ns: int
@@ -200,6 +228,17 @@ def _decide(
         approval = replace(approval, status=status, decision=decision, decided_ns=now_ns)
     _save(connection, approval)
     return approval, approval.status == status
+
+
+def _put(connection: Connection, approval: Approval) -> None:
+    query = select(approvals.c.status).where(approvals.c.id == approval.id).with_for_update()
+    found = connection.execute(query).scalar()
+    if found is None:
+        connection.execute(insert(approvals), asdict(approval))
+        return
+    if found != "pending":
+        raise StoreChangedError(what="approval", id=approval.id, expected="pending", found=found)
+    _save(connection, approval)
 
 
 def _save(connection: Connection, approval: Approval) -> None:
