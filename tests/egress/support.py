@@ -242,11 +242,11 @@ class Secrets:
     def __init__(self, world):
         self._world = world
 
-    def secret(self, name):
+    def secret(self, name, scopes=()):
         return self._world.secrets.get(name)
 
-    def used(self, name):
-        self._world.used.append(name)
+    def used(self, secret):
+        self._world.used.append(secret.name)
 
 
 def run(scenario):

@@ -284,3 +284,18 @@ def test_one_text_is_no_list():
         NetPolicy(secrets="KEY")
     with pytest.raises(NetPolicyError, match="unknown names: port"):
         entry_from_document({"host": "example.com", "port": 1})
+
+
+def test_entries_as_documents():
+    """An entry may be given as the document that it would have in a file."""
+    policy = NetPolicy(
+        allow=[{"host": "a.example.com", "methods": ["GET"], "ports": [8443]}],
+        deny=[{"host": "b.example.com"}],
+    )
+    assert policy.entries == (
+        Entry(host="b.example.com", action="deny"),
+        Entry(host="a.example.com", methods=("GET",), ports=(8443,)),
+    )
+    assert NetPolicy.from_document(policy.to_document()) == policy
+    with pytest.raises(NetPolicyError, match=r"^entry has unknown names: hosts$"):
+        NetPolicy(allow=[{"hosts": "a.example.com"}])

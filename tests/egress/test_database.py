@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import base64
+import os
 import sqlite3
 import stat
+import time
 
 import pytest
 
-from cloche.egress.adapters.database import (
+from cloche.egress.adapters.database import NetDatabase
+from cloche.egress.adapters.keys import (
     KEY_FILE_VARIABLE,
     KEY_VARIABLE,
-    NetDatabase,
+    PATH_VARIABLE,
+    STORE_VARIABLE,
+    default_path,
     load_key,
 )
 from cloche.egress.allowlist import Entry
+from cloche.egress.cache import Cache
 from cloche.egress.errors import NetPolicyError, NetStoreError
 from cloche.egress.log import Record
 from cloche.egress.secrets import Secret
@@ -160,13 +166,58 @@ def test_rotation(path, database):
     other.close()
 
 
+def test_how_long_a_value_overlaps(database, monkeypatch):
+    """Who rotates may say how long the old value is looked for; then it is forgotten, live too."""
+    database.put_secret(secret())
+    database.put_secret(secret(value="second-value"), overlap_ms=60_000)
+    assert database.secret("KEY").former == (VALUE,)
+    later_ns = time.time_ns() + 61 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later_ns)
+    assert database.secret("KEY").former == ()
+    assert not database.secrets()[0].rotating
+    database.put_secret(secret(value="third-value"), overlap_ms=0)
+    assert database.secret("KEY").former == ()
+
+
+def test_secrets_have_scopes(database):
+    """A run gets the secret of the first of its lists that has one, then the global one."""
+    database.put_secret(secret(value="global-value"))
+    database.put_secret(secret(value="value-of-the-app", scope="app:a"))
+    assert database.secret("KEY").value == "global-value"
+    assert database.secret("KEY", ("app:b",)).value == "global-value"
+    assert database.secret("KEY", ("app:b", "app:a")).value == "value-of-the-app"
+    assert [row.scope for row in database.secrets()] == ["app:a", "global"]
+    assert [row.scope for row in database.secrets("global")] == ["global"]
+    assert database.remove_secret("KEY")
+    assert not database.remove_secret("KEY")
+    assert database.secret("KEY") is None
+    assert database.secret("KEY", ("app:a",)) is not None
+    assert database.remove_secret("KEY", "app:a")
+
+
+def test_caches_are_seen_and_cleared_from_outside(path, database):
+    """What a process says of its cache is shown while it lives; all hear of a clearing."""
+    stats = Cache(LIMITS).stats
+    database.keep_stats(str(os.getpid()), stats)
+    database.keep_stats(str(2**22 + 1), stats)  # no process has this number
+    other = NetDatabase(path, LIMITS, key=KEY)
+    (row,) = other.caches()
+    assert (row["process"], row["items"], row["hits"]) == (str(os.getpid()), 0, 0)
+    assert database.clearings() == 0
+    other.clear_caches()
+    assert database.clearings() == 1
+    database.keep_stats(str(os.getpid()), None)
+    assert other.caches() == []
+    other.close()
+
+
 def test_what_is_shown_of_a_secret(database):
     """All but the value, and when it was sent last."""
     database.put_secret(secret())
     (row,) = database.secrets()
     assert (row.name, row.inject_as, row.domains) == ("KEY", "bearer", ("a.example.com",))
     assert row.used_ns is None
-    database.used("KEY")
+    database.used(secret())
     assert database.secrets()[0].used_ns >= row.created_ns
     assert VALUE not in repr(row)
 
@@ -178,6 +229,7 @@ def test_what_is_shown_of_a_secret(database):
         "update secrets set sealed = zeroblob(60)",
         "update secrets set sealed = x''",
         "update secrets set sealed = (select sealed from secrets where name = 'B')",
+        "update secrets set scope = 'app:a' where name = 'KEY'",
     ],
 )
 def test_a_file_that_was_changed_is_noticed(path, database, change):
@@ -187,8 +239,8 @@ def test_a_file_that_was_changed_is_noticed(path, database, change):
     with sqlite3.connect(path) as raw:
         raw.execute(change)
     raw.close()
-    with pytest.raises(NetStoreError, match="another key, or changed"):
-        database.secret("KEY")
+    with pytest.raises(NetStoreError, match=r"another key, or changed|for another place"):
+        database.secret("KEY", ("app:a",))
 
 
 def test_another_key(path, database):
@@ -272,6 +324,29 @@ def test_what_is_no_database(tmp_path):
     path.write_bytes(b"nonsense" * 1000)
     with pytest.raises(NetStoreError, match=r"net\.db: file is not a database"):
         NetDatabase(path, LIMITS, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        ("/data/cloche.db", "/data/cloche-net.db"),
+        ("sqlite:////data/my%20runs.db", "/data/my runs-net.db"),
+        ("postgresql://host/db", "HOME/cloche/cloche-net.db"),
+        ("memory:", "HOME/cloche/cloche-net.db"),
+        (None, "HOME/cloche/cloche-net.db"),
+    ],
+)
+def test_where_the_file_is(monkeypatch, tmp_path, store, expected):
+    """It lies beside the store it belongs to; with a store that is no file it is the user's."""
+    for name in (PATH_VARIABLE, STORE_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    expected = expected.replace("HOME", str(tmp_path))
+    assert str(default_path(store)) == expected
+    monkeypatch.setenv(STORE_VARIABLE, store or "")
+    assert str(default_path()) == expected
+    monkeypatch.setenv(PATH_VARIABLE, "/named/net.db")
+    assert str(default_path(store)) == "/named/net.db"
 
 
 @pytest.fixture

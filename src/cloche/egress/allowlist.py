@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence  # noqa: TC003 - read at run time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -116,7 +116,7 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run may do with outbound HTTP. `NetPolicy()` allows nothing.
 
     Args:
-        allow: hosts or entries, in order.
+        allow: hosts or entries, in order; an entry may be its document, `{"host": …, …}`.
         deny: hosts or entries that come before them.
         scopes: lists of the host that are asked after these, by name: `session:…`, `app:…`,
             `global`, or a name of your own. They may change while a run goes on.
@@ -128,8 +128,8 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         NetPolicyError: on construction, when one of them breaks its form.
     """
 
-    allow: Sequence[Entry | str] = ()
-    deny: Sequence[Entry | str] = ()
+    allow: Sequence[Entry | str | Mapping[str, Any]] = ()
+    deny: Sequence[Entry | str | Mapping[str, Any]] = ()
     scopes: tuple[str, ...] = ()
     allow_literals: bool = False
     cookies: bool = False
@@ -172,8 +172,8 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         except msgspec.ValidationError as error:
             raise _invalid("net", f"is no policy: {error}") from None
         return cls(
-            allow=tuple(_entry_of(entry) for entry in known.allow),
-            deny=tuple(_entry_of(entry) for entry in known.deny),
+            allow=known.allow,
+            deny=known.deny,
             scopes=tuple(known.scopes),
             allow_literals=known.allow_literals,
             cookies=known.cookies,
@@ -196,7 +196,7 @@ def entry_from_document(document: Mapping[str, Any]) -> Entry:
     Raises:
         NetPolicyError: it is none.
     """
-    unknown = sorted(set(document) - set(Entry.__struct_fields__))
+    unknown = sorted(set(map(str, document)) - set(Entry.__struct_fields__))
     if unknown:
         raise _invalid("entry", f"has unknown names: {', '.join(unknown)}")
     try:
@@ -205,19 +205,19 @@ def entry_from_document(document: Mapping[str, Any]) -> Entry:
         raise _invalid("entry", f"is none: {error}") from None
 
 
-def _entry_of(document: str | dict[str, Any]) -> Entry | str:
-    return document if isinstance(document, str) else entry_from_document(document)
-
-
-def _entries(values: Sequence[Entry | str], action: Literal["allow", "deny"]) -> tuple[Entry, ...]:
-    if isinstance(values, str):
+def _entries(
+    values: Sequence[Entry | str | Mapping[str, Any]], action: Literal["allow", "deny"]
+) -> tuple[Entry, ...]:
+    if isinstance(values, str | Mapping):
         raise _invalid(action, "is a list of hosts, not one text")
-    return tuple(
-        msgspec.structs.replace(value, action=action)
-        if isinstance(value, Entry)
-        else Entry(host=value, action=action)
-        for value in values
-    )
+    return tuple(_entry(value, action) for value in values)
+
+
+def _entry(value: Entry | str | Mapping[str, Any], action: Literal["allow", "deny"]) -> Entry:
+    if isinstance(value, str):
+        return Entry(host=value, action=action)
+    entry = value if isinstance(value, Entry) else entry_from_document(value)
+    return msgspec.structs.replace(entry, action=action)
 
 
 # --- patterns ---

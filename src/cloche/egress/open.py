@@ -1,18 +1,21 @@
 """Puts outbound HTTP together: the process's service, and the handler of a run.
 
-One service serves the process; it is made when the first run with a `net` policy makes a call. Its
-file is that of the user, or the one that `CLOCHE_NET_STORE` names.
+One service serves the process; it is made when the first run with a `net` policy makes a call, and
+closed with the process, so that its log is kept. Its file is the one that `adapters.keys` finds.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from cloche.egress.adapters.database import NetDatabase, default_path
+from cloche.egress.adapters.database import NetDatabase
 from cloche.egress.adapters.egress import Egress
 from cloche.egress.adapters.handler import HttpHandler
+from cloche.egress.adapters.keys import default_path
 from cloche.egress.adapters.own import own_addresses
 from cloche.egress.adapters.service import NetService
 from cloche.egress.addresses import blocked
@@ -26,13 +29,17 @@ _lock = threading.Lock()
 _service: NetService | None = None
 
 
-def open_database(limits: Limits | None = None) -> NetDatabase:
+def open_database(store: str | None = None, *, limits: Limits | None = None) -> NetDatabase:
     """Return the file of lists, secrets and log.
+
+    Args:
+        store: path or URL of the store that it belongs to; see `adapters.keys.default_path`.
+        limits: the configured ones when None.
 
     Raises:
         NetStoreError: it cannot be opened.
     """
-    return NetDatabase(default_path(), limits or load_limits())
+    return NetDatabase(default_path(store), limits or load_limits())
 
 
 def default_service() -> NetService:
@@ -41,6 +48,7 @@ def default_service() -> NetService:
     with _lock:
         if _service is None:
             _service = NetService(_make)
+            atexit.register(_service.close)
         return _service
 
 
@@ -64,4 +72,12 @@ def _make() -> Egress:
     limits = load_limits()
     database = NetDatabase(default_path(), limits)
     check = functools.partial(blocked, own=own_addresses())
-    return Egress(limits, check=check, entries=database, secrets=database, log=database)
+    return Egress(
+        limits,
+        check=check,
+        entries=database,
+        secrets=database,
+        log=database,
+        caches=database,
+        process=str(os.getpid()),
+    )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from cloche.egress.addresses import Blocked
     from cloche.egress.allowlist import RuleSet
+    from cloche.egress.cache import Stats
     from cloche.egress.log import Record
     from cloche.egress.secrets import Secret
     from cloche.egress.url import Address
@@ -40,10 +41,15 @@ class EntryBook(Protocol):
 class SecretBook(Protocol):
     """Secrets by name."""
 
-    def secret(self, name: str) -> Secret | None:
-        """Return a secret as it is now, None where there is none."""
+    def secret(self, name: str, scopes: Sequence[str] = ()) -> Secret | None:
+        """Return a secret as it is now, None where there is none.
 
-    def used(self, name: str) -> None:
+        Args:
+            name: of the secret.
+            scopes: whose are looked for first, in this order; then the global one.
+        """
+
+    def used(self, secret: Secret) -> None:
         """Remember that a secret was sent just now."""
 
 
@@ -52,6 +58,20 @@ class LogSink(Protocol):
 
     def store(self, records: Sequence[Record], dropped: int) -> None:
         """Keep records, and that some are missing.
+
+        Raises:
+            NetStoreError: nothing was kept.
+        """
+
+
+class CacheBook(Protocol):
+    """Lets other processes see and clear the cache of this one."""
+
+    def clearings(self) -> int:
+        """Return how often all caches were cleared; when it grows, they are to be."""
+
+    def keep_stats(self, process: str, stats: Stats | None) -> None:
+        """Remember what the cache of a process holds; None when the process ends.
 
         Raises:
             NetStoreError: nothing was kept.

@@ -26,6 +26,7 @@ from urllib.parse import quote
 import msgspec
 
 from cloche.egress.allowlist import (
+    GLOBAL_SCOPE,
     SCOPE,
     Entry,
     RuleSet,
@@ -66,6 +67,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
         paths: prefixes of paths; empty for all.
         ports: as those of an entry.
         former: values that were replaced lately and are still scrubbed.
+        scope: which runs may have it: those whose policy asks the list of that name, or all.
 
     Raises:
         NetPolicyError: on construction, when one of them breaks its form. The value is not named.
@@ -80,11 +82,16 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     former: tuple[str, ...] = ()
+    scope: str = GLOBAL_SCOPE
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not SCOPE.fullmatch(self.name):
             raise NetPolicyError(where="a secret's name", problem=f"must match {SCOPE.pattern}")
         where = f"secret {self.name}"
+        if not isinstance(self.scope, str) or not SCOPE.fullmatch(self.scope):
+            raise NetPolicyError(
+                where=where, problem=f"has a scope that must match {SCOPE.pattern}"
+            )
         _check_value(where, self.value)
         if self.inject_as not in INJECT_AS:
             raise NetPolicyError(where=where, problem=f"is injected as {', '.join(INJECT_AS)}")

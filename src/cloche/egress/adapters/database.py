@@ -3,46 +3,42 @@
 Owns the file and its tables. Invariants:
 - readable by its owner only; the values of secrets are encrypted, with name and bindings under the
   same seal, so that a value cannot be moved to another domain by who can write the file;
-- the key is not in the file: it comes from `CLOCHE_SECRET_KEY` (base64, 32 bytes), from the file
-  that `CLOCHE_SECRET_KEY_FILE` names, or from a file of its own beside the user's settings;
 - a list that another process changes is seen with the next call;
-- one entry for a host, method and path in a scope: writing it again replaces it.
+- one entry for a host, method and path in a scope: writing it again replaces it;
+- one secret for a name in a scope; a run gets that of the first of its lists that has one, then the
+  global one.
 
-Sealed with AES-256-GCM (NIST SP 800-38D), a random nonce of 96 bits for each value.
+What a process has in memory, its cache, is shown and cleared through this file too: it writes down
+what the cache holds, and forgets it when the file's number of clearings grows.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import sqlite3
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import platformdirs
 
-from cloche.egress.allowlist import SCOPE, Entry, RuleSet, entry_from_document
+from cloche.egress.adapters.keys import Sealer
+from cloche.egress.allowlist import GLOBAL_SCOPE, SCOPE, Entry, RuleSet, entry_from_document
 from cloche.egress.errors import NetPolicyError, NetStoreError
 from cloche.egress.log import Record
 from cloche.egress.secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    from cloche.egress.cache import Stats
     from cloche.limits import Limits
 
-PATH_VARIABLE: Final = "CLOCHE_NET_STORE"
-KEY_VARIABLE: Final = "CLOCHE_SECRET_KEY"
-KEY_FILE_VARIABLE: Final = "CLOCHE_SECRET_KEY_FILE"
-
 _VERSION: Final = 1
-_KEY_BYTES: Final = 32
-_NONCE_BYTES: Final = 12
 _OWNER_ONLY: Final = 0o600
+_FORMER_COUNT_MAX: Final = 8
 _NS_PER_MS: Final = 10**6
 # The time of a secret's last use is written once in so long.
 _USED_RESOLUTION_NS: Final = 10 * 10**9
@@ -54,9 +50,9 @@ create table if not exists entries (
     scope text not null, position integer not null, identity text not null, document text not null,
     created_ns integer not null, primary key (scope, identity));
 create table if not exists secrets (
-    name text primary key, document text not null, sealed blob not null,
+    scope text not null, name text not null, document text not null, sealed blob not null,
     former blob, former_until_ns integer, created_ns integer not null, updated_ns integer not null,
-    used_ns integer);
+    used_ns integer, primary key (scope, name));
 create table if not exists log (
     id integer primary key, at_ns integer not null, run_id text not null, scope text not null,
     outcome text not null, method text not null, host text not null, path text not null,
@@ -64,6 +60,8 @@ create table if not exists log (
     request_bytes integer not null, response_bytes integer not null);
 create index if not exists log_host on log (host, at_ns);
 create table if not exists counters (name text primary key, value integer not null);
+create table if not exists caches (
+    process text primary key, at_ns integer not null, document text not null);
 """
 _LOG_FIELDS: Final = Record.__struct_fields__
 
@@ -71,22 +69,18 @@ _LOG_FIELDS: Final = Record.__struct_fields__
 class SecretRow(msgspec.Struct, frozen=True, kw_only=True):
     """What is shown of a secret: all but its value."""
 
+    scope: str
     name: str
     inject_as: str
     key: str
     domains: tuple[str, ...]
     methods: tuple[str, ...]
     paths: tuple[str, ...]
+    ports: tuple[int, ...]
     created_ns: int
     updated_ns: int
     used_ns: int | None
     rotating: bool
-
-
-def default_path() -> Path:
-    """Return the file that `CLOCHE_NET_STORE` names, else the user's."""
-    named = os.environ.get(PATH_VARIABLE)
-    return Path(named) if named else Path(platformdirs.user_data_dir("cloche")) / "net.db"
 
 
 class NetDatabase:
@@ -95,7 +89,8 @@ class NetDatabase:
     Args:
         path: of the file; made with its folder where it is missing.
         limits: the group `egress`.
-        key: of the secrets; found as above when None, and then only when a secret is touched.
+        key: of the secrets; found as `adapters.keys` says when None, and then only when a secret is
+            touched.
 
     Raises:
         NetStoreError: it cannot be opened, or is of a later version.
@@ -104,12 +99,14 @@ class NetDatabase:
     def __init__(self, path: Path, limits: Limits, *, key: bytes | None = None) -> None:
         self._path = path
         self._limits = limits.egress
-        self._key = key
+        self._sealer = Sealer(key)
         self._lock = threading.RLock()
         self._seen = -1
         self._rules: dict[str, RuleSet] = {}
-        self._opened: dict[str, Secret | None] = {}
-        self._used_ns: dict[str, int] = {}
+        self._opened: dict[tuple[str, str], Secret | None] = {}
+        self._used_ns: dict[tuple[str, str], int] = {}
+        self._former_until_ns: dict[tuple[str, str], int] = {}
+        self._clearings: int | None = None
         self._added = 0
         with self._told("open the store of outbound HTTP"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,56 +203,74 @@ class NetDatabase:
 
     # --- secrets ---
 
-    def secret(self, name: str) -> Secret | None:
+    def secret(self, name: str, scopes: Sequence[str] = ()) -> Secret | None:
         """See `SecretBook`."""
         with self._lock:
             self._refresh()
-            if name not in self._opened:
-                self._opened[name] = self._open_secret(name)
-            return self._opened[name]
+            for scope in (*scopes, GLOBAL_SCOPE):
+                at = (scope, name)
+                if at not in self._opened:
+                    self._opened[at] = self._open_secret(scope, name)
+                found = self._opened[at]
+                if found is not None:
+                    return self._without_late_values(at, found)
+            return None
 
-    def _open_secret(self, name: str) -> Secret | None:
+    def _without_late_values(self, at: tuple[str, str], secret: Secret) -> Secret:
+        """Return a secret as it is by now: what it was before counts for a time."""
+        if secret.former and self._former_until_ns.get(at, 0) <= time.time_ns():
+            secret = self._opened[at] = msgspec.structs.replace(secret, former=())
+        return secret
+
+    def _open_secret(self, scope: str, name: str) -> Secret | None:
         with self._reading():
             row = self._db.execute(
-                "select document, sealed, former, former_until_ns from secrets where name = ?",
-                (name,),
+                "select document, sealed, former, former_until_ns from secrets "
+                "where scope = ? and name = ?",
+                (scope, name),
             ).fetchone()
         if row is None:
             return None
         document, sealed, former, until_ns = row
-        aad = document.encode()
-        value = self._unseal(name, sealed, aad)
+        value = self._sealer.open(name, sealed, document.encode())
         old = ()
         if former is not None and until_ns > time.time_ns():
-            old = tuple(msgspec.json.decode(self._unseal(name, former, b"former " + name.encode())))
+            old = tuple(
+                msgspec.json.decode(self._sealer.open(name, former, _former_of(scope, name)))
+            )
+            self._former_until_ns[scope, name] = until_ns
         bindings = msgspec.json.decode(document)
+        if (bindings["scope"], bindings["name"]) != (scope, name):
+            raise NetStoreError(
+                action=f"open the secret {name!r}", reason="it was sealed for another place"
+            )
         return Secret(**{**_tuples(bindings), "value": value, "former": old})
 
-    def used(self, name: str) -> None:
+    def used(self, secret: Secret) -> None:
         """See `SecretBook`."""
         now_ns = time.time_ns()
+        at = (secret.scope, secret.name)
         with self._lock:
-            if now_ns - self._used_ns.get(name, 0) < _USED_RESOLUTION_NS:
+            if now_ns - self._used_ns.get(at, 0) < _USED_RESOLUTION_NS:
                 return
-            self._used_ns[name] = now_ns
+            self._used_ns[at] = now_ns
         with self._writing(settings=False):
-            self._db.execute("update secrets set used_ns = ? where name = ?", (now_ns, name))
+            self._db.execute(
+                "update secrets set used_ns = ? where scope = ? and name = ?", (now_ns, *at)
+            )
 
-    def secrets(self) -> list[SecretRow]:
-        """Return all secrets without their values, by name."""
+    def secrets(self, scope: str | None = None) -> list[SecretRow]:
+        """Return secrets without their values, by scope and name; all, or those of one scope."""
         with self._reading():
             rows = self._db.execute(
                 "select document, created_ns, updated_ns, used_ns, former_until_ns "
-                "from secrets order by name"
+                "from secrets where ?1 is null or scope = ?1 order by scope, name",
+                (scope,),
             ).fetchall()
         now_ns = time.time_ns()
         return [
             SecretRow(
-                **{
-                    key: value
-                    for key, value in _tuples(msgspec.json.decode(document)).items()
-                    if key != "ports"
-                },
+                **_tuples(msgspec.json.decode(document)),
                 created_ns=created_ns,
                 updated_ns=updated_ns,
                 used_ns=used_ns,
@@ -264,26 +279,25 @@ class NetDatabase:
             for document, created_ns, updated_ns, used_ns, until_ns in rows
         ]
 
-    def put_secret(self, secret: Secret) -> bool:
-        """Keep a secret, instead of the one of that name; return whether there was one.
+    def put_secret(self, secret: Secret, *, overlap_ms: int | None = None) -> bool:
+        """Keep a secret, instead of the one of that name and scope; return whether there was one.
 
-        The value before stays known for `egress.secret_overlap_ms`, so that it is still scrubbed.
+        Args:
+            secret: the secret.
+            overlap_ms: how long the value before stays known, so that it is still scrubbed;
+                `egress.secret_overlap_ms` when None.
 
         Raises:
             NetPolicyError: too large, or too many. NetStoreError: there is no key, or another.
         """
-        size = len(secret.value.encode())
-        if size > self._limits.secret_limit_bytes:
-            raise NetPolicyError(
-                where=f"secret {secret.name}",
-                problem=f"has {size} bytes; egress.secret_limit_bytes allows "
-                f"{self._limits.secret_limit_bytes}",
-            )
+        self._check_size(secret)
         document = _bindings(secret)
-        name, now_ns = secret.name, time.time_ns()
-        sealed = self._seal(secret.value, document.encode())
+        scope, name, now_ns = secret.scope, secret.name, time.time_ns()
+        sealed = self._sealer.seal(secret.value, document.encode())
+        if overlap_ms is None:
+            overlap_ms = self._limits.secret_overlap_ms
         with self._writing():
-            before = self._open_secret(name)
+            before = self._open_secret(scope, name)
             count = self._db.execute("select count(*) from secrets").fetchone()[0]
             if before is None and count >= self._limits.secret_count_max:
                 raise NetPolicyError(
@@ -291,59 +305,45 @@ class NetDatabase:
                     problem=f"is one too many: egress.secret_count_max = {count}",
                 )
             former: bytes | None = None
-            if before is not None:
-                values = [v for v in (before.value, *before.former) if v != secret.value][:8]
-                text = msgspec.json.encode(values).decode()
-                former = self._seal(text, b"former " + name.encode())
+            if before is not None and overlap_ms:
+                values = [v for v in (before.value, *before.former) if v != secret.value]
+                text = msgspec.json.encode(values[:_FORMER_COUNT_MAX]).decode()
+                former = self._sealer.seal(text, _former_of(scope, name))
             self._db.execute(
-                "insert into secrets values (?, ?, ?, ?, ?, ?, ?, null) on conflict (name) do "
+                "insert into secrets values (?, ?, ?, ?, ?, ?, ?, ?, null) "
+                "on conflict (scope, name) do "
                 "update set document = excluded.document, sealed = excluded.sealed, "
                 "former = excluded.former, former_until_ns = excluded.former_until_ns, "
                 "updated_ns = excluded.updated_ns",
                 (
+                    scope,
                     name,
                     document,
                     sealed,
                     former,
-                    now_ns + self._limits.secret_overlap_ms * _NS_PER_MS if former else None,
+                    now_ns + overlap_ms * _NS_PER_MS if former else None,
                     now_ns,
                     now_ns,
                 ),
             )
         return before is not None
 
-    def remove_secret(self, name: str) -> bool:
+    def _check_size(self, secret: Secret) -> None:
+        size = len(secret.value.encode())
+        if size > self._limits.secret_limit_bytes:
+            raise NetPolicyError(
+                where=f"secret {secret.name}",
+                problem=f"has {size} bytes; egress.secret_limit_bytes allows "
+                f"{self._limits.secret_limit_bytes}",
+            )
+
+    def remove_secret(self, name: str, scope: str = GLOBAL_SCOPE) -> bool:
         """Forget a secret; return whether there was one."""
         with self._writing():
-            done = self._db.execute("delete from secrets where name = ?", (name,)).rowcount
+            done = self._db.execute(
+                "delete from secrets where scope = ? and name = ?", (scope, name)
+            ).rowcount
         return bool(done)
-
-    def _seal(self, value: str, bound_to: bytes) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed: bytes = self._cipher().encrypt(nonce, value.encode(), bound_to)
-        return nonce + sealed
-
-    def _unseal(self, name: str, sealed: bytes, bound_to: bytes) -> Any:
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - slow to import
-
-        cipher = self._cipher()
-        try:
-            text: str = cipher.decrypt(
-                sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to
-            ).decode()
-        except (InvalidTag, ValueError):
-            raise NetStoreError(
-                action=f"open the secret {name!r}",
-                reason="it was sealed with another key, or changed since",
-            ) from None
-        return text
-
-    def _cipher(self) -> Any:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - slow
-
-        if self._key is None:
-            self._key = load_key()
-        return AESGCM(self._key)
 
     # --- the log ---
 
@@ -356,11 +356,7 @@ class NetDatabase:
                 [tuple(getattr(record, name) for name in _LOG_FIELDS) for record in records],
             )
             if dropped:
-                self._db.execute(
-                    "insert into counters values ('log_dropped', ?) on conflict (name) "
-                    "do update set value = value + excluded.value",
-                    (dropped,),
-                )
+                self._count("log_dropped", dropped)
             self._added += len(records)
             if self._added >= _TRIM_EVERY:
                 self._added = 0
@@ -403,10 +399,57 @@ class NetDatabase:
     @property
     def dropped(self) -> int:
         """How many records never reached the log."""
+        return self._counter("log_dropped")
+
+    # --- caches of the processes ---
+
+    def clearings(self) -> int:
+        """See `CacheBook`."""
+        with self._lock:
+            self._refresh()
+            if self._clearings is None:
+                self._clearings = self._counter("cache_clearings")
+            return self._clearings
+
+    def keep_stats(self, process: str, stats: Stats | None) -> None:
+        """See `CacheBook`."""
+        with self._writing(settings=False):
+            if stats is None:
+                self._db.execute("delete from caches where process = ?", (process,))
+                return
+            self._db.execute(
+                "insert or replace into caches values (?, ?, ?)",
+                (process, time.time_ns(), msgspec.json.encode(stats).decode()),
+            )
+
+    def caches(self) -> list[dict[str, Any]]:
+        """Return what each living process said last of its cache: `process`, `at_ns`, `Stats`."""
         with self._reading():
-            row = self._db.execute("select value from counters where name = 'log_dropped'")
-            found = row.fetchone()
+            rows = self._db.execute("select * from caches order by process").fetchall()
+        return [
+            {"process": process, "at_ns": at_ns, **msgspec.json.decode(document)}
+            for process, at_ns, document in rows
+            if _lives(process)
+        ]
+
+    def clear_caches(self) -> None:
+        """Let every process forget its cache with its next call."""
+        with self._writing():
+            self._count("cache_clearings", 1)
+
+    def _counter(self, name: str) -> int:
+        with self._reading():
+            found = self._db.execute(
+                "select value from counters where name = ?", (name,)
+            ).fetchone()
         return 0 if found is None else int(found[0])
+
+    def _count(self, name: str, count: int) -> None:
+        self._db.execute(
+            "insert into counters values (?, ?) on conflict (name) "
+            "do update set value = value + excluded.value",
+            (name, count),
+        )
 
     # --- the file ---
 
@@ -416,8 +459,12 @@ class NetDatabase:
             seen = self._db.execute("pragma data_version").fetchone()[0]
         if seen != self._seen:
             self._seen = seen
-            self._rules.clear()
-            self._opened.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._rules.clear()
+        self._opened.clear()
+        self._clearings = None
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -437,8 +484,7 @@ class NetDatabase:
                 raise
             self._db.execute("commit")
             if settings:
-                self._rules.clear()
-                self._opened.clear()
+                self._forget()
 
     @contextlib.contextmanager
     def _told(self, action: str) -> Iterator[None]:
@@ -449,61 +495,24 @@ class NetDatabase:
             raise NetStoreError(action=action, reason=f"{self._path}: {reason}") from error
 
 
-def load_key() -> bytes:
-    """Return the key of secrets, making the user's own on first use.
-
-    Raises:
-        NetStoreError: what the environment names is no key, or cannot be read.
-    """
-    text = os.environ.get(KEY_VARIABLE)
-    if text:
-        return _key_of(text, KEY_VARIABLE)
-    named = os.environ.get(KEY_FILE_VARIABLE)
-    path = Path(named) if named else Path(platformdirs.user_config_dir("cloche")) / "secret.key"
+def _lives(process: str) -> bool:
     try:
-        if not named and not path.exists():
-            _make_key(path)
-        return _key_of(path.read_text(encoding="ascii"), str(path))
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise NetStoreError(action=f"read the key of secrets {path}", reason=reason) from error
-
-
-def _make_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = base64.b64encode(os.urandom(_KEY_BYTES)) + b"\n"
-    # Under another name first: a key that is half written would be a key that is lost.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(temporary)
-    finally:
-        temporary.unlink()
-
-
-def _key_of(text: str, where: str) -> bytes:
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != _KEY_BYTES:
-        raise NetStoreError(
-            action="use the key of secrets",
-            reason=f"{where} must hold {_KEY_BYTES} bytes as base64 "
-            "(`head -c 32 /dev/urandom | base64`)",
-        )
-    return key
+        os.kill(int(process), 0)
+    except PermissionError:
+        return True  # somebody else's
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _identity(entry: Entry) -> str:
     return msgspec.json.encode(
         [entry.host, sorted(entry.methods), sorted(entry.paths), sorted(entry.ports)]
     ).decode()
+
+
+def _former_of(scope: str, name: str) -> bytes:
+    return f"former {scope} {name}".encode()
 
 
 def _bindings(secret: Secret) -> str:

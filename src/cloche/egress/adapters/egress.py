@@ -14,6 +14,7 @@ It decides nothing by itself: the pure modules of the room do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -42,11 +43,18 @@ from cloche.egress.secrets import Scrubber, Secret
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from cloche.egress.cache import Stored
+    from cloche.egress.cache import Stats, Stored
     from cloche.egress.log import Outcome
-    from cloche.egress.ports import AddressCheck, EntryBook, LogSink, Resolver, SecretBook
+    from cloche.egress.ports import (
+        AddressCheck,
+        CacheBook,
+        EntryBook,
+        LogSink,
+        Resolver,
+        SecretBook,
+    )
     from cloche.limits import Limits
 
 _SERVER_ERROR: Final = 500
@@ -92,12 +100,12 @@ class NoEntries:
 class NoSecrets:
     """No secrets (a `SecretBook`)."""
 
-    def secret(self, name: str) -> Secret | None:
+    def secret(self, name: str, scopes: Sequence[str] = ()) -> Secret | None:
         """See `SecretBook`."""
-        del name
+        del name, scopes
         return None
 
-    def used(self, name: str) -> None:
+    def used(self, secret: Secret) -> None:
         """See `SecretBook`."""
 
 
@@ -112,6 +120,8 @@ class Egress:
         entries: shared lists.
         secrets: what guests may name.
         log: keeps records; nobody when None.
+        caches: shows and clears the cache from outside; nobody when None.
+        process: what this process is called there.
         clock: nanoseconds of a monotonic clock.
         wall: nanoseconds of the Unix epoch, for the log.
     """
@@ -126,6 +136,8 @@ class Egress:
         entries: EntryBook | None = None,
         secrets: SecretBook | None = None,
         log: LogSink | None = None,
+        caches: CacheBook | None = None,
+        process: str = "",
         clock: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -135,6 +147,10 @@ class Egress:
         self._entries: EntryBook = entries or NoEntries()
         self._secrets: SecretBook = secrets or NoSecrets()
         self._sink = log
+        self._caches = caches
+        self._process = process
+        self._clearings = 0 if caches is None else caches.clearings()
+        self._stats: Stats | None = None
         self._clock = clock
         self._wall = wall
         self.cache = Cache(limits)
@@ -170,6 +186,26 @@ class Egress:
         """End every connection and store the log."""
         await self._client.close()
         self.flush()
+        self._keep_stats(None)
+
+    # --- the cache ---
+
+    def shared_cache(self) -> Cache:
+        """Return the cache, empty if somebody cleared all caches since the last time."""
+        if self._caches is not None:
+            clearings = self._caches.clearings()
+            if clearings != self._clearings:
+                self._clearings = clearings
+                self.cache.clear()
+        return self.cache
+
+    def _keep_stats(self, stats: Stats | None) -> None:
+        if self._caches is None or not self.cache.enabled or stats == self._stats:
+            return
+        self._stats = stats
+        # Who looks at the cache can wait; a call must not fail for it.
+        with contextlib.suppress(NetStoreError):
+            self._caches.keep_stats(self._process, stats)
 
     # --- the log ---
 
@@ -181,6 +217,7 @@ class Egress:
     def flush(self) -> None:
         """Store what is in the buffer; what cannot be stored waits for the next time."""
         self._flush_at_ns = self._clock() + self.limits.net.log_flush * NS_PER_MS
+        self._keep_stats(self.cache.stats)
         if self._sink is None or not len(self.log):
             return
         records, dropped = self.log.take()
@@ -334,7 +371,8 @@ class _Call:
     # --- secrets ---
 
     def _known_secrets(self) -> list[Secret]:
-        found = (self._egress._secrets.secret(name) for name in self._run.policy.secrets)
+        policy, book = self._run.policy, self._egress._secrets
+        found = (book.secret(name, policy.scopes) for name in policy.secrets)
         return [secret for secret in found if secret is not None]
 
     def _named(self, name: str) -> Secret:
@@ -342,7 +380,7 @@ class _Call:
             raise NetAuthError(
                 f"secret {name!r} may not be used in this run", reason="secret", secret=name
             )
-        secret = self._egress._secrets.secret(name)
+        secret = self._egress._secrets.secret(name, self._run.policy.scopes)
         if secret is None:
             raise NetAuthError(f"secret {name!r} not found", reason="secret", secret=name)
         return secret
@@ -377,8 +415,8 @@ class _Call:
             headers, body = rules_of_secrets.substitute(used, headers, body)
             if self._request.auth is not None:
                 url, headers = rules_of_secrets.inject(used[self._request.auth], url, headers)
-            for name in used:
-                self._egress._secrets.used(name)
+            for secret in used.values():
+                self._egress._secrets.used(secret)
         self._sent_bytes = len(body)
         self._run.budget.spend_bytes(len(body))
         try:
@@ -444,7 +482,7 @@ class _Call:
         ):
             return None, None
         key = (self._run.owner, hop.method, hop.url.text)
-        return key, egress.cache.find(key, hop.headers, egress._clock() // NS_PER_MS)
+        return key, egress.shared_cache().find(key, hop.headers, egress._clock() // NS_PER_MS)
 
     def _answer(self, hop: Hop, stored: Stored, *, cached: bool) -> NetResponse:
         return self._response(hop, stored.status, "", stored.headers, stored.body, cached=cached)
