@@ -18,6 +18,7 @@ from cloche._version import __version__
 from cloche.errors import ClocheError
 
 if TYPE_CHECKING:
+    from cloche.egress.allowlist import NetPolicy
     from cloche.exec.api import events, replay, run, run_streaming
     from cloche.exec.async_session import AsyncSession
     from cloche.exec.errors import (
@@ -72,6 +73,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "Encoding",
     "File",
     "Limits",
+    "NetPolicy",
     "Policy",
     "load_limits",
     # what comes out
@@ -102,6 +104,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
 ]
 
 _HOMES = {
+    "cloche.egress.allowlist": ("NetPolicy",),
     "cloche.exec.api": ("events", "replay", "run", "run_streaming"),
     "cloche.exec.async_session": ("AsyncSession",),
     "cloche.exec.session": ("Session",),

@@ -1,0 +1,59 @@
+"""Servers on loopback for runs that make calls: the process's service has a world of the test."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import cloche
+from cloche.egress.adapters.service import NetService
+from cloche.egress.open import use_service
+from cloche.gate.policy import Policy
+from tests.egress.support import OK, World
+
+
+class Net:
+    """The world behind the service of this process.
+
+    Servers run on the service's own loop: `server` starts one, `policy` allows calling it.
+    """
+
+    def __init__(self, limits=None):
+        self.world = None
+        self._limits = limits
+        self.service = NetService(self._make)
+        self.service.call(lambda egress: egress)
+
+    def _make(self):
+        self.world = World(self._limits or {})
+        return self.world.egress
+
+    def server(self, *names, answer=OK, **options):
+        """Start a server that is reached by these names."""
+        names = names or ("a.example.com",)
+        return self.service.submit(
+            lambda _: self.world.server(*names, answer=answer, **options)
+        ).result()
+
+    def close(self):
+        """Stop servers and service."""
+        self.service.submit(lambda _: self.world.__aexit__()).result()
+        self.service.close()
+
+
+@contextmanager
+def net_world(limits=None):
+    """Make a world that of the process's service, until the end of the block."""
+    net = Net(limits)
+    use_service(net.service)
+    try:
+        yield net
+    finally:
+        use_service(None)
+        net.close()
+
+
+def allowing(server, *hosts, secrets=(), rules=None, **options):
+    """Return a policy that allows calls to a server by these names."""
+    entries = [{"host": host, "ports": [server.port]} for host in hosts or ("a.example.com",)]
+    net = cloche.NetPolicy(allow=entries, secrets=tuple(secrets), **options)
+    return Policy(net=net) if rules is None else Policy.from_document({**rules, "net": net})
