@@ -5,7 +5,7 @@ Pure: no lock, no clock; whoever shares one between threads locks it. Invariants
   start gets one;
 - runs of one tenant start in the order of their coming, but for those whose session is busy;
 - of one session at most one run is started at a time;
-- nothing here grows without a bound: `push` says no.
+- nothing here grows without a bound: `push` says no, but to what was accepted before a restart.
 """
 
 from __future__ import annotations
@@ -52,16 +52,21 @@ class FairQueue(Generic[Item]):
         """How many entries were given out and are not finished."""
         return self._running.total()
 
-    def push(self, entry: Entry[Item]) -> Refusal | None:
-        """Let an entry wait; return which bound is reached when it may not."""
+    def room_for(self, tenant: str) -> Refusal | None:
+        """Return which bound one more entry would pass, None when it may wait."""
         if self.waiting_count >= self._bounds.waiting_max:
             return "all"
-        own = self._waiting.get(entry.tenant, ())
-        if len(own) >= self._bounds.tenant_waiting_max:
+        if len(self._waiting.get(tenant, ())) >= self._bounds.tenant_waiting_max:
             return "tenant"
-        self._waiting.setdefault(entry.tenant, deque()).append(entry)
-        self.waiting_count += 1
         return None
+
+    def push(self, entry: Entry[Item], *, forced: bool = False) -> Refusal | None:
+        """Let an entry wait; return which bound is reached when it may not. `forced` may."""
+        refusal = None if forced else self.room_for(entry.tenant)
+        if refusal is None:
+            self._waiting.setdefault(entry.tenant, deque()).append(entry)
+            self.waiting_count += 1
+        return refusal
 
     def pop(self) -> Entry[Item] | None:
         """Give out the entry whose turn it is; None when none can start. Ends with `finish`."""

@@ -1,0 +1,183 @@
+"""The real host: threads that execute runs, threads for what blocks, the wall clock.
+
+Guests run without the interpreter's lock, so threads execute them in parallel. Invariants:
+- at most `server.worker_count` runs at once, chosen by the fair queue;
+- a worker thread outlives whatever its work raises;
+- after `stop` nothing is begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from cloche.server.fairness import Bounds, Entry, FairQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.limits import Limits
+    from cloche.server.fairness import Refusal
+
+T = TypeVar("T")
+MS_PER_S: Final = 1000
+# Calls that block are short (a row, a file); runs have threads of their own.
+_CALL_THREAD_COUNT: Final = 16
+
+
+class ThreadWorkers:
+    """Executes runs on threads, which are started as they are needed.
+
+    Args:
+        limits: group `server`.
+        failed: called with what work raised, which is a defect.
+    """
+
+    def __init__(self, limits: Limits, failed: Callable[[BaseException], None]) -> None:
+        server = limits.server
+        self._queue: FairQueue[Callable[[], None]] = FairQueue(
+            Bounds(
+                waiting_max=server.queue_length_max,
+                tenant_waiting_max=server.tenant_queue_length_max,
+                tenant_running_max=server.tenant_worker_count_max,
+            )
+        )
+        self._changed = threading.Condition()
+        self._thread_count_max = server.worker_count
+        self._thread_count = 0
+        self._idle_count = 0
+        self._is_stopped = False
+        self._failed = failed
+
+    def has_room(self, tenant: str) -> Refusal | None:
+        """Return which bound would refuse one more run."""
+        with self._changed:
+            return "all" if self._is_stopped else self._queue.room_for(tenant)
+
+    def submit(self, entry: Entry[Callable[[], None]], *, forced: bool = False) -> Refusal | None:
+        """Execute something when its turn comes."""
+        with self._changed:
+            if self._is_stopped:
+                return "all"
+            refusal = self._queue.push(entry, forced=forced)
+            if refusal is None:
+                if not self._idle_count and self._thread_count < self._thread_count_max:
+                    self._start_thread()
+                self._changed.notify()
+            return refusal
+
+    def _start_thread(self) -> None:
+        self._thread_count += 1
+        threading.Thread(
+            target=self._work, name=f"cloche-worker-{self._thread_count}", daemon=True
+        ).start()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                entry = self._next()
+                if entry is None:
+                    self._thread_count -= 1
+                    return
+            try:
+                entry.item()
+            except BaseException as error:  # noqa: BLE001 - told to somebody who can log it
+                self._failed(error)
+            finally:
+                with self._changed:
+                    self._queue.finish(entry)
+                    # A session is free now, or a tenant below its bound: somebody may go on.
+                    self._changed.notify_all()
+
+    def _next(self) -> Entry[Callable[[], None]] | None:
+        while not self._is_stopped:
+            entry = self._queue.pop()
+            if entry is not None:
+                return entry
+            self._idle_count += 1
+            self._changed.wait()
+            self._idle_count -= 1
+        return None
+
+    def remove(self, work: Callable[[], None]) -> bool:
+        """Take back what waits."""
+        with self._changed:
+            return self._queue.remove(work)
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many wait and how many are executed."""
+        with self._changed:
+            return self._queue.waiting_count, self._queue.running_count
+
+    def stop(self, timeout_ms: int) -> bool:
+        """Begin nothing more and wait for what was begun."""
+        deadline = time.monotonic() + timeout_ms / MS_PER_S
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+            while self._queue.running_count:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return False
+                self._changed.wait(left_s)
+        return True
+
+
+class AsyncBell:
+    """A bell for a coroutine of an event loop. At most one wake-up is on its way."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self._lock = threading.Lock()
+        self._is_rung = False
+
+    def ring(self) -> None:
+        """Wake whoever waits."""
+        with self._lock:
+            if self._is_rung or self._loop.is_closed():
+                return
+            self._is_rung = True
+        try:
+            self._loop.call_soon_threadsafe(self._event.set)
+        except RuntimeError:
+            return  # the loop was closed in between; nobody waits any more
+
+    async def wait(self) -> None:
+        """Return when it was rung since the last wait."""
+        await self._event.wait()
+        self._event.clear()
+        with self._lock:
+            self._is_rung = False
+
+
+class ThreadHost:
+    """Threads, and the clock and randomness of the machine."""
+
+    def __init__(self, limits: Limits, failed: Callable[[BaseException], None]) -> None:
+        self.workers = ThreadWorkers(limits, failed)
+        self._calls = ThreadPoolExecutor(_CALL_THREAD_COUNT, thread_name_prefix="cloche-call")
+
+    def now_ns(self) -> int:
+        """Return the wall clock."""
+        return time.time_ns()
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return bytes that nobody can guess."""
+        return secrets.token_bytes(count)
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Return what a function returns, called on a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._calls, work)
+
+    def bell(self) -> AsyncBell:
+        """Return a bell for the running loop."""
+        return AsyncBell()
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._calls.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,348 @@
+"""What requests and answers look like as JSON: every wire shape of the server.
+
+Pure. Times are milliseconds of the Unix epoch: nanoseconds are more than a JSON number of
+JavaScript holds. A field that a body does not know is refused, so that a misspelt one is noticed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from cloche.server.keys import Scope  # noqa: TC001 - msgspec reads it
+
+FileEncoding = Literal["utf8", "base64", "hex"]
+RunState = Literal[
+    "queued", "running", "suspended", "completed", "failed", "interrupted", "cancelled"
+]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request brings."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server answers."""
+
+
+# --- runs ---
+
+
+class FileBody(Body, frozen=True, kw_only=True):
+    """A file for a run: `content` is text, or bytes in the encoding."""
+
+    name: str
+    content: str = ""
+    encoding: FileEncoding = "utf8"
+
+
+class LimitsBody(Body, frozen=True, kw_only=True):
+    """Ceilings of a run, as golem:exec names them; null means the one of the server."""
+
+    time_ms: int | None = None
+    memory_bytes: int | None = None
+    file_size_bytes: int | None = None
+    max_processes: int | None = None
+
+
+class RunBody(Body, frozen=True, kw_only=True):
+    """A run of its own."""
+
+    code: str
+    language: str | None = None
+    filename: str = ""
+    files: list[FileBody] = []
+    args: list[str] = []
+    env: dict[str, str] = {}
+    stdin: str = ""
+    stdin_encoding: FileEncoding = "utf8"
+    limits: LimitsBody | None = None
+    policy: dict[str, Any] | None = None
+    seed: int | None = None
+    now_ns: int | None = None
+    image: str | None = None
+    cwd: str = "/"
+
+
+class SessionRunBody(Body, frozen=True, kw_only=True):
+    """A run in a session: a program, or the session's file `entrypoint`."""
+
+    code: str | None = None
+    entrypoint: str | None = None
+    filename: str = ""
+    args: list[str] = []
+    env: dict[str, str] = {}
+    stdin: str = ""
+    stdin_encoding: FileEncoding = "utf8"
+    limits: LimitsBody | None = None
+    policy: dict[str, Any] | None = None
+
+
+class KeptRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a request while its run has not ended, and who asked.
+
+    `action` says what a worker does: a run of its own or in a session, or going on with a run of a
+    session that was put away.
+    """
+
+    tenant: str
+    action: Literal["run", "session_run", "resume"]
+    run: RunBody | None = None
+    session_run: SessionRunBody | None = None
+
+
+class StageDocument(Answer, frozen=True, kw_only=True):
+    """What one stage printed, and how it ended."""
+
+    stdout: str
+    stderr: str
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The one shape of an error."""
+
+    code: str
+    message: str
+    blame: str
+    retryable: bool
+    fields: dict[str, Any]
+
+
+class RunDocument(Answer, frozen=True, kw_only=True):
+    """A run. What it printed is there when it has ended."""
+
+    id: str
+    session_id: str | None
+    language: str
+    status: RunState
+    created_ms: int
+    ended_ms: int | None = None
+    exit_code: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    signal: str | None = None
+    compile: StageDocument | None = None
+    time_ms: int | None = None
+    memory_bytes: int | None = None
+    journal_hash: str | None = None
+    error: ErrorBody | None = None
+
+
+class KeptResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of how a run ended; sessions write the same fields but `compile`, `signal`."""
+
+    exit_code: int | None = None
+    journal_hash: str | None = None
+    stdout: str = ""
+    stderr: str = ""
+    signal: str | None = None
+    compile: StageDocument | None = None
+    time_ms: int | None = None
+    memory_bytes: int | None = None
+    error: ErrorBody | None = None
+
+
+class RunList(Answer, frozen=True, kw_only=True):
+    """A page of runs, newest first, without what they printed."""
+
+    items: list[RunDocument]
+    next: str | None
+
+
+class ReplayDocument(Answer, frozen=True, kw_only=True):
+    """A replay that came to the same bytes; another one is an error."""
+
+    run_id: str
+    same: bool
+    journal_hash: str | None
+
+
+class EffectDocument(Answer, frozen=True, kw_only=True):
+    """An effect in a timeline. `outcome` is null while it has none."""
+
+    sequence: int
+    kind: str
+    target: str
+    outcome: Literal["completed", "failed", "refused"] | None = None
+    duration_ms: float | None = None
+    args: Any = None
+    error: dict[str, Any] | None = None
+
+
+class TimelineDocument(Answer, frozen=True, kw_only=True):
+    """The effects of a run in the order in which they began."""
+
+    run_id: str
+    effects: list[EffectDocument]
+
+
+# --- sessions ---
+
+
+class SessionBody(Body, frozen=True, kw_only=True):
+    """A session to be created."""
+
+    language: str
+    name: str | None = None
+    modules: list[FileBody] = []
+    limits: LimitsBody | None = None
+    policy: dict[str, Any] | None = None
+    image: str | None = None
+    seed: int | None = None
+    now_ns: int | None = None
+
+
+class SessionDocument(Answer, frozen=True, kw_only=True):
+    """A session."""
+
+    id: str
+    name: str | None
+    language: str
+    cwd: str
+    created_ms: int
+    changed_ms: int
+    operation_count: int
+
+
+class SessionList(Answer, frozen=True, kw_only=True):
+    """A page of sessions in the order of their ids."""
+
+    items: list[SessionDocument]
+    next: str | None
+
+
+class FileDocument(Answer, frozen=True, kw_only=True):
+    """One entry of a listing."""
+
+    path: str
+    kind: Literal["file", "directory", "symlink"]
+    size_bytes: int
+    read_only: bool
+
+
+class FileList(Answer, frozen=True, kw_only=True):
+    """What is in a directory, sorted by path."""
+
+    items: list[FileDocument]
+
+
+class NameBody(Body, frozen=True, kw_only=True):
+    """What a new session is called."""
+
+    name: str | None = None
+
+
+class SnapshotDocument(Answer, frozen=True, kw_only=True):
+    """The name of a state that is kept."""
+
+    snapshot: str
+
+
+class RevertBody(Body, frozen=True, kw_only=True):
+    """How far to go back: so many runs, or to an operation."""
+
+    last: int | None = None
+    to: int | None = None
+
+
+class CwdDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The working directory."""
+
+    path: str
+
+
+class StepDocument(Answer, frozen=True, kw_only=True):
+    """One operation of a session."""
+
+    ordinal: int
+    operation: str
+    run_id: str | None = None
+    path: str | None = None
+
+
+class HistoryDocument(Answer, frozen=True, kw_only=True):
+    """Every operation of a session so far, in order."""
+
+    items: list[StepDocument]
+
+
+# --- keys ---
+
+
+class KeyBody(Body, frozen=True, kw_only=True):
+    """A key to be made."""
+
+    scopes: list[Scope]
+    name: str = ""
+    tenant: str | None = None
+    expires_ms: int | None = None
+
+
+class RotateBody(Body, frozen=True, kw_only=True):
+    """How long the old key is still good."""
+
+    overlap_ms: int = 0
+
+
+class KeyDocument(Answer, frozen=True, kw_only=True):
+    """A key; its text is there only when it was just made."""
+
+    id: str
+    tenant: str
+    name: str
+    scopes: list[Scope]
+    created_ms: int
+    expires_ms: int | None = None
+    used_ms: int | None = None
+    revoked_ms: int | None = None
+    key: str | None = None
+
+
+class KeyList(Answer, frozen=True, kw_only=True):
+    """The keys of a tenant in the order of their ids."""
+
+    items: list[KeyDocument]
+    next: str | None
+
+
+# --- approvals ---
+
+
+class DecisionBody(Body, frozen=True, kw_only=True):
+    """An answer to a question."""
+
+    decision: Literal["approved", "denied"]
+    document: dict[str, Any] = {}
+
+
+class ApprovalDocument(Answer, frozen=True, kw_only=True):
+    """A question to a person."""
+
+    id: str
+    run_id: str
+    status: str
+    created_ms: int
+    expires_ms: int
+    question: Any
+    decision: Any = None
+    decided_ms: int | None = None
+
+
+class ApprovalList(Answer, frozen=True, kw_only=True):
+    """A page of questions."""
+
+    items: list[ApprovalDocument]
+    next: str | None
+
+
+# --- the server ---
+
+
+class Health(Answer, frozen=True, kw_only=True):
+    """Whether the server is well; `reasons` say why not."""
+
+    status: Literal["ok", "unavailable"]
+    reasons: list[str] = []

@@ -1,0 +1,171 @@
+"""What a run says while it runs, and how somebody goes on listening where they stopped.
+
+Pure, but shared between a worker, which writes, and listeners, who read: a lock inside. Invariants:
+- a position counts bytes of UTF-8 text of each stream, so it means the same in every process and
+  after a restart; what is no UTF-8 was replaced before it is counted, as in results;
+- who reads from any position gets everything behind it once, and then the end;
+- memory is the output and at most `_SWITCH_COUNT_MAX` places where the stream changes; beyond
+  these the order between the two streams is lost, never the text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from cloche.server.errors import InvalidFieldError
+from cloche.web.response import event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+StreamName = Literal["stdout", "stderr"]
+_STREAMS: Final[tuple[StreamName, StreamName]] = ("stdout", "stderr")
+_SWITCH_COUNT_MAX: Final = 65_536
+_POSITION: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
+END: Final = "end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How much somebody has seen, in bytes; `ended` when the end too."""
+
+    stdout: int = 0
+    stderr: int = 0
+    ended: bool = False
+
+    def __str__(self) -> str:
+        return END if self.ended else f"{self.stdout}-{self.stderr}"
+
+
+START: Final = Position()
+
+
+def parse_position(text: str | None) -> Position:
+    """Return the position that an event's id names; the beginning where there is none.
+
+    Raises:
+        InvalidFieldError: it is no id of an event.
+    """
+    if not text:
+        return START
+    if text == END:
+        return Position(ended=True)
+    match = _POSITION.fullmatch(text)
+    if match is None:
+        raise InvalidFieldError(
+            field="Last-Event-ID", problem="it is no id of an event of a run; leave it out"
+        )
+    return Position(stdout=int(match[1]), stderr=int(match[2]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Some output, and the position behind it."""
+
+    stream: StreamName
+    text: str
+    position: Position
+
+
+class Output:
+    """The output of one run, as it comes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = (decoder("replace"), decoder("replace"))
+        self._texts = (bytearray(), bytearray())
+        # (stream, where it ends): the order in which the streams were written.
+        self._order: list[tuple[int, int]] = []
+        self._listeners: list[Callable[[], None]] = []
+        self.ended = False
+
+    def write(self, stream: StreamName, data: bytes) -> None:
+        """Add what a program wrote."""
+        index = _STREAMS.index(stream)
+        with self._lock:
+            self._add(index, self._decoders[index].decode(data))
+            listeners = tuple(self._listeners)
+        _tell(listeners)
+
+    def write_text(self, stream: StreamName, text: str) -> None:
+        """Add text that was decoded before."""
+        with self._lock:
+            self._add(_STREAMS.index(stream), text)
+
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        with self._lock:
+            for index, decoder in enumerate(self._decoders):
+                self._add(index, decoder.decode(b"", final=True))
+            self.ended = True
+            listeners = tuple(self._listeners)
+        _tell(listeners)
+
+    def _add(self, index: int, text: str) -> None:
+        if not text:
+            return
+        content = self._texts[index]
+        content += text.encode("utf-8", "replace")
+        order = self._order
+        if order and order[-1][0] == index:
+            order[-1] = (index, len(content))
+        elif len(order) < _SWITCH_COUNT_MAX:
+            order.append((index, len(content)))
+
+    def read(self, position: Position) -> tuple[list[Piece], bool]:
+        """Return what is behind a position, and whether that is the end."""
+        with self._lock:
+            seen = [position.stdout, position.stderr]
+            pieces: list[Piece] = []
+            for index, end in [*self._order, *enumerate(map(len, self._texts))]:
+                if end > seen[index]:
+                    text = self._texts[index][seen[index] : end].decode("utf-8", "replace")
+                    seen[index] = end
+                    behind = Position(stdout=seen[0], stderr=seen[1])
+                    pieces.append(Piece(stream=_STREAMS[index], text=text, position=behind))
+            return pieces, self.ended
+
+    def listen(self, listener: Callable[[], None], limit: int) -> bool:
+        """Call somebody, from any thread, whenever there is more; False when too many listen."""
+        with self._lock:
+            if len(self._listeners) >= limit:
+                return False
+            self._listeners.append(listener)
+            return True
+
+    def leave(self, listener: Callable[[], None]) -> None:
+        """Call somebody no more."""
+        with self._lock:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+
+def _tell(listeners: tuple[Callable[[], None], ...]) -> None:
+    for listener in listeners:
+        listener()
+
+
+def start_event(run_id: str, position: Position) -> bytes:
+    """Return the first event of a stream."""
+    return event(_json({"id": run_id}), name="start", identity=str(position))
+
+
+def piece_event(piece: Piece) -> bytes:
+    """Return the event of some output."""
+    return event(_json({"text": piece.text}), name=piece.stream, identity=str(piece.position))
+
+
+def end_event(run: msgspec.Struct) -> bytes:
+    """Return the last event of a stream: the run."""
+    return event(_json(run), name=END, identity=END)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
