@@ -19,11 +19,12 @@ from cloche.egress.adapters.keys import (
     default_path,
     load_key,
 )
-from cloche.egress.allowlist import Entry
+from cloche.egress.allowlist import Entry, decide
 from cloche.egress.cache import Cache
 from cloche.egress.errors import NetPolicyError, NetStoreError
 from cloche.egress.log import Record
 from cloche.egress.secrets import Secret
+from cloche.egress.url import parse_url
 from cloche.limits import Limits
 
 LIMITS = Limits()
@@ -69,7 +70,7 @@ def test_entries_keep_their_order(database):
         assert not database.put_entry("global", Entry(host=host))
     database.put_entry("app:shop", Entry(host="shop.example.com"))
     assert [entry.host for entry in database.entries("global")] == hosts
-    assert database.scopes() == ["app:shop", "global"]
+    assert {row.scope for row in database.entry_rows()} == {"app:shop", "global"}
     assert database.entries("app:blog") == []
 
 
@@ -95,8 +96,8 @@ def test_entries_of_one_host_with_other_paths_stay_apart(database):
     database.put_entry("global", Entry(host="a.example.com", paths=("/admin",), action="deny"))
     database.put_entry("global", Entry(host="a.example.com"))
     assert len(database.entries("global")) == 2
-    assert database.remove_entries("global", "a.example.com") == 2
-    assert database.remove_entries("global", "a.example.com") == 0
+    assert database.remove_entries("global", Entry(host="a.example.com")) == 2
+    assert database.remove_entries("global", Entry(host="a.example.com")) == 0
 
 
 def test_a_change_by_another_process_is_seen(path, database):
@@ -347,6 +348,41 @@ def test_where_the_file_is(monkeypatch, tmp_path, store, expected):
     assert str(default_path()) == expected
     monkeypatch.setenv(PATH_VARIABLE, "/named/net.db")
     assert str(default_path(store)) == "/named/net.db"
+
+
+def test_what_denies_comes_first(database):
+    """A host below an allowed wildcard can be denied afterwards."""
+    database.put_entry("global", Entry(host="*.example.com"))
+    database.put_entry("global", Entry(host="b.example.com"))
+    database.put_entry("global", Entry(host="a.example.com", action="deny"))
+    hosts = [entry.host for entry in database.entries("global")]
+    assert hosts == ["a.example.com", "*.example.com", "b.example.com"]
+    url = parse_url("https://a.example.com/", limit_bytes=100)
+    assert decide(url, "GET", [database.rules("global")]).reason == "denied"
+
+
+def test_one_entry_of_a_host_is_removed(database):
+    """Who names methods, ports or paths means the entry that says the same."""
+    wide, narrow = Entry(host="a.example.com"), Entry(host="a.example.com", methods=("GET",))
+    for entry in (wide, narrow):
+        database.put_entry("global", entry)
+    assert database.remove_entries("global", Entry(host="a.example.com", paths=("/x",))) == 0
+    assert database.remove_entries("global", narrow) == 1
+    assert database.entries("global") == [wide]
+
+
+def test_rotating_keeps_what_a_secret_is_bound_to(database):
+    """Only the value changes; what does not exist cannot be rotated."""
+    database.put_secret(secret(inject_as="header", key="X-Key", paths=("/v1",)))
+    database.rotate_secret("KEY", "second-value")
+    after = database.secret("KEY")
+    assert (after.value, after.key, after.paths) == ("second-value", "X-Key", ("/v1",))
+    assert after.former == (VALUE,)
+    with pytest.raises(NetPolicyError, match="secret NONE does not exist in global"):
+        database.rotate_secret("NONE", "second-value")
+    with pytest.raises(NetPolicyError, match="less than 8 bytes"):
+        database.rotate_secret("KEY", "short")
+    assert database.secret("KEY").value == "second-value"
 
 
 @pytest.fixture

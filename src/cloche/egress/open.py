@@ -20,6 +20,7 @@ from cloche.egress.adapters.own import own_addresses
 from cloche.egress.adapters.service import NetService
 from cloche.egress.addresses import blocked
 from cloche.egress.allowlist import NetPolicy
+from cloche.egress.secrets import Scrubber
 from cloche.limits.adapters.settings import load_limits
 
 if TYPE_CHECKING:
@@ -66,6 +67,16 @@ def handler_for(policy: dict[str, Any], limits: Limits, *, app: str = "") -> Htt
         NetPolicyError: the document is none.
     """
     return HttpHandler(default_service(), NetPolicy.from_document(policy), limits, app=app)
+
+
+def scrubber_for(policy: dict[str, Any]) -> Scrubber:
+    """Return what takes the secrets of a policy out of what its run prints, as they are now.
+
+    Raises:
+        NetPolicyError: the document is none. NetStoreError: the secrets cannot be read.
+    """
+    known = NetPolicy.from_document(policy)
+    return Scrubber(default_service().call(lambda egress: egress.known_secrets(known)))
 
 
 def _make() -> Egress:

@@ -83,6 +83,14 @@ class SecretRow(msgspec.Struct, frozen=True, kw_only=True):
     rotating: bool
 
 
+class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry with its list and the time at which it came there."""
+
+    scope: str
+    entry: Entry
+    created_ns: int
+
+
 class NetDatabase:
     """The file (an `EntryBook`, a `SecretBook` and a `LogSink`). Usable from any thread.
 
@@ -142,18 +150,27 @@ class NetDatabase:
             return found
 
     def entries(self, scope: str) -> list[Entry]:
-        """Return the entries of a scope in their order."""
+        """Return the entries of a scope: what is denied, then what is allowed, each as added."""
+        return [row.entry for row in self.entry_rows(scope)]
+
+    def entry_rows(self, scope: str | None = None) -> list[EntryRow]:
+        """Return the entries of a scope in their order; of all scopes by name when None."""
         with self._reading():
             rows = self._db.execute(
-                "select document from entries where scope = ? order by position", (scope,)
+                "select scope, document, created_ns from entries "
+                "where ?1 is null or scope = ?1 order by scope, position",
+                (scope,),
             ).fetchall()
-        return [entry_from_document(msgspec.json.decode(row[0])) for row in rows]
-
-    def scopes(self) -> list[str]:
-        """Return the names of all lists that have entries."""
-        with self._reading():
-            rows = self._db.execute("select distinct scope from entries order by scope")
-            return [row[0] for row in rows]
+        found = [
+            EntryRow(
+                scope=scope,
+                entry=entry_from_document(msgspec.json.decode(document)),
+                created_ns=created_ns,
+            )
+            for scope, document, created_ns in rows
+        ]
+        # Who denies a host below a wildcard that is allowed already means it.
+        return sorted(found, key=lambda row: (row.scope, row.entry.action != "deny"))
 
     def put_entry(self, scope: str, entry: Entry) -> bool:
         """Add an entry, or replace that of the same host, methods, ports and paths in its place.
@@ -191,13 +208,24 @@ class NetDatabase:
             )
         return old is not None
 
-    def remove_entries(self, scope: str, host: str) -> int:
-        """Remove all entries of a scope that name a host (canonical); return how many."""
+    def remove_entries(self, scope: str, entry: Entry) -> int:
+        """Remove entries of a scope; return how many.
+
+        Args:
+            scope: the list.
+            entry: with a host alone, all entries that name it; else the one that says the same of
+                methods, ports and paths.
+        """
+        whole_host = not (entry.methods or entry.ports or entry.paths)
         with self._writing():
-            found = [e for e in self.entries(scope) if e.host == host]
+            found = [
+                other
+                for other in self.entries(scope)
+                if other.host == entry.host and (whole_host or _identity(other) == _identity(entry))
+            ]
             self._db.executemany(
                 "delete from entries where scope = ? and identity = ?",
-                [(scope, _identity(entry)) for entry in found],
+                [(scope, _identity(other)) for other in found],
             )
         return len(found)
 
@@ -328,6 +356,21 @@ class NetDatabase:
             )
         return before is not None
 
+    def rotate_secret(
+        self, name: str, value: str, *, scope: str = GLOBAL_SCOPE, overlap_ms: int | None = None
+    ) -> None:
+        """Give a secret another value; what it is bound to stays.
+
+        Raises:
+            NetPolicyError: there is none, or the value is none. NetStoreError: see `put_secret`.
+        """
+        with self._lock:
+            before = self._open_secret(scope, name)
+            if before is None:
+                raise NetPolicyError(where=f"secret {name}", problem=f"does not exist in {scope}")
+            after = msgspec.structs.replace(before, value=value, former=())
+            self.put_secret(after, overlap_ms=overlap_ms)
+
     def _check_size(self, secret: Secret) -> None:
         size = len(secret.value.encode())
         if size > self._limits.secret_limit_bytes:
@@ -366,11 +409,17 @@ class NetDatabase:
                 )
 
     def records(
-        self, *, host: str | None = None, scope: str | None = None, errors: bool = False, count: int
+        self,
+        *,
+        host: str | None = None,
+        scope: str | None = None,
+        run_id: str | None = None,
+        errors: bool = False,
+        count: int,
     ) -> list[Record]:
         """Return the newest records that fit, the oldest of them first."""
         where, values = ["1"], list[Any]()
-        for column, value in (("host", host), ("scope", scope)):
+        for column, value in (("host", host), ("scope", scope), ("run_id", run_id)):
             if value is not None:
                 where.append(f"{column} = ?")
                 values.append(value)

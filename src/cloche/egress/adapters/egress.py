@@ -182,6 +182,11 @@ class Egress:
             allow_literals=run.policy.allow_literals,
         )
 
+    def known_secrets(self, policy: NetPolicy) -> list[Secret]:
+        """Return the secrets that a policy names, as they are now; those that exist."""
+        found = (self._secrets.secret(name, policy.scopes) for name in policy.secrets)
+        return [secret for secret in found if secret is not None]
+
     async def close(self) -> None:
         """End every connection and store the log."""
         await self._client.close()
@@ -240,7 +245,7 @@ class _Call:
         self._request = request
         self._run = run
         self._limits = egress.limits
-        self._scrubber = Scrubber(self._known_secrets())
+        self._scrubber = Scrubber(egress.known_secrets(run.policy))
         self._holds_slot = False
         self._decision: Decision | None = None
         self._sent_bytes = 0
@@ -369,11 +374,6 @@ class _Call:
         self._holds_slot = True
 
     # --- secrets ---
-
-    def _known_secrets(self) -> list[Secret]:
-        policy, book = self._run.policy, self._egress._secrets
-        found = (book.secret(name, policy.scopes) for name in policy.secrets)
-        return [secret for secret in found if secret is not None]
 
     def _named(self, name: str) -> Secret:
         if name not in self._run.policy.secrets:

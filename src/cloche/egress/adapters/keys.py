@@ -22,7 +22,7 @@ import platformdirs
 
 from cloche.egress.errors import NetStoreError
 
-PATH_VARIABLE: Final = "CLOCHE_NET_STORE"
+PATH_VARIABLE: Final = "CLOCHE_SECRET_STORE"
 STORE_VARIABLE: Final = "CLOCHE_STORE"
 KEY_VARIABLE: Final = "CLOCHE_SECRET_KEY"
 KEY_FILE_VARIABLE: Final = "CLOCHE_SECRET_KEY_FILE"
@@ -36,7 +36,7 @@ _OWNER_ONLY: Final = 0o600
 def default_path(store: str | None = None) -> Path:
     """Return the file of lists and secrets.
 
-    It is what `CLOCHE_NET_STORE` names, else `NAME-net.db` beside the store `NAME.db`. A store that
+    It is what `CLOCHE_SECRET_STORE` names, else `NAME-net.db` beside the store `NAME.db`. A store that
     is no file, such as a server, has the user's.
 
     Args:
