@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from tests.egress.support import OK, World
+
 import cloche
 from cloche.egress.adapters.service import NetService
 from cloche.egress.open import use_service
 from cloche.gate.policy import Policy
-from tests.egress.support import OK, World
 
 
 class Net:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from urllib.parse import quote, quote_plus
 
 import pytest
 
 import cloche
+from cloche.egress.errors import NetStoreError
+from cloche.egress.open import use_service
+from cloche.egress.secrets import Secret
 from cloche.gate.policy import Policy
 
 from .net_support import allowing, net_world
@@ -71,3 +76,80 @@ def test_session(net):
         assert session.run(program(server), policy=allowing(server)).run.stdout == "200 ok\n"
         assert session.run(program(server)).run.stdout == "POLICY_DENIED\n"
     assert len(server.requests) == 1
+
+
+SECRET = "s3cret/value+of=the key"
+
+
+def known(net, **options):
+    """Give the world a secret that goes to a.example.com, and return it."""
+    secret = Secret(name="KEY", value=SECRET, domains=("a.example.com",), **options)
+    net.world.secrets["KEY"] = secret
+    return secret
+
+
+def test_output_is_scrubbed(net):
+    """What a program prints holds no secret, also where it came from elsewhere, in any form."""
+    known(net)
+    code = (
+        "import base64, os, sys, urllib.parse\n"
+        "key = os.environ['LEAK']\n"
+        "print('<', key, urllib.parse.quote(key), base64.b64encode(b'x' + key.encode()).decode())\n"
+        "print(key, file=sys.stderr)\n"
+        "raise ValueError(key)\n"
+    )
+    policy = Policy(net=cloche.NetPolicy(allow=["a.example.com"], secrets=("KEY",)))
+    events = list(cloche.events(code, policy=policy, env={"LEAK": SECRET}))
+    last = events.pop()
+    assert isinstance(last, cloche.Failed)
+    assert last.error.message == "ValueError: [secret:KEY]"
+    printed = {
+        stream: b"".join(event.data for event in events if isinstance(event, stream)).decode()
+        for stream in (cloche.StdoutChunk, cloche.StderrChunk)
+    }
+    assert printed[cloche.StdoutChunk] == last.error.result.run.stdout
+    assert printed[cloche.StdoutChunk].startswith("< [secret:KEY] [secret:KEY] ")
+    assert printed[cloche.StderrChunk] == last.error.result.run.stderr
+    assert not forms_in(repr(printed))
+
+
+def test_output_in_pieces(net):
+    """A secret that is printed letter by letter does not get through either."""
+    known(net)
+    code = "import os, sys\nfor c in os.environ['LEAK']:\n  sys.stdout.write(c); sys.stdout.flush()"
+    policy = Policy(net=cloche.NetPolicy(allow=["a.example.com"], secrets=("KEY",)))
+    events = list(cloche.events(code, policy=policy, env={"LEAK": SECRET}))
+    assert [event.data for event in events[:-1]] == [b"[secret:KEY]"]
+
+
+def test_replay_without_the_secret(net, tmp_path):
+    """What a run printed of a secret does not matter to its replay."""
+    known(net)
+    policy = Policy(net=cloche.NetPolicy(allow=["a.example.com"], secrets=("KEY",)))
+    path = tmp_path / "journal"
+    code = "import os; print(os.environ['LEAK'])"
+    cloche.run(code, policy=policy, env={"LEAK": SECRET}, record=path)
+    net.world.secrets.clear()
+    assert cloche.replay(path).error is None
+
+
+def forms_in(text):
+    """Return the forms of the secret that a text holds."""
+    encoded = base64.b64encode(SECRET.encode()).decode().rstrip("=")[:-1]
+    forms = [SECRET, quote(SECRET), quote(SECRET, safe=""), quote_plus(SECRET), encoded]
+    return [form for form in forms if form in text]
+
+
+def test_broken_store(monkeypatch, tmp_path):
+    """A run whose secrets cannot be read does not begin."""
+    use_service(None)
+    place = tmp_path / "net.db"
+    place.write_bytes(b"no database" * 100)
+    monkeypatch.setenv("CLOCHE_SECRET_STORE", str(place))
+    policy = Policy(net=cloche.NetPolicy(secrets=("KEY",)))
+    try:
+        with pytest.raises(NetStoreError):
+            cloche.run("print(1)", policy=policy)
+        assert cloche.run("print(1)").run.stdout == "1\n"
+    finally:
+        use_service(None)

@@ -1,5 +1,7 @@
 """Gives a run whose policy has rules of outbound HTTP somebody who performs its calls.
 
+It also says what the run must not print.
+
 Invariants: what the caller named is used as it is; the rest is made on the first call of a run, so
 that a run without calls opens neither a socket nor a file; a run that is over has no calls left.
 """
@@ -14,8 +16,33 @@ from cloche.gate.policy import NET_KIND
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cloche.egress.secrets import Scrubber
     from cloche.exec.request import RunRequest
     from cloche.gate.ports import EffectHandler
+
+
+def scrubber_of(request: RunRequest, *, replaying: bool) -> Scrubber | None:
+    """Return what takes secrets out of a run's output, None where its policy names none.
+
+    Args:
+        request: the run.
+        replaying: whether it was recorded; it can then be run where its secrets are not.
+
+    Raises:
+        NetStoreError: the secrets cannot be read. Nothing ran.
+    """
+    net = request.policy.net
+    if net is None or not net.get("secrets"):
+        return None
+    from cloche.egress.errors import NetStoreError  # noqa: PLC0415 - for runs with secrets only
+    from cloche.egress.open import scrubber_for  # noqa: PLC0415 - as above
+
+    try:
+        return scrubber_for(net)
+    except NetStoreError:
+        if not replaying:
+            raise
+    return None
 
 
 class NetHandlers:

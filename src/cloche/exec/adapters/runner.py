@@ -26,7 +26,8 @@ from cloche.engine.nodes import FileSystemError
 from cloche.engine.snippets import as_script
 from cloche.engine.virtual_os import Stream
 from cloche.exec.adapters.effects import CancelToken, Effects
-from cloche.exec.adapters.net import NetHandlers
+from cloche.exec.adapters.net import NetHandlers, scrubber_of
+from cloche.exec.adapters.output import Output
 from cloche.exec.errors import ExecError, InvalidRunError
 from cloche.exec.outcome import Ending, ending_of
 from cloche.gate.entries import RunInputs, RunOutcome
@@ -130,9 +131,10 @@ class Runner:
             raise InvalidRunError(
                 f"the image {image.name} runs {image.language}, the program is {request.language}"
             )
-        instance = self._pool.take(image)
         before = replay or resume
-        run = _Run(self, request, instance, on_output, cancel or CancelToken(), before)
+        output = Output(on_output, scrubber_of(request, replaying=before is not None))
+        instance = self._pool.take(image)
+        run = _Run(self, request, instance, output, cancel or CancelToken(), before)
         try:
             run.attach_machine()
             gate = Gate(
@@ -182,9 +184,10 @@ class Runner:
             as `execute`; the instance is then closed.
         """
         before = replay or resume
-        run = _Run(self, request, instance, on_output, cancel or CancelToken(), before)
         done = False
         try:
+            output = Output(on_output, scrubber_of(request, replaying=before is not None))
+            run = _Run(self, request, instance, output, cancel or CancelToken(), before)
             run.renew_machine()
             gate = Gate(
                 request.policy,
@@ -209,16 +212,15 @@ class _Run:
         runner: Runner,
         request: RunRequest,
         instance: Instance,
-        on_output: OutputListener | None,
+        output: Output,
         cancel: CancelToken,
         replay: Journal | None,
     ) -> None:
         self.instance = instance
         self._replay = replay
         self._request = request
-        self._on_output = on_output
         self._cancel = cancel
-        self._output: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        self._output = output
         self._runner = runner
         self._one_shot = True
 
@@ -230,7 +232,7 @@ class _Run:
             now_ns=request.now_ns,
             seed=request.seed,
             stdin=request.stdin,
-            sink=self._write,
+            sink=self._output.write,
             transform=self._transform,
         )
         self.instance.attach(self._machine)
@@ -248,15 +250,10 @@ class _Run:
             request.limits,
             now_ns=request.now_ns,
             stdin=request.stdin,
-            sink=self._write,
+            sink=self._output.write,
             transform=self._transform,
         )
         self.instance.begin_run()
-
-    def _write(self, stream: Stream, data: bytes) -> None:
-        self._output[stream] += data
-        if self._on_output is not None:
-            self._on_output(stream, data)
 
     def execute(
         self,
@@ -292,10 +289,11 @@ class _Run:
         if isinstance(outcome, Stop):
             gate.close(outcome.kind)
         time_ms = (time.monotonic_ns() - started_ns) // NS_PER_MS
+        self._output.end()
         ending = ending_of(
-            outcome,
-            stdout=bytes(self._output["stdout"]),
-            stderr=bytes(self._output["stderr"]),
+            self._output.scrubbed(outcome),
+            stdout=self._output.shown("stdout"),
+            stderr=self._output.shown("stderr"),
             time_ms=time_ms,
             memory_bytes=instance.memory_bytes,
             limits=request.limits,
@@ -378,7 +376,7 @@ class _Run:
         return stop
 
     def _not_typescript(self, error: TypeScriptError) -> Report:
-        self._write("stderr", f"{error.display()}\n".encode())
+        self._output.write("stderr", f"{error.display()}\n".encode())
         return Report(
             state="failed",
             exit_code=1,
@@ -399,8 +397,8 @@ class _Run:
             exit_code=ending.exit_code,
             stage=ending.stage,
             error=None if error is None else {"code": error.code, "message": error.message},
-            stdout_sha256=hashlib.sha256(self._output["stdout"]).hexdigest(),
-            stderr_sha256=hashlib.sha256(self._output["stderr"]).hexdigest(),
+            stdout_sha256=self._output.sha256("stdout"),
+            stderr_sha256=self._output.sha256("stderr"),
             files_sha256=files_digest(self._machine.files),
             clock_ns=self._machine.clock.now_ns,
         )
