@@ -36,8 +36,8 @@ _OWNER_ONLY: Final = 0o600
 def default_path(store: str | None = None) -> Path:
     """Return the file of lists and secrets.
 
-    It is what `CLOCHE_SECRET_STORE` names, else `NAME-net.db` beside the store `NAME.db`. A store that
-    is no file, such as a server, has the user's.
+    It is what `CLOCHE_SECRET_STORE` names, else `NAME-net.db` beside the store `NAME.db`; a store
+    that is no file, such as a server, has the user's.
 
     Args:
         store: path or URL of a store; what `CLOCHE_STORE` names, or the user's, when None.
