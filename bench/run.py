@@ -68,6 +68,7 @@ def start(language: str, code: str, *, persist: bool = False) -> bytes:
             env={},
             cwd="/",
             seed=1,
+            now_ns=str(10**18),
             path=["/"],
             persist=persist,
         )

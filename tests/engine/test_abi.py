@@ -273,11 +273,13 @@ def test_turn_inputs():
         env={"A": "1"},
         cwd="/",
         seed=7,
+        now_ns=str(10**18),
         path=["/"],
     )
     assert encode(start).decode() == (
-        '{"op":"start","language":"python","filename":"main.py","code":"é",'
-        '"argv":["main.py","a"],"env":{"A":"1"},"cwd":"/","seed":7,"path":["/"],"persist":false}'
+        '{"op":"start","language":"python","filename":"main.py","argv":["main.py","a"],'
+        '"env":{"A":"1"},"cwd":"/","path":["/"],"persist":false,"seed":7,'
+        '"now_ns":"1000000000000000000","code":"é"}'
     )
     assert WAKE == b'{"op":"wake"}'
     assert deliver_input([]) == b'{"op":"deliver","completions":[]}'

@@ -141,17 +141,18 @@ class TransformInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="start"):
-    """The first turn input of a run."""
+    """The first turn input of a run. What differs between the runs of a session comes last."""
 
     language: str
     filename: str
-    code: str
     argv: list[str]
     env: dict[str, str]
     cwd: str
-    seed: int
     path: list[str]
     persist: bool = False
+    seed: int
+    now_ns: str  # on the virtual clock; text, as it has more digits than a double keeps
+    code: str
 
 
 WAKE: Final = b'{"op":"wake"}'

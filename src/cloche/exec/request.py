@@ -127,8 +127,13 @@ class RunRequest:
         """Name of the image that it starts from."""
         return self.image or choose_image(self.guest_language, self.code)
 
-    def start_input(self, code: str) -> StartInput:
-        """Return the first turn input; `code` is the program as the guest can run it."""
+    def start_input(self, code: str, *, now_ns: int) -> StartInput:
+        """Return the first turn input.
+
+        Args:
+            code: the program as the guest can run it.
+            now_ns: what the guest's clock says; in a session that may be later than asked for.
+        """
         folder = str(PurePosixPath(self.cwd) / PurePosixPath(self.filename).parent)
         return StartInput(
             language=self.guest_language,
@@ -137,9 +142,10 @@ class RunRequest:
             argv=[self.filename, *self.args],
             env=dict(self.env),
             cwd=self.cwd,
-            seed=self.seed,
             path=[folder],
             persist=self.state is not None,
+            seed=self.seed,
+            now_ns=str(now_ns),
         )
 
     def inputs(self, image_id: str, *, world: str) -> RunInputs:

@@ -155,6 +155,7 @@ def start_input(code: str, language: str, *, persist: bool = False, seed: int = 
             env={},
             cwd="/",
             seed=seed,
+            now_ns=str(NOW_NS),
             path=["/"],
             persist=persist,
         )

@@ -25,6 +25,7 @@ def test_small_program_writes_few_pages() -> None:
         env={},
         cwd="/",
         seed=1,
+        now_ns="0",
         path=["/"],
     )
     outcome = instance.turn(encode(start), deadline_ns=deadline_after(10**10))

@@ -110,7 +110,12 @@ class _Host:
         self.files = FileSystem(Limits(), lambda: self.clock.now_ns)
         self.result = Run()
         self._stdin = stdin
-        self._input = {"argv": ["main.js", *arguments], "env": environment, "cwd": "/"}
+        self._input = {
+            "argv": ["main.js", *arguments],
+            "env": environment,
+            "cwd": "/",
+            "now_ns": str(START_NS),
+        }
 
     def call(self, op: int, payload: bytes | str) -> bytes | int | str:
         """Answer one operation."""

@@ -28,6 +28,7 @@ def turn(subject: Instance, code: str) -> Outcome:
         env={},
         cwd="/",
         seed=1,
+        now_ns="0",
         path=["/"],
     )
     return subject.turn(encode(start), deadline_ns=deadline_after(10**10))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OUTPUT: Final = frozenset({int(Op.STDOUT), int(Op.STDERR)})
 _REPLY_IN_PLACE: Final = 0x100  # added to an operation: a short reply takes the payload's place
+_INPUT_BYTES: Final = 4096  # the least that is asked for: the buffer stays for later turns
 _JAVASCRIPT_DONE: Final = 2  # of cloche_turn; 0 where there is a report
 _PYTHON_STATUS: Final = 0xFF  # of turn; beyond it is whether `quit` was called
 _PYTHON_SEAL: Final = b"_cloche_seal()"
@@ -123,14 +124,15 @@ def _python_host_call(
     if not length:
         raise GuestStopped(Stop(kind="protocol", message="the guest sent an empty message"))
     _checked_message(machine, length - 1)
-    body = machine.memory.read(pointer, length)
+    memory = machine.memory
+    body = memory.read(pointer, length)
     reply = machine.operate(body[0], body[1:])
     if isinstance(reply, int):
         raise GuestStopped(Stop(kind="protocol", message="this guest has its files through WASI"))
     at = machine.store.call(machine.alloc, len(reply))
-    machine.memory.write(at, reply)
-    machine.memory.write_u32(out_pointer, at)
-    machine.memory.write_u32(out_length, len(reply))
+    memory.write(at, reply)
+    memory.write_u32(out_pointer, at)
+    memory.write_u32(out_length, len(reply))
     return 0
 
 
@@ -176,7 +178,11 @@ class JavaScriptDriver:
     def turn(self, machine: Machine, exports: Any, body: bytes) -> bool:
         """Copy `body` into the guest's input buffer and run it."""
         turn, alloc = exports
-        pointer = machine.store.call(alloc, len(body))
+        pointer, size = machine.input
+        if len(body) > size:
+            size = max(len(body), _INPUT_BYTES)
+            pointer = machine.store.call(alloc, size)
+            machine.input = pointer, size
         machine.memory.write(pointer, body)
         return machine.store.call(turn, pointer, len(body)) == _JAVASCRIPT_DONE
 

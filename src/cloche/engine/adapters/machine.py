@@ -67,6 +67,7 @@ class Machine:
         self.transform = transform
         self.argv: list[bytes] = [b"guest"]
         self.environ: list[bytes] = []
+        self.input = (0, 0)  # where the guest takes what turns begin with, and how much fits
         self.reply = b""
         self.report: Report | None = None
         self.host_call_count = 0

@@ -299,6 +299,7 @@ class Store:
             raise ImageError(f"no instance can be made: {_reason(str(error))}") from error
         self._context = self._store._context()
         self._nested_calls = 0
+        self._nested_raws: list[Any] = []  # one per depth
         self._trap = POINTER(api.wasm_trap_t)()
         self._raw = (api.wasmtime_val_raw_t * _RAW_COUNT)()
         self.memory = Memory(
@@ -369,8 +370,10 @@ class Store:
             raise GuestStopped(
                 Stop(kind="protocol", message="the guest and the host call each other without end")
             )
+        if self._nested_calls == len(self._nested_raws):
+            self._nested_raws.append((api.wasmtime_val_raw_t * _RAW_COUNT)())
         self._nested_calls += 1
-        return (api.wasmtime_val_raw_t * _RAW_COUNT)()
+        return self._nested_raws[self._nested_calls - 1]
 
     def enter(self, deadline_ns: int) -> None:
         """Arm the deadline (on the clock of `time.monotonic_ns`) before the calls of a turn."""

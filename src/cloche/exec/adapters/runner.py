@@ -349,7 +349,8 @@ class _Run:
                 return self._not_typescript(error)
         if request.state is not None and request.guest_language == "javascript":
             code = as_script(code)
-        body = abi.encode(request.start_input(code))
+        now_ns = instance.machine.clock.now_ns
+        body = abi.encode(request.start_input(code, now_ns=now_ns))
         deadline_ns = effects.deadline_ns
         self._cancel.bind(instance.cancel)
         for _ in range(request.limits.guests.turn_count_max):

@@ -556,7 +556,8 @@ static void seal_references(void) {
 /* Run once before, so that what every run makes and keeps is there already. */
 static const char rehearsal[] =
     "{\"op\":\"start\",\"language\":\"javascript\",\"filename\":\"prelude/rehearsal.js\","
-    "\"code\":\"print(1)\",\"argv\":[\"main.js\"],\"env\":{},\"cwd\":\"/\",\"seed\":0,\"path\":[\"/\"]}";
+    "\"argv\":[\"main.js\"],\"env\":{},\"cwd\":\"/\",\"path\":[\"/\"],\"seed\":0,\"now_ns\":\"0\","
+    "\"code\":\"print(1)\"}";
 
 /* The last call before the memory becomes an image. */
 EXPORT("cloche_seal") int32_t cloche_seal(void) {

@@ -44,7 +44,7 @@ class Tool:
     __slots__ = ("_name",)
 
     def __init__(self, name):
-        object.__setattr__(self, "_name", name)
+        _set_name(self, name)
 
     def __getattr__(self, name):
         if name.startswith("_"):
@@ -63,6 +63,9 @@ class Tool:
 
     def __repr__(self):
         return f"<tool {self._name}>"
+
+
+_set_name = Tool._name.__set__  # `__setattr__` refuses
 
 
 class Tools:

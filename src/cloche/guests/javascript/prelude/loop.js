@@ -12,7 +12,7 @@
   // no such string; a replacement character stands for it, as everywhere on the web.
   const HALF_PAIR = /\\(?:ud[89a-f][0-9a-f]{2}|.)/g;
   internal.encode = (document) => {
-    const text = stringify(document);
+    const text = stringify(document) ?? "null";
     if (!text.includes("\\ud")) return text;
     return text.replace(HALF_PAIR, (escape) => (escape.length === 6 ? "\\ufffd" : escape));
   };
@@ -209,11 +209,19 @@
     return result;
   };
 
+  // A loop asks for the same thing again and again: the beginning of the request is kept.
+  let lastKind, lastTarget, requestHead;
+
   /** Ask for an effect and wait for it, inside the turn. */
   internal.effect = (kind, target, args) => {
-    const reply = parse(internal.ask(1, internal.encode({ kind, target, args })));
-    if (reply.error !== undefined) throw internal.effectError(reply.error);
-    return reply.value;
+    if (kind !== lastKind || target !== lastTarget) {
+      requestHead = `{"kind":${internal.encode(kind)},"target":${internal.encode(target)},"args":`;
+      lastKind = kind;
+      lastTarget = target;
+    }
+    const reply = internal.ask(1, `${requestHead}${internal.encode(args)}}`);
+    if (reply.startsWith('{"value":')) return parse(reply.slice(9, -1));
+    throw internal.effectError(parse(reply).error);
   };
 
   /** Ask for an effect; its completion comes in a later turn. */

@@ -4,6 +4,7 @@
 (() => {
   const internal = globalThis.__cloche;
   const INSPECT = Symbol.for("nodejs.util.inspect.custom");
+  const callNow = (name, args) => internal.effect("tool", name, args);
 
   // A function that is also a namespace: tools.github.createIssue({…}). `then` is no tool, else
   // `await tools` would call it.
@@ -14,7 +15,7 @@
     return new Proxy(tool, {
       get(target, name) {
         if (name === INSPECT) return () => (path === "" ? "[tools]" : `[tool ${path}]`);
-        if (name === "$sync" && path === "") return internal.effect.bind(undefined, "tool");
+        if (name === "$sync" && path === "") return callNow;
         if (typeof name === "symbol" || name === "then" || name === "toJSON") return undefined;
         if (name in target && path !== "") return target[name];
         return make(path === "" ? name : `${path}.${name}`);

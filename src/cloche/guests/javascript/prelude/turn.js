@@ -37,8 +37,31 @@
     }
   };
 
+  // The runs of a session differ in what comes after the settings: they are parsed once. Within a
+  // string the quotes of these marks would be escaped.
+  const SETTINGS_END = ',"seed":';
+  const NOW = ',"now_ns":"';
+  const CODE = '","code":';
+  let settingsText;
+  let settings;
+
+  const readJob = (text) => {
+    if (!text.startsWith('{"op":"start"')) return parse(text);
+    const end = text.lastIndexOf(SETTINGS_END);
+    const head = text.slice(0, end);
+    if (head !== settingsText) {
+      settings = parse(`${head}}`);
+      settingsText = head;
+    }
+    const now = text.indexOf(NOW, end) + NOW.length;
+    const code = text.indexOf(CODE, now);
+    settings.now_ns = text.slice(now, code);
+    settings.code = parse(text.slice(code + CODE.length, -1));
+    return settings;
+  };
+
   const runTurn = (text) => {
-    const job = parse(text);
+    const job = readJob(text);
     if (job.op === "start") {
       const failed = start(job);
       if (failed) return reply(failed);

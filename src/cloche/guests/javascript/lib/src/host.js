@@ -56,14 +56,13 @@ export const now_ms = () => Math.trunc(Number(clock_ns()) / 1e6);
 
 let started_ns;
 
-/** The time this run began; the first question sets it unless `beginRun` did. */
-export const start_ns = () => (started_ns ??= clock_ns());
+/** The time this run began. */
+export const start_ns = () => (started_ns ??= BigInt(runInfo().now_ns));
 
 /** Called by the core at the start of a run, before any code of the program. */
 export function beginRun() {
   started_ns = undefined;
   directory = undefined;
-  start_ns();
 }
 export const uptimeSeconds = () => Number(clock_ns() - start_ns()) / 1e9;
 

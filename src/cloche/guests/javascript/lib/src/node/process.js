@@ -134,7 +134,7 @@ export function beginProcess() {
   kept = {};
   exitCode = undefined;
   isExiting = false;
-  process.removeAllListeners();
+  if (process._eventsCount) process.removeAllListeners();
 }
 
 /** Emit "beforeExit": the loop is empty, a listener may fill it again. */
@@ -145,7 +145,7 @@ export function emitExit(code) {
   exitCode = code ?? exitCode ?? 0;
   if (isExiting) return exitCode;
   isExiting = true;
-  process.emit("exit", exitCode);
+  if (process._eventsCount) process.emit("exit", exitCode);
   return exitCode ?? 0;
 }
 
