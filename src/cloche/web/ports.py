@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Mapping
 
@@ -68,3 +70,38 @@ class Channel(Protocol):
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with a code. What is closed stays closed with its first code. Never raises."""
+
+
+class FileInfo(msgspec.Struct, frozen=True):
+    """What is known of a file: bytes, and nanoseconds since 1970 of its last change."""
+
+    size: int
+    mtime_ns: int
+
+
+class OpenFile(Protocol):
+    """A file that is open: what it is does not change under its reader's hands."""
+
+    @property
+    def info(self) -> FileInfo:
+        """What is known of it."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return so many bytes from an offset, fewer only at the end.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
+    def close(self) -> None:
+        """Give it back. Can be called twice."""
+
+
+class Files(Protocol):
+    """A folder of files to be shown."""
+
+    async def open(self, parts: tuple[str, ...]) -> OpenFile | None:
+        """Return the regular file at this path, or None: nothing is there, or not to be shown.
+
+        `parts` are names, none of them empty, `.` or `..`, with a slash, backslash or NUL.
+        """

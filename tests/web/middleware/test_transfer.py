@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloche.web.errors import SettingError
-from cloche.web.middleware.transfer import accepts_gzip, compress, conditional, parse_date
+from cloche.web.middleware.transfer import compress, conditional
+from cloche.web.representation import accepts_coding, parse_date, write_date
 from cloche.web.response import Response, data, stream, text
 
 from .support import ask, wrapped
@@ -199,17 +201,25 @@ def test_what_is_not_compressed(response):
 )
 def test_accept_encoding(accepted, expected):
     """Named or by the star, and not with weight zero."""
-    assert accepts_gzip(accepted) is expected
+    assert accepts_coding(accepted, "gzip") is expected
 
 
 @settings(deadline=None)
 @given(st.text(max_size=40))
 def test_accept_encoding_is_total(accepted):
     """Any text is an answer."""
-    assert accepts_gzip(accepted) in {True, False}
+    assert accepts_coding(accepted, "gzip") in {True, False}
 
 
 def test_levels():
     """A level that zlib does not have is found at once."""
     with pytest.raises(SettingError):
         compress(level=10)
+
+
+@settings(deadline=None)
+@given(st.datetimes(min_value=datetime(1000, 1, 1)))  # noqa: DTZ001 - the strategy adds the zone
+def test_dates_survive(time):
+    """A date that was written is read back, to the second."""
+    exact = time.replace(microsecond=0, tzinfo=UTC)
+    assert parse_date(write_date(exact).decode()) == exact

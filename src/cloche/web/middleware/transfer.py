@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from cloche.web.errors import SettingError
+from cloche.web.representation import accepts_coding, find_span, parse_date, precondition
 from cloche.web.response import Response
 
 if TYPE_CHECKING:
@@ -25,17 +25,8 @@ if TYPE_CHECKING:
 
 _OK: Final = 200
 _PARTIAL: Final = 206
-_NOT_MODIFIED: Final = 304
-_PRECONDITION_FAILED: Final = 412
 _NOT_SATISFIABLE: Final = 416
 _READING: Final = frozenset({"GET", "HEAD"})
-_TAG: Final = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
-_RANGE: Final = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
-_DATE: Final = re.compile(
-    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) "
-    r"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
-)
-_MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 # What a 304 repeats of the 200 (RFC 9110 section 15.4.5), and what middleware inside may have set.
 _KEPT: Final = frozenset(
     b"cache-control content-location date etag expires last-modified set-cookie vary".split()
@@ -79,7 +70,7 @@ def compress(*, size_min: int = 1024, level: int = 6) -> Middleware:
         if not _is_compressible(response, size_min):
             return response
         response = response.with_field(b"vary", b"accept-encoding")
-        if not accepts_gzip(request.header("accept-encoding") or ""):
+        if not accepts_coding(request.header("accept-encoding") or "", "gzip"):
             return response
         body = _gzip(response.body, level)
         tag = response.get(b"etag")
@@ -92,110 +83,27 @@ def compress(*, size_min: int = 1024, level: int = 6) -> Middleware:
     return middleware
 
 
-def accepts_gzip(accepted: str) -> bool:
-    """Return whether an Accept-Encoding takes gzip: named, or by `*`, and not with weight 0."""
-    weights: dict[str, float] = {}
-    for part in accepted.lower().split(",")[:32]:
-        name, _, parameter = part.partition(";")
-        weight = 1.0
-        if parameter.strip().startswith("q="):
-            try:
-                weight = float(parameter.strip()[2:])
-            except ValueError:
-                weight = 0.0
-        weights[name.strip()] = weight
-    return weights.get("gzip", weights.get("*", 0.0)) > 0
-
-
-def parse_date(text: str) -> datetime | None:
-    """Return the time of an IMF-fixdate (RFC 9110 section 5.6.7); None for any other text."""
-    match = _DATE.fullmatch(text)
-    if match is None or match[2] not in _MONTHS:
-        return None
-    month = _MONTHS.index(match[2]) + 1
-    day, year, hour, minute, second = (int(match[index]) for index in (1, 3, 4, 5, 6))
-    try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    except ValueError:
-        return None
-
-
 def _check(request: Request, response: Response) -> Response:
-    """Return what the preconditions make of a response, in the order of RFC 9110 section 13.2.2."""
+    """Return what preconditions and a range make of a response."""
     tag = (response.get(b"etag") or b"").decode("latin-1")
     modified = parse_date((response.get(b"last-modified") or b"").decode("latin-1"))
-    status = _precondition(request, tag, modified)
+    status = precondition(request, tag, modified)
     if status is not None:
         return _without_body(response, status)
-    wanted = request.header("range")
-    condition = request.header("if-range")
-    if (
-        wanted is None
-        or request.method != "GET"
-        or (condition is not None and not _is_same(condition, tag, modified))
-    ):
-        return response.with_field(b"accept-ranges", b"bytes")
-    return _part(response, wanted)
-
-
-def _precondition(request: Request, tag: str, modified: datetime | None) -> int | None:
-    wanted = request.header("if-match")
-    if wanted is not None:
-        if not _has_tag(wanted, tag, strong=True):
-            return _PRECONDITION_FAILED
-    elif _is_later(modified, request.header("if-unmodified-since")):
-        return _PRECONDITION_FAILED
-    known = request.header("if-none-match")
-    if known is not None:
-        return _NOT_MODIFIED if _has_tag(known, tag, strong=False) else None
-    since = parse_date(request.header("if-modified-since") or "")
-    unchanged = since is not None and modified is not None and modified <= since
-    return _NOT_MODIFIED if unchanged else None
-
-
-def _part(response: Response, wanted: str) -> Response:
-    match = _RANGE.fullmatch(wanted.strip())
-    if match is None or match[0] == "bytes=-":
-        # Several ranges, or another unit: a server may send the whole (section 14.2).
-        return response.with_field(b"accept-ranges", b"bytes")
     size = len(response.body)
-    if match[1]:
-        first = int(match[1])
-        last = min(int(match[2]), size - 1) if match[2] else size - 1
-        if match[2] and int(match[2]) < first:
-            return response.with_field(b"accept-ranges", b"bytes")
-    else:
-        first, last = max(0, size - int(match[2])), size - 1
-    if first > last:
+    span = find_span(request, size, tag, modified)
+    if span is None:
+        return response.with_field(b"accept-ranges", b"bytes")
+    if span == "none":
         refused = _without_body(response, _NOT_SATISFIABLE)
         return refused.with_field(b"content-range", b"bytes */%d" % size)
-    part = Response(_PARTIAL, response.fields, response.body[first : last + 1])
-    return part.with_field(b"content-range", b"bytes %d-%d/%d" % (first, last, size))
+    part = Response(_PARTIAL, response.fields, response.body[span.first : span.last + 1])
+    return part.with_field(b"content-range", span.content_range(size))
 
 
 def _without_body(response: Response, status: int) -> Response:
     fields = tuple(field for field in response.fields if field[0] in _KEPT)
     return Response(status, fields)
-
-
-def _has_tag(wanted: str, tag: str, *, strong: bool) -> bool:
-    if wanted.strip() == "*":
-        return True
-    tags = _TAG.findall(wanted)
-    if strong:
-        return not tag.startswith("W/") and tag in tags
-    return tag.removeprefix("W/") in [found.removeprefix("W/") for found in tags]
-
-
-def _is_later(modified: datetime | None, than: str | None) -> bool:
-    date = parse_date(than or "")
-    return date is not None and modified is not None and modified > date
-
-
-def _is_same(condition: str, tag: str, modified: datetime | None) -> bool:
-    if _TAG.fullmatch(condition):
-        return not tag.startswith("W/") and condition == tag
-    return modified is not None and parse_date(condition) == modified
 
 
 def _is_compressible(response: Response, size_min: int) -> bool:
