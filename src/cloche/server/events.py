@@ -1,6 +1,6 @@
 """What a run says while it runs, and how somebody goes on listening where they stopped.
 
-Pure, but shared between a worker, which writes, and listeners, who read: a lock inside. Invariants:
+Pure; `live.py` shares one between threads. Invariants:
 - a position counts bytes of UTF-8 text of each stream, so it means the same in every process and
   after a restart; what is no UTF-8 was replaced before it is counted, as in results;
 - who reads from any position gets everything behind it once, and then the end;
@@ -12,17 +12,13 @@ from __future__ import annotations
 
 import codecs
 import re
-import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from cloche.server.errors import InvalidFieldError
 from cloche.web.response import event
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 StreamName = Literal["stdout", "stderr"]
 _STREAMS: Final[tuple[StreamName, StreamName]] = ("stdout", "stderr")
@@ -74,39 +70,28 @@ class Piece:
 
 
 class Output:
-    """The output of one run, as it comes."""
+    """The output of one run, as it comes. For one thread at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = (decoder("replace"), decoder("replace"))
         self._texts = (bytearray(), bytearray())
         # (stream, where it ends): the order in which the streams were written.
         self._order: list[tuple[int, int]] = []
-        self._listeners: list[Callable[[], None]] = []
-        self.ended = False
 
     def write(self, stream: StreamName, data: bytes) -> None:
         """Add what a program wrote."""
         index = _STREAMS.index(stream)
-        with self._lock:
-            self._add(index, self._decoders[index].decode(data))
-            listeners = tuple(self._listeners)
-        _tell(listeners)
+        self._add(index, self._decoders[index].decode(data))
 
     def write_text(self, stream: StreamName, text: str) -> None:
         """Add text that was decoded before."""
-        with self._lock:
-            self._add(_STREAMS.index(stream), text)
+        self._add(_STREAMS.index(stream), text)
 
     def end(self) -> None:
-        """Say that nothing more comes."""
-        with self._lock:
-            for index, decoder in enumerate(self._decoders):
-                self._add(index, decoder.decode(b"", final=True))
-            self.ended = True
-            listeners = tuple(self._listeners)
-        _tell(listeners)
+        """Add what is left of a character that nobody finished."""
+        for index, decoder in enumerate(self._decoders):
+            self._add(index, decoder.decode(b"", final=True))
 
     def _add(self, index: int, text: str) -> None:
         if not text:
@@ -119,37 +104,17 @@ class Output:
         elif len(order) < _SWITCH_COUNT_MAX:
             order.append((index, len(content)))
 
-    def read(self, position: Position) -> tuple[list[Piece], bool]:
-        """Return what is behind a position, and whether that is the end."""
-        with self._lock:
-            seen = [position.stdout, position.stderr]
-            pieces: list[Piece] = []
-            for index, end in [*self._order, *enumerate(map(len, self._texts))]:
-                if end > seen[index]:
-                    text = self._texts[index][seen[index] : end].decode("utf-8", "replace")
-                    seen[index] = end
-                    behind = Position(stdout=seen[0], stderr=seen[1])
-                    pieces.append(Piece(stream=_STREAMS[index], text=text, position=behind))
-            return pieces, self.ended
-
-    def listen(self, listener: Callable[[], None], limit: int) -> bool:
-        """Call somebody, from any thread, whenever there is more; False when too many listen."""
-        with self._lock:
-            if len(self._listeners) >= limit:
-                return False
-            self._listeners.append(listener)
-            return True
-
-    def leave(self, listener: Callable[[], None]) -> None:
-        """Call somebody no more."""
-        with self._lock:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-
-def _tell(listeners: tuple[Callable[[], None], ...]) -> None:
-    for listener in listeners:
-        listener()
+    def read(self, position: Position) -> list[Piece]:
+        """Return what is behind a position."""
+        seen = [position.stdout, position.stderr]
+        pieces: list[Piece] = []
+        for index, end in [*self._order, *enumerate(map(len, self._texts))]:
+            if end > seen[index]:
+                text = self._texts[index][seen[index] : end].decode("utf-8", "replace")
+                seen[index] = end
+                behind = Position(stdout=seen[0], stderr=seen[1])
+                pieces.append(Piece(stream=_STREAMS[index], text=text, position=behind))
+        return pieces
 
 
 def start_event(run_id: str, position: Position) -> bytes:

@@ -1,0 +1,277 @@
+"""How a worker executes one run, alone or in a session.
+
+Owns which journal is kept when, and how a run of a dead server goes on. Invariants:
+- the row that is returned is kept;
+- a run that may have done something to the world is never begun a second time: it goes on behind
+  its journal, or is `interrupted`;
+- a run that can ask nothing of the world is the same bytes whenever it is executed, so its journal
+  is kept with its end.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from cloche.exec.adapters.session_runs import SessionRuns
+from cloche.exec.adapters.session_store import StoreSink, read_records
+from cloche.exec.adapters.session_travel import SessionTravel
+from cloche.exec.api import default_runner, request_of
+from cloche.exec.errors import SessionBusyError, SessionError
+from cloche.exec.session import Session, sessions_of
+from cloche.gate.entries import EffectStarted
+from cloche.gate.journal import encode_file, load_journal
+from cloche.server.documents import KeptResult
+from cloche.server.errors import StateError
+from cloche.server.requests import error_body, session_options, stage_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cloche.exec.adapters.runner import Execution as Done
+    from cloche.exec.adapters.runner import Runner
+    from cloche.exec.adapters.sessions import Live, Sessions
+    from cloche.exec.request import RunRequest
+    from cloche.gate.journal import Journal
+    from cloche.limits import Limits
+    from cloche.server.live import LiveRun
+    from cloche.store.ports import Store
+    from cloche.store.rows import Run, RunStatus
+
+_BUSY_PAUSE_S: Final = 0.1
+MS_PER_S: Final = 1000
+
+
+class Execution:
+    """Executes runs on the thread that asks.
+
+    Args:
+        store: where they are kept.
+        limits: in force.
+        effects: kinds that a policy may name.
+        now_ns: the wall clock.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        limits: Limits,
+        *,
+        effects: frozenset[str],
+        now_ns: Callable[[], int],
+        runner: Runner | None = None,
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._effects = effects
+        self._now_ns = now_ns
+        self._runner = runner or default_runner()
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions of this process."""
+        return sessions_of(self._store)
+
+    def execute(self, live: LiveRun) -> Run:
+        """Execute a run to its end, or until it is put away; return it as it is kept.
+
+        Raises:
+            ClocheError, OSError: the host could not.
+        """
+        if live.request.action == "run":
+            return self._alone(live)
+        if live.is_recovered and live.row.status == "running":
+            return self._settled(live)
+        return self._in_session(live)
+
+    # --- alone ---
+
+    def _alone(self, live: LiveRun) -> Run:
+        request, row = live.alone, live.row
+        if request is None:
+            return self._interrupted(row)
+        records = read_records(self._store, row.id) if live.is_recovered else []
+        journal = load_journal(encode_file(records), self._limits) if records else None
+        if journal is not None and _asked_the_world(journal):
+            return self._interrupted(row)
+        sink: StoreSink | _LateSink
+        if request.policy.kinds or request.policy.net is not None:
+            sink = StoreSink(self._store, row.id, index=len(records))
+        else:
+            sink = _LateSink(self._store, row.id, index=len(records))
+        done = self._runner.execute(
+            request, on_output=live.output.write, sink=sink, resume=journal, cancel=live.cancel
+        )
+        sink.close()
+        ended = replace(
+            row,
+            status=_status_of(done),
+            started_ns=row.started_ns or row.created_ns,
+            ended_ns=self._now_ns(),
+            result=msgspec.json.encode(_result_of(done)),
+        )
+        self._store.runs.update(ended, expected=row.status)
+        return ended
+
+    def _interrupted(self, row: Run) -> Run:
+        ended = replace(row, status="interrupted", ended_ns=self._now_ns())
+        self._store.runs.update(ended, expected=row.status)
+        return ended
+
+    # --- in a session ---
+
+    def _in_session(self, live: LiveRun) -> Run:
+        """Run in a session, or go on with what was put away in it.
+
+        Another process may have the session for a while, a dead one until its lease is over: the
+        run waits for it as it would wait for another run.
+        """
+        row = live.row
+        assert row.session_id is not None
+        sessions = self.sessions
+        session = Session(sessions, sessions.find(row.session_id))
+        session._runs = _NamedRuns(sessions, row)
+        deadline = time.monotonic() + self._limits.sessions.queue_timeout_ms / MS_PER_S
+        while True:
+            try:
+                self._call(session, live)
+            except SessionBusyError:
+                is_put_away = self._store.runs.list(
+                    session_id=row.session_id, status="suspended", limit=1
+                )
+                if is_put_away or live.cancel.cancelled or time.monotonic() > deadline:
+                    raise
+                time.sleep(_BUSY_PAUSE_S)
+            else:
+                return self._kept(row)
+
+    def _call(self, session: Session, live: LiveRun) -> None:
+        if live.request.action == "resume":
+            session._runs.resume(session.id, on_output=live.output.write, cancel=live.cancel)
+            return
+        body = live.request.session_run
+        assert body is not None
+        session.execute(
+            body.code,
+            entrypoint=body.entrypoint,
+            on_output=live.output.write,
+            cancel=live.cancel,
+            **session_options(body, self._limits, self._effects),
+        )
+
+    def _settled(self, live: LiveRun) -> Run:
+        """Let the session settle what its dead process left: finished, resumed or interrupted."""
+        row = live.row
+        assert row.session_id is not None
+        sessions = self.sessions
+        deadline = time.monotonic() + self._limits.sessions.queue_timeout_ms / MS_PER_S
+        while True:
+            try:
+                with sessions.turn(row.session_id) as turn:
+                    SessionRuns(sessions).settle(turn)
+                break
+            except SessionBusyError:
+                if self._kept(row).status != "running" or time.monotonic() > deadline:
+                    break
+                time.sleep(_BUSY_PAUSE_S)
+        kept = self._kept(row)
+        result = msgspec.json.decode(kept.result, type=KeptResult)
+        live.output.write_text("stdout", result.stdout)
+        live.output.write_text("stderr", result.stderr)
+        return kept
+
+    def cancel_suspended(self, row: Run) -> None:
+        """Give up a run that was put away."""
+        assert row.session_id is not None
+        SessionRuns(self.sessions).cancel_suspended(row.session_id)
+
+    def _kept(self, row: Run) -> Run:
+        return self._store.runs.get(row.id) or row
+
+    # --- again ---
+
+    def replay(self, row: Run) -> str | None:
+        """Execute a run again from its journal; return the name of what it came to.
+
+        Raises:
+            DivergenceError: it does something else now.
+            StateError: the state that it started from is not known any more.
+        """
+        if row.session_id is not None:
+            try:
+                return SessionTravel(self.sessions).replay(row.id).journal_hash
+            except SessionBusyError:
+                raise
+            except SessionError:
+                raise StateError(
+                    kind="run",
+                    id=row.id,
+                    state=row.status,
+                    problem="the state it started from is in no session's history any more",
+                ) from None
+        records = read_records(self._store, row.id)
+        journal = load_journal(encode_file(records), self._limits)
+        return self._runner.execute(request_of(journal.inputs), replay=journal).journal_hash
+
+
+class _NamedRuns(SessionRuns):
+    """Runs of a session whose row is there already: it was accepted before its turn came."""
+
+    def __init__(self, sessions: Sessions, row: Run) -> None:
+        super().__init__(sessions)
+        self._row = row
+
+    def _begin(self, live: Live, request: RunRequest) -> Run:
+        del live
+        begun = replace(
+            self._row, status="running", language=request.language, started_ns=self._now_ns()
+        )
+        self._store.runs.update(begun, expected="queued")
+        return begun
+
+
+class _LateSink:
+    """Holds the records of a run that can ask nothing of the world until its end."""
+
+    def __init__(self, store: Store, run_id: str, *, index: int) -> None:
+        self._sink = StoreSink(store, run_id, index=index)
+        self._records: list[bytes] = []
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Hold records."""
+        self._records += records
+
+    def close(self) -> None:
+        """Keep all of them."""
+        if self._records:
+            self._sink.append(self._records)
+            self._records = []
+
+
+def _asked_the_world(journal: Journal) -> bool:
+    return any(isinstance(entry, EffectStarted) for entry in journal.entries)
+
+
+def _status_of(done: Done) -> RunStatus:
+    error = done.error
+    if error is None:
+        return "completed"
+    return "cancelled" if error.fields.get("resource") == "cancelled" else "failed"
+
+
+def _result_of(done: Done) -> KeptResult:
+    result, error = done.result, done.error
+    return KeptResult(
+        exit_code=done.exit_code,
+        journal_hash=done.journal_hash,
+        stdout=result.run.stdout,
+        stderr=result.run.stderr,
+        signal=result.run.signal,
+        compile=stage_document(result.compile),
+        time_ms=result.time_ms,
+        memory_bytes=result.memory_bytes,
+        error=None if error is None else error_body(error),
+    )

@@ -1,0 +1,103 @@
+"""A run that waits or runs in this process, shared by the worker that executes it and who listens.
+
+Invariants: the worker alone changes a run that was begun; listeners are called outside of the lock;
+when `ended` is true nothing more comes, and the row says how it ended.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from cloche.exec.adapters.effects import CancelToken
+from cloche.server.events import Output
+from cloche.server.requests import run_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.errors import ClocheError
+    from cloche.exec.request import RunRequest
+    from cloche.server.documents import KeptRequest, RunDocument
+    from cloche.server.events import Piece, Position, StreamName
+    from cloche.store.rows import Run, RunStatus
+
+
+class LiveOutput:
+    """The output of a run, for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._output = Output()
+        self._listeners: list[Callable[[], None]] = []
+        self.ended = False
+
+    def write(self, stream: StreamName, data: bytes) -> None:
+        """Add what a program wrote, and tell who listens."""
+        with self._lock:
+            self._output.write(stream, data)
+            listeners = tuple(self._listeners)
+        _tell(listeners)
+
+    def write_text(self, stream: StreamName, text: str) -> None:
+        """Add text that was decoded before."""
+        with self._lock:
+            self._output.write_text(stream, text)
+
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        with self._lock:
+            self._output.end()
+            self.ended = True
+            listeners = tuple(self._listeners)
+        _tell(listeners)
+
+    def read(self, position: Position) -> tuple[list[Piece], bool]:
+        """Return what is behind a position, and whether that is the end."""
+        with self._lock:
+            return self._output.read(position), self.ended
+
+    def listen(self, listener: Callable[[], None], limit: int) -> bool:
+        """Call somebody, from any thread, whenever there is more; False when too many listen."""
+        with self._lock:
+            if len(self._listeners) >= limit:
+                return False
+            self._listeners.append(listener)
+            return True
+
+    def leave(self, listener: Callable[[], None]) -> None:
+        """Call somebody no more."""
+        with self._lock:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+
+def _tell(listeners: tuple[Callable[[], None], ...]) -> None:
+    for listener in listeners:
+        listener()
+
+
+class LiveRun:
+    """A run that waits or runs in this process.
+
+    Args:
+        row: as it is kept.
+        request: what was asked for.
+        alone: for a run of its own: what is executed.
+    """
+
+    def __init__(self, row: Run, request: KeptRequest, alone: RunRequest | None = None) -> None:
+        self.row = row
+        self.request = request
+        self.alone = alone
+        self.output = LiveOutput()
+        self.cancel = CancelToken()
+        self.status: RunStatus = "queued"
+        self.failure: ClocheError | None = None  # the host's, not the program's
+        self.is_recovered = False
+        self.work: Callable[[], None] = lambda: None
+
+    def document(self) -> RunDocument:
+        """Return the run as it is now."""
+        status = None if self.output.ended else self.status
+        return run_document(self.row, status=status)

@@ -1,0 +1,181 @@
+"""Whose a session or a run is.
+
+Owns which tenant an id belongs to, and the names of sessions, which are unique within a tenant. All
+of it is kept as documents of the store. Invariants:
+- an id of another tenant is as unknown as one that does not exist;
+- what is listed exists, or did: whoever lists skips what is gone;
+- a name leads to at most one session.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from cloche.server.errors import NameTakenError, QuotaError, UnknownObjectError
+from cloche.store.errors import StoreChangedError
+from cloche.store.rows import TIME_NS_MAX, Document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cloche.limits import Limits
+    from cloche.server.pages import PageRequest
+    from cloche.store.ports import Store
+    from cloche.store.rows import Run, Session
+
+_SESSIONS: Final = "server.sessions."
+_NAMES: Final = "server.session-names."
+_RUNS: Final = "server.runs."
+_TIME_DIGITS: Final = 19
+
+
+class _Owned(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a session's owner: its name, if it has one."""
+
+    name: str | None = None
+
+
+class Owners:
+    """The objects of every tenant in one store."""
+
+    def __init__(self, store: Store, limits: Limits) -> None:
+        self._documents = store.documents
+        self._store = store
+        self._limits = limits
+
+    # --- sessions ---
+
+    def check_room(self, tenant: str) -> None:
+        """Raise when a tenant may have no more sessions.
+
+        Raises:
+            QuotaError: it has as many as it may.
+        """
+        most = self._limits.server.session_count_max
+        count, after = 0, ""
+        while page := self._documents.list(_SESSIONS + tenant, after=after, limit=1000):
+            count, after = count + len(page), page[-1].name
+        if count >= most:
+            raise QuotaError(what="sessions", limit="server.session_count_max", count=count)
+
+    def take_name(self, tenant: str, name: str, session_id: str) -> None:
+        """Let a name lead to a session.
+
+        Raises:
+            NameTakenError: it leads to another one.
+        """
+        data = msgspec.json.encode(session_id)
+        try:
+            self._documents.put(Document(kind=_NAMES + tenant, name=name, data=data))
+        except StoreChangedError:
+            raise NameTakenError(kind="session", name=name) from None
+
+    def add_session(self, tenant: str, session_id: str, name: str | None) -> None:
+        """Say that a session is a tenant's. Its name was taken before."""
+        data = msgspec.json.encode(_Owned(name=name))
+        self._documents.put(Document(kind=_SESSIONS + tenant, name=session_id, data=data))
+
+    def remove_session(self, tenant: str, session_id: str, name: str | None) -> None:
+        """Forget a session, and its name with it."""
+        self._documents.remove(_SESSIONS + tenant, session_id)
+        if name is not None:
+            self._documents.remove(_NAMES + tenant, name)
+
+    def session(self, tenant: str, id_or_name: str) -> tuple[Session, str | None]:
+        """Return a session of a tenant, and its name.
+
+        Raises:
+            UnknownObjectError: the tenant has none of this id or name.
+        """
+        if _is_id(id_or_name):
+            kept = self._documents.get(_SESSIONS + tenant, id_or_name)
+            if kept is None and (named := self._documents.get(_NAMES + tenant, id_or_name)):
+                session_id = msgspec.json.decode(named.data, type=str)
+                kept = self._documents.get(_SESSIONS + tenant, session_id)
+            row = None if kept is None else self._store.sessions.get(kept.name)
+            if kept is not None and row is not None:
+                return row, msgspec.json.decode(kept.data, type=_Owned).name
+        raise UnknownObjectError(kind="session", id=id_or_name)
+
+    def sessions(self, tenant: str, wanted: PageRequest) -> list[tuple[Session, str | None]]:
+        """Return sessions in the order of their ids, one more than wanted where there are more."""
+        found: list[tuple[Session, str | None]] = []
+        after = wanted.after
+        while len(found) <= wanted.limit:
+            page = self._documents.list(_SESSIONS + tenant, after=after, limit=wanted.limit + 1)
+            if not page:
+                break
+            after = page[-1].name
+            for kept in page:
+                row = self._store.sessions.get(kept.name)
+                if row is not None:
+                    found.append((row, msgspec.json.decode(kept.data, type=_Owned).name))
+        return found[: wanted.limit + 1]
+
+    # --- runs ---
+
+    def add_run(self, tenant: str, run_id: str, created_ns: int) -> None:
+        """Say that a run is a tenant's. A second time changes nothing."""
+        document = Document(kind=_RUNS + tenant, name=_run_name(run_id, created_ns), data=b"{}")
+        try:
+            self._documents.put(document)
+        except StoreChangedError:
+            return
+
+    def run(self, tenant: str, run_id: str) -> Run:
+        """Return a run of a tenant.
+
+        Raises:
+            UnknownObjectError: the tenant has none of this id.
+        """
+        row = self._store.runs.get(run_id) if _is_id(run_id) else None
+        if row is None or not self._is_own(tenant, row):
+            raise UnknownObjectError(kind="run", id=run_id)
+        return row
+
+    def _is_own(self, tenant: str, row: Run) -> bool:
+        if self._documents.get(_RUNS + tenant, _run_name(row.id, row.created_ns)) is not None:
+            return True
+        # Runs of a fork's or an import's past were nobody's request.
+        return (
+            row.session_id is not None
+            and self._documents.get(_SESSIONS + tenant, row.session_id) is not None
+        )
+
+    def runs(self, tenant: str, wanted: PageRequest) -> list[Run]:
+        """Return runs, newest first, one more than wanted where there are more.
+
+        Raises:
+            UnknownObjectError: the page begins behind a run that the tenant has not.
+        """
+        after = ""
+        if wanted.after:
+            row = self.run(tenant, wanted.after)
+            after = _run_name(row.id, row.created_ns)
+        found: list[Run] = []
+        while len(found) <= wanted.limit:
+            page = self._documents.list(_RUNS + tenant, after=after, limit=wanted.limit + 1)
+            if not page:
+                break
+            after = page[-1].name
+            rows = (self._store.runs.get(kept.name[_TIME_DIGITS + 1 :]) for kept in page)
+            found += [row for row in rows if row is not None]
+        return found[: wanted.limit + 1]
+
+    def runs_of(self, session_id: str, wanted: PageRequest) -> Sequence[Run]:
+        """Return the runs of a session, newest first; whose it is was checked before."""
+        return self._store.runs.list(
+            session_id=session_id, after=wanted.after, limit=wanted.limit + 1
+        )
+
+
+def _run_name(run_id: str, created_ns: int) -> str:
+    """Return a name that sorts the newest first."""
+    return f"{TIME_NS_MAX - created_ns:0{_TIME_DIGITS}d}.{run_id}"
+
+
+def _is_id(text: str) -> bool:
+    # What no object can have as an id or name is unknown, not an error of the store.
+    return bool(text) and text.isprintable() and len(text.encode("utf-8", "replace")) <= 200  # noqa: PLR2004

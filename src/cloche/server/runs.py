@@ -1,0 +1,457 @@
+"""Runs: accepted, executed, listened to, cancelled, and taken up again after a restart.
+
+Owns the life of a run from the request to its result. Invariants:
+- a run is in the store before it is acknowledged; its result before it is answered;
+- a run that waits or runs here is in `_live`; every other run is what the store says;
+- what a worker meets becomes the end of its run, never the end of the worker.
+
+How a run is executed stands in `execution.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from cloche.errors import ClocheError
+from cloche.exec.adapters.session_store import read_records
+from cloche.exec.api import make_request
+from cloche.exec.request import full_language
+from cloche.server.documents import (
+    KeptRequest,
+    KeptResult,
+    ReplayDocument,
+    RunDocument,
+)
+from cloche.server.errors import (
+    QueueFullError,
+    ReusedKeyError,
+    StateError,
+    seconds,
+)
+from cloche.server.events import Position
+from cloche.server.fairness import Entry
+from cloche.server.live import LiveRun
+from cloche.server.requests import alone_options, error_body, run_document, session_options
+from cloche.store.errors import StoreChangedError, StoreExistsError
+from cloche.store.rows import ENDED_STATUSES, Run
+from cloche.web.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from cloche.exec.request import RunRequest
+    from cloche.limits import Limits
+    from cloche.server.events import Piece
+    from cloche.server.execution import Execution
+    from cloche.server.owners import Owners
+    from cloche.server.ports import Host
+    from cloche.store.ports import Store
+    from cloche.store.rows import RunStatus, Session
+
+RUN_ID_BYTES: Final = 16
+NS_PER_MS: Final = 1_000_000
+_PAGE: Final = 1000
+
+
+class Runs:
+    """All runs of one server.
+
+    Args:
+        store: where they are kept.
+        limits: in force.
+        host: workers, time, randomness.
+        owners: whose a run is.
+        execution: how one is executed.
+        effects: kinds that a policy may name.
+        log: gets a record of what went wrong.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        limits: Limits,
+        *,
+        host: Host,
+        owners: Owners,
+        execution: Execution,
+        effects: frozenset[str],
+        log: Callable[[dict[str, object]], None],
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._host = host
+        self._owners = owners
+        self._execution = execution
+        self._effects = effects
+        self._log = log
+        self._lock = threading.Lock()
+        self._live: dict[str, LiveRun] = {}
+
+    # --- beginning ---
+
+    def start(
+        self, request: KeptRequest, *, session: Session | None = None, run_id: str | None = None
+    ) -> LiveRun:
+        """Accept a run: it is kept when this returns, and executed when its turn comes.
+
+        Args:
+            request: what, and for which tenant.
+            session: in which session, whose owner was checked.
+            run_id: the id it must have; a run that has it already is the answer.
+
+        Raises:
+            QueueFullError, UnavailableError: nothing was started, try later.
+            ReusedKeyError: another run has this id.
+            ClocheError: what is wrong with the request.
+        """
+        if run_id is not None and (found := self._found(run_id, request)) is not None:
+            return found
+        self._check_room(request.tenant)
+        now_ns = self._host.now_ns()
+        request, alone = self._prepared(request, now_ns)
+        row = Run(
+            id=run_id or self._host.random_bytes(RUN_ID_BYTES).hex(),
+            session_id=None if session is None else session.id,
+            language=_language_of(alone, session),
+            status="queued",
+            created_ns=now_ns,
+            request=msgspec.json.encode(request),
+        )
+        self._owners.add_run(request.tenant, row.id, row.created_ns)
+        try:
+            self._store.runs.create(row)
+        except StoreExistsError:
+            found = self._found(row.id, request)
+            assert found is not None
+            return found
+        live = LiveRun(row, request, alone)
+        if self._submit(live) is not None:
+            self._store.runs.delete(row.id)
+            self._check_room(request.tenant)
+            raise self._unavailable()
+        return live
+
+    def _found(self, run_id: str, request: KeptRequest) -> LiveRun | None:
+        with self._lock:
+            live = self._live.get(run_id)
+        if live is None:
+            row = self._store.runs.get(run_id)
+            if row is None:
+                return None
+            live = self._ended(row)
+        if not _is_same(live.request, request):
+            raise ReusedKeyError
+        return live
+
+    def _check_room(self, tenant: str) -> None:
+        refusal = self._host.workers.has_room(tenant)
+        if refusal == "tenant":
+            raise QueueFullError(retry_after_s=seconds(self._limits.server.retry_after_ms))
+        if refusal == "all":
+            raise self._unavailable()
+
+    def _unavailable(self) -> UnavailableError:
+        return UnavailableError(
+            problem="the server has no room for more runs, or is about to stop",
+            retry_after_s=seconds(self._limits.server.retry_after_ms),
+        )
+
+    def _prepared(self, request: KeptRequest, now_ns: int) -> tuple[KeptRequest, RunRequest | None]:
+        """Return a request that says everything, so that it can be executed again, and its run."""
+        if request.session_run is not None:
+            session_options(request.session_run, self._limits, self._effects)
+        if request.run is None:
+            return request, None
+        body = request.run
+        drawn = int.from_bytes(self._host.random_bytes(8), "big")
+        body = msgspec.structs.replace(
+            body,
+            seed=drawn if body.seed is None else body.seed,
+            now_ns=now_ns if body.now_ns is None else body.now_ns,
+        )
+        alone = make_request(body.code, **alone_options(body, self._limits, self._effects))
+        return msgspec.structs.replace(request, run=body), alone
+
+    def _submit(self, live: LiveRun, *, forced: bool = False) -> str | None:
+        live.work = lambda: self._work(live)
+        with self._lock:
+            self._live[live.row.id] = live
+        session = live.row.session_id
+        entry = Entry(tenant=live.request.tenant, session=session, item=live.work)
+        refusal = self._host.workers.submit(entry, forced=forced)
+        if refusal is not None:
+            self._forget(live)
+        return refusal
+
+    def _forget(self, live: LiveRun) -> None:
+        with self._lock:
+            if self._live.get(live.row.id) is live:
+                del self._live[live.row.id]
+
+    # --- on a worker ---
+
+    def _work(self, live: LiveRun) -> None:
+        live.status = "running"
+        try:
+            live.row = self._execution.execute(live)
+        except (ClocheError, OSError) as error:
+            self._failed(live, error)
+        except BaseException as error:
+            self._failed(live, error)
+            raise
+        finally:
+            # Whoever looks for it from here on finds the row; who listens has it.
+            self._forget(live)
+            live.output.end()
+
+    def _failed(self, live: LiveRun, error: BaseException) -> None:
+        """Keep that a run could not be executed, if that can be kept."""
+        known = error if isinstance(error, ClocheError) else _HostError()
+        live.failure = known
+        self._log({"event": "run", "run_id": live.row.id, "message": str(error)})
+        try:
+            row = self._store.runs.get(live.row.id)
+            if row is None or row.status in ENDED_STATUSES or row.status == "suspended":
+                live.row = row or live.row
+                return
+            result = msgspec.json.encode(KeptResult(error=error_body(known)))
+            status: RunStatus = "failed" if known.blame == "caller" else "interrupted"
+            ended = replace(row, status=status, ended_ns=self._host.now_ns(), result=result)
+            self._store.runs.update(ended, expected=row.status)
+            live.row = ended
+        except ClocheError as second:
+            # The store is away: the run is still open there, and taken up by the next start.
+            self._log({"event": "run", "run_id": live.row.id, "message": str(second)})
+
+    # --- looking ---
+
+    def find(self, tenant: str, run_id: str) -> LiveRun:
+        """Return a run of a tenant, live or ended.
+
+        Raises:
+            UnknownObjectError: the tenant has none of this id.
+        """
+        with self._lock:
+            live = self._live.get(run_id)
+        if live is not None and live.request.tenant == tenant:
+            return live
+        return self._ended(self._owners.run(tenant, run_id))
+
+    def current(self, row: Run) -> RunDocument:
+        """Return a row of a list as it is now."""
+        with self._lock:
+            live = self._live.get(row.id)
+        is_ended = live is None or live.output.ended
+        return run_document(
+            row, status=None if is_ended or live is None else live.status, brief=True
+        )
+
+    def _ended(self, row: Run) -> LiveRun:
+        """Return a run that is not live here, so that it can be listened to like one that is."""
+        live = LiveRun(row, request_of(row))
+        live.status = row.status
+        result = msgspec.json.decode(row.result, type=KeptResult)
+        live.output.write_text("stdout", result.stdout)
+        live.output.write_text("stderr", result.stderr)
+        live.output.end()
+        return live
+
+    async def wait(self, live: LiveRun) -> RunDocument:
+        """Return a run when it has ended, or was put away.
+
+        Raises:
+            ClocheError: the server could not execute it.
+        """
+        async for _ in self.follow(live, Position(ended=True)):
+            pass
+        if live.failure is not None:
+            raise live.failure
+        return live.document()
+
+    async def follow(self, live: LiveRun, position: Position) -> AsyncIterator[Piece]:
+        """Yield what a run prints from a position on, until it has ended.
+
+        Raises:
+            UnavailableError: too many listen to this run.
+        """
+        is_silent = position.ended
+        bell = self._host.bell()
+        most = self._limits.server.subscriber_count_max
+        if not live.output.listen(bell.ring, most):
+            raise UnavailableError(
+                problem=f"{most} listen to this run already",
+                retry_after_s=seconds(self._limits.server.retry_after_ms),
+            )
+        try:
+            while True:
+                pieces, is_ended = live.output.read(position)
+                if pieces and not is_silent:
+                    position = pieces[-1].position
+                    for piece in pieces:
+                        yield piece
+                if is_ended:
+                    return
+                await bell.wait()
+        finally:
+            live.output.leave(bell.ring)
+
+    # --- changing ---
+
+    def cancel(self, tenant: str, run_id: str) -> RunDocument:
+        """Stop a run; one that has ended stays as it is.
+
+        A run that is being executed ends a moment later; its document says so when it has.
+
+        Raises:
+            UnknownObjectError: the tenant has none of this id.
+        """
+        live = self.find(tenant, run_id)
+        if not live.output.ended:
+            if self._host.workers.remove(live.work):
+                self._end_cancelled(live)
+            else:
+                live.cancel.cancel()
+            return live.document()
+        if live.row.status == "suspended":
+            self._execution.cancel_suspended(live.row)
+        elif live.row.status not in ENDED_STATUSES:
+            self._end_cancelled(live)
+        return run_document(self._owners.run(tenant, run_id))
+
+    def _end_cancelled(self, live: LiveRun) -> None:
+        ended = replace(live.row, status="cancelled", ended_ns=self._host.now_ns())
+        try:
+            self._store.runs.update(ended, expected=live.row.status)
+            live.row = ended
+        except StoreChangedError:
+            live.row = self._store.runs.get(live.row.id) or live.row
+        self._forget(live)
+        live.output.end()
+
+    def resume(self, tenant: str, session: Session) -> LiveRun:
+        """Go on with the run of a session that was put away.
+
+        Raises:
+            StateError: there is none. QueueFullError, UnavailableError: try later.
+        """
+        found = self._store.runs.list(session_id=session.id, status="suspended", limit=1)
+        if not found:
+            raise StateError(
+                kind="session", id=session.id, state="open", problem="no run was put away in it"
+            )
+        self._check_room(tenant)
+        return self._resume(tenant, found[0])
+
+    def _resume(self, tenant: str, row: Run) -> LiveRun:
+        live = LiveRun(row, KeptRequest(tenant=tenant, action="resume"))
+        with self._lock:
+            waiting = self._live.get(row.id)
+        if waiting is not None:
+            return waiting
+        if self._submit(live) is not None:
+            raise self._unavailable()
+        return live
+
+    def replay(self, tenant: str, run_id: str) -> ReplayDocument:
+        """Execute a run again from its journal. Blocks as long as that takes.
+
+        Raises:
+            StateError: it has not ended. DivergenceError: it does something else now.
+        """
+        row = self._owners.run(tenant, run_id)
+        if row.status not in ENDED_STATUSES:
+            raise StateError(kind="run", id=run_id, state=row.status, problem="it has not ended")
+        if not read_records(self._store, run_id):
+            raise StateError(kind="run", id=run_id, state=row.status, problem="it has no journal")
+        journal_hash = self._execution.replay(row)
+        return ReplayDocument(run_id=run_id, same=True, journal_hash=journal_hash)
+
+    # --- after a restart ---
+
+    def recover(self) -> int:
+        """Take up what a dead server left; return how many runs that are. Called once, at first."""
+        count = 0
+        for status in ("queued", "running"):
+            for row in self._all(status):
+                request = _kept_request(row)
+                if request is None:
+                    continue  # of another door to the same store
+                live = LiveRun(row, request, self._alone(request))
+                live.is_recovered = True
+                self._submit(live, forced=True)
+                count += 1
+        return count
+
+    def _alone(self, request: KeptRequest) -> RunRequest | None:
+        body = request.run
+        if body is None:
+            return None
+        try:
+            return make_request(body.code, **alone_options(body, self._limits, self._effects))
+        except ClocheError:
+            return None  # limits or effects have changed: it ends as interrupted
+
+    def _all(self, status: RunStatus) -> list[Run]:
+        found: list[Run] = []
+        after = ""
+        while page := self._store.runs.list(status=status, after=after, limit=_PAGE):
+            found += page
+            after = page[-1].id
+        return sorted(found, key=lambda row: (row.created_ns, row.id))
+
+    def wake_due(self) -> int:
+        """Go on with runs whose time has come; return how many."""
+        count = 0
+        for timer in self._store.timers.due(now_ns=self._host.now_ns()):
+            row = self._store.runs.get(timer.run_id)
+            request = None if row is None else _kept_request(row)
+            if row is None or request is None or row.status != "suspended":
+                continue
+            if self._host.workers.has_room(request.tenant) is None:
+                self._resume(request.tenant, row)
+                count += 1
+        return count
+
+
+class _HostError(ClocheError):
+    """The server could not execute a run; what happened is in its log."""
+
+    code = "INTERNAL"
+
+    def __init__(self) -> None:
+        super().__init__("the server could not execute the run; the failure was logged")
+
+
+def request_of(row: Run) -> KeptRequest:
+    """Return what was asked for; of a run that came through another door, nothing."""
+    return _kept_request(row) or KeptRequest(tenant="", action="session_run")
+
+
+def _kept_request(row: Run) -> KeptRequest | None:
+    try:
+        return msgspec.json.decode(row.request, type=KeptRequest)
+    except msgspec.ValidationError:
+        return None
+
+
+def _is_same(kept: KeptRequest, request: KeptRequest) -> bool:
+    """Whether two requests ask for the same; what the server chose itself does not count."""
+    if kept.run is not None and request.run is not None:
+        body = msgspec.structs.replace(
+            request.run,
+            seed=kept.run.seed if request.run.seed is None else request.run.seed,
+            now_ns=kept.run.now_ns if request.run.now_ns is None else request.run.now_ns,
+        )
+        request = msgspec.structs.replace(request, run=body)
+    return kept == request
+
+
+def _language_of(alone: RunRequest | None, session: Session | None) -> str:
+    if alone is not None:
+        return full_language(alone.language)
+    assert session is not None
+    return session.language
