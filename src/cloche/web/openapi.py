@@ -13,6 +13,7 @@ import msgspec
 
 from cloche.web.app import SocketEndpoint
 from cloche.web.errors import SettingError
+from cloche.web.response import Response
 
 if TYPE_CHECKING:
     from cloche.web.app import App, Endpoint
@@ -118,7 +119,7 @@ def _operation(route: Route[Endpoint], schemas: _Schemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": getattr(endpoint.handler, "__name__", route.method.lower()),
         "responses": {
-            "200": _success(endpoint, schemas),
+            _status(endpoint): _success(endpoint, schemas),
             "default": {
                 "description": "What went wrong",
                 "content": {_JSON: {"schema": {"$ref": _REFERENCE.format(name="Error")}}},
@@ -143,6 +144,12 @@ def _operation(route: Route[Endpoint], schemas: _Schemas) -> dict[str, Any]:
                 "content": {_JSON: {"schema": schemas.of(each.type_)}},
             }
     return operation
+
+
+def _status(endpoint: Endpoint) -> str:
+    """Return the status of a success: a handler that returns nothing answers 204."""
+    hints = get_type_hints(endpoint.handler)
+    return "204" if hints.get("return", object) is type(None) else "200"
 
 
 def _success(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
@@ -178,6 +185,8 @@ def _untyped(route: Route[Endpoint]) -> list[dict[str, Any]]:
 def _returned(endpoint: Endpoint) -> Any:
     """Return the type that a handler is annotated with, where it has a schema; else None."""
     found = get_type_hints(endpoint.handler).get("return")
+    if found is Response:
+        return None
     is_known = (
         isinstance(found, type)
         and (issubclass(found, msgspec.Struct) or found in {str, int, float, bool})
