@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from cloche.gate.canonical import digest, encode_canonical
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -71,7 +73,9 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
         created_ms: when.
         expires_ms: until when, the end not included.
         script_sha256: of the program.
+        line: of the program where the call stands, from 1; None where it cannot be told.
         excerpt: the lines of the program around the call.
+        sequence: of the call among the effects of its run.
         tools_used: calls that the run has completed.
         status: see the module.
         made: the decision, once there is one.
@@ -88,7 +92,9 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     expires_ms: int
     script_sha256: str = ""
+    line: int | None = None
     excerpt: str = ""
+    sequence: int = 0
     tools_used: tuple[str, ...] = ()
     status: ApprovalStatus = "pending"
     made: Made | None = None
@@ -96,25 +102,47 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened: who, when, about which arguments."""
+    """One thing that happened: who, when, about which arguments.
+
+    Args:
+        at_ms: when.
+        approval_id: about which question.
+        run_id: of which run.
+        session_id: of which session.
+        tool: which tool.
+        args_sha256: of the arguments of the call.
+        event: what became of the question.
+        who: decided, or asked.
+        verdict: the decision, None where nobody made one.
+        changed_sha256: of the arguments that a person gave instead, else empty.
+        reason: as it was said.
+    """
 
     at_ms: int
     approval_id: str
     run_id: str
+    session_id: str = ""
     tool: str
     args_sha256: str
     event: ApprovalStatus
     who: str
+    verdict: Verdict | None = None
+    changed_sha256: str = ""
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """The state: every approval, every run that is not active, every lasting decision."""
+    """The state: approvals, runs that are not active, lasting decisions.
+
+    It may be a part of everything, if that part has what an event is about. `elsewhere` counts the
+    pending approvals of the rest.
+    """
 
     approvals: Mapping[str, Approval] = field(default_factory=dict)
     runs: Mapping[str, RunStatus] = field(default_factory=dict)
     lasting: Mapping[tuple[str, str], Made] = field(default_factory=dict)
+    elsewhere: int = 0
 
     def run_status(self, run_id: str) -> RunStatus:
         """Return what has become of a run."""
@@ -159,7 +187,7 @@ def ask(ledger: Ledger, question: Approval, *, limits: Limits) -> Step:
         return Step(ledger=ledger, approval=known, refused="run_over")
     if known is not None:
         return Step(ledger=ledger, approval=known)
-    if len(ledger.pending()) >= limits.scripts.approval_count_max:
+    if len(ledger.pending()) + ledger.elsewhere >= limits.scripts.approval_count_max:
         return Step(ledger=ledger, refused="full")
     opened, entry = _moved(question, "pending", SYSTEM, "", question.created_ms)
     asked = _with(ledger, (opened,))
@@ -261,13 +289,20 @@ def _moved(
         at_ms=at_ms,
         approval_id=approval.id,
         run_id=approval.run_id,
+        session_id=approval.session_id,
         tool=approval.tool,
         args_sha256=approval.args_sha256,
         event=status,
         who=who,
+        verdict=None if made is None else made.verdict,
+        changed_sha256=_digest_of(made),
         reason=reason,
     )
     return approval, entry
+
+
+def _digest_of(made: Made | None) -> str:
+    return "" if made is None or made.args is None else digest(encode_canonical(made.args))
 
 
 def _with(ledger: Ledger, approvals: tuple[Approval, ...]) -> Ledger:

@@ -380,6 +380,81 @@ class ToolDeclarationError(ClocheError):
         super().__init__(f"{where}: {problem}", where=where, problem=problem)
 
 
+class ScriptRunUnknownError(ClocheError):
+    """There is no run of a script with this id. State: nothing happened."""
+
+    code = "SCRIPT_RUN_UNKNOWN"
+    blame = "caller"
+
+    def __init__(self, *, run_id: str) -> None:
+        super().__init__(f"there is no script run {run_id!r} in this store", run_id=run_id)
+
+
+class ScriptRunBusyError(ClocheError):
+    """Somebody else is at work on the run. State: nothing happened; try again later."""
+
+    code = "SCRIPT_RUN_BUSY"
+    blame = "environment"
+    retryable = True
+
+    def __init__(self, *, run_id: str, until_ms: int) -> None:
+        super().__init__(
+            f"script run {run_id} is under way elsewhere; if that process is dead, the run can be "
+            f"taken over from {until_ms} (ms of the Unix epoch) on",
+            run_id=run_id,
+            until_ms=until_ms,
+        )
+
+
+class ScriptRunStateError(ClocheError):
+    """A run is not in a state in which this can be done. State: nothing happened."""
+
+    code = "SCRIPT_RUN_STATE"
+    blame = "caller"
+
+    def __init__(self, *, run_id: str, problem: str) -> None:
+        super().__init__(f"script run {run_id} {problem}", run_id=run_id, problem=problem)
+
+
+class SnippetError(ClocheError):
+    """A snippet is unknown, or is given other parameters than it takes. State: nothing ran."""
+
+    code = "SNIPPET_INVALID"
+    blame = "caller"
+
+    def __init__(self, *, name: str, problem: str) -> None:
+        super().__init__(f"snippet {name!r}: {problem}", name=name, problem=problem)
+
+
+class ApprovalUnknownError(ClocheError):
+    """No approval, or more than one, has an id that begins so. State: nothing was decided."""
+
+    code = "APPROVAL_UNKNOWN"
+    blame = "caller"
+
+    def __init__(self, *, approval_id: str, found: int = 0) -> None:
+        what = "there is no approval" if not found else "more than one approval has an id"
+        super().__init__(
+            f"{what} that begins with {approval_id!r}; `cloche approvals list` shows them",
+            approval_id=approval_id,
+            found=found,
+        )
+
+
+class AuditBrokenError(ClocheError):
+    """The audit is not what was written. State: read-only; `index` is the first wrong row."""
+
+    code = "AUDIT_BROKEN"
+    blame = "environment"
+
+    def __init__(self, *, index: int, problem: str) -> None:
+        super().__init__(
+            f"the audit of approvals was changed at row {index}: {problem}",
+            index=index,
+            problem=problem,
+        )
+
+
 class MessageInvalidError(ClocheError):
     """A message has not the form of its API. State: nothing was read."""
 
