@@ -440,57 +440,6 @@ class StoreLimits(Group):
     )
 
 
-class WebLimits(Group):
-    """Inbound HTTP: one message, one connection."""
-
-    request_line_limit_bytes: int = limit(
-        8 * KIB, "bytes", 256, 64 * KIB, label="Request Line", description="Method, target, version"
-    )
-    field_line_limit_bytes: int = limit(
-        8 * KIB, "bytes", 256, 64 * KIB, label="Field Line", description="One header field"
-    )
-    head_limit_bytes: int = limit(
-        32 * KIB, "bytes", 512, MIB, label="Head", description="Request line and all header fields"
-    )
-    field_count_max: int = limit(
-        100, "count", 1, 10_000, label="Fields", description="Header fields of a request"
-    )
-    body_limit_bytes: int = limit(
-        MIB, "bytes", 0, 64 * GIB, label="Body", description="Body of a request"
-    )
-    chunk_line_limit_bytes: int = limit(
-        320, "bytes", 32, 8 * KIB, label="Chunk Line", description="Size and extensions of a chunk"
-    )
-    chunk_overhead_limit_bytes: int = limit(
-        64 * KIB,
-        "bytes",
-        0,
-        GIB,
-        label="Chunk Overhead",
-        description="Framing of a body's chunks beyond an eighth of the data in each",
-    )
-    trailer_limit_bytes: int = limit(
-        4 * KIB, "bytes", 2, MIB, label="Trailers", description="Fields behind a chunked body"
-    )
-    trailer_count_max: int = limit(
-        16, "count", 0, 1000, label="Trailer Count", description="Fields behind a chunked body"
-    )
-    pipelining_depth_max: int = limit(
-        16,
-        "count",
-        1,
-        1000,
-        label="Pipelining",
-        description="Requests of a connection that wait for their responses",
-    )
-    websocket_message_limit_bytes: int = limit(
-        MIB, "bytes", 125, GIB, label="Message", description="WebSocket message, decompressed"
-    )
-    websocket_fragment_count_max: int = limit(
-        4096, "count", 1, 1_000_000, label="Fragments", description="Frames of a WebSocket message"
-    )
-
-
 class EgressLimits(Group):
     """Outbound HTTP beyond what `net` says."""
 

@@ -25,10 +25,10 @@ from cloche.limits.groups import (
     SessionsLimits,
     StorageLimits,
     StoreLimits,
-    WebLimits,
 )
 from cloche.limits.script_groups import ScriptsLimits
 from cloche.limits.server_groups import ServerLimits
+from cloche.limits.web_groups import WebLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

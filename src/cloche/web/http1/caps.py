@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from cloche.limits.groups import WebLimits
+    from cloche.limits.web_groups import WebLimits
     from cloche.web.encodings.settings import Http1ParserCaps
 
 METHOD_LIMIT_BYTES = 32  # the longest registered method, UPDATEREDIRECTREF, has 17
