@@ -4,7 +4,7 @@ Owns the life of one: pending while the first request is being answered, then ke
 `server.idempotency_ms`. Invariants:
 - of two requests with one key at the same time one is answered, the other is told to wait;
 - a pending answer of a server that died is taken over by who asks next;
-- an answer that a repetition could improve is not kept.
+- only a success is kept: a refusal has changed nothing, and a repetition may find another state.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ _KIND: Final = "server.answers."
 _KEY: Final = re.compile(r"[!-~]{1,200}")
 NS_PER_MS: Final = 1_000_000
 _RUN_ID_DIGITS: Final = 32
-_TOO_MANY: Final = 429
-_SERVER_FAILED: Final = 500
+_FAILED: Final = 400
 _SWEEP: Final = 1000
 
 
@@ -137,7 +136,7 @@ class Answers:
         run_id: str | None = None,
     ) -> None:
         """Keep the answer to a request that `begin` let pass, if it is one to be kept."""
-        is_final = status < _SERVER_FAILED and status != _TOO_MANY
+        is_final = status < _FAILED
         if not is_final or len(body) > self._limits.idempotency_body_limit_bytes:
             self.forget(tenant, key)
             return

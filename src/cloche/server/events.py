@@ -127,9 +127,9 @@ def piece_event(piece: Piece) -> bytes:
     return event(_json({"text": piece.text}), name=piece.stream, identity=str(piece.position))
 
 
-def end_event(run: msgspec.Struct) -> bytes:
+def end_event(run: msgspec.Struct, position: Position) -> bytes:
     """Return the last event of a stream: the run."""
-    return event(_json(run), name=END, identity=END)
+    return event(_json(run), name=END, identity=str(position))
 
 
 def _json(value: object) -> str:

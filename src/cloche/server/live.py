@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cloche.exec.adapters.effects import CancelToken
 from cloche.server.events import Output
-from cloche.server.requests import run_document
+from cloche.server.requests import error_body, run_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,3 +103,10 @@ class LiveRun:
         """Return the run as it is now."""
         status = None if self.output.ended else self.status
         return run_document(self.row, status=status)
+
+    def end_document(self) -> RunDocument:
+        """Return the run as it ended; what the host met is its error."""
+        document = self.document()
+        if self.failure is None or document.error is not None:
+            return document
+        return msgspec.structs.replace(document, error=error_body(self.failure))

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from cloche.server.events import Piece
     from cloche.server.execution import Execution
     from cloche.server.owners import Owners
+    from cloche.server.pages import PageRequest
     from cloche.server.ports import Host
     from cloche.store.ports import Store
     from cloche.store.rows import RunStatus, Session
@@ -240,6 +241,16 @@ class Runs:
         if live is not None and live.request.tenant == tenant:
             return live
         return self._ended(self._owners.run(tenant, run_id))
+
+    def page(self, tenant: str, wanted: PageRequest) -> list[Run]:
+        """Return runs of a tenant, newest first, one more than wanted where there are more."""
+        return self._owners.runs(tenant, wanted)
+
+    def of_session(self, tenant: str, session_id: str, wanted: PageRequest) -> list[Run]:
+        """Return runs of a session whose owner was checked, likewise."""
+        if wanted.after:
+            self._owners.run(tenant, wanted.after)
+        return list(self._owners.runs_of(session_id, wanted))
 
     def current(self, row: Run) -> RunDocument:
         """Return a row of a list as it is now."""

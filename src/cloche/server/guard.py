@@ -1,0 +1,187 @@
+"""What every route stands behind: who asks, whether they may, and whether they asked before.
+
+Owns the order: key, scope, errors made answers, Idempotency-Key, handler. Invariants:
+- nobody without a good key learns whether a route needs another scope, or an object exists;
+- an answer is kept before it is sent;
+- what another room raises is answered in the one shape, and tells nothing of the store's place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cloche.errors import ClocheError
+from cloche.server.answers import digest_of, run_id_for
+from cloche.server.errors import ScopeError, status_of, unavailable
+from cloche.web.errors import HttpError, UnauthorizedError
+from cloche.web.middleware.auth import bearer
+from cloche.web.response import Response, error
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cloche.limits import Limits
+    from cloche.server.answers import Answers, KeptAnswer
+    from cloche.server.keyring import Keyring
+    from cloche.server.keys import Key, Scope
+    from cloche.server.ports import Host
+    from cloche.web.app import Middleware, Next
+    from cloche.web.request import Request
+
+REALM: Final = "cloche"
+CHALLENGE: Final = f'Bearer realm="{REALM}"'
+RUN_HEADER: Final = b"cloche-run"
+REPLAYED: Final = (b"idempotency-replayed", b"true")
+_KEPT_FIELDS: Final = frozenset({b"content-type", b"location", RUN_HEADER})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Makes the middleware of routes.
+
+    Args:
+        rejoin: returns the answer that a run's events are, for a kept answer that was a stream.
+    """
+
+    host: Host
+    limits: Limits
+    keyring: Keyring
+    answers: Answers
+    rejoin: Callable[[Request, str], Awaitable[Response]]
+
+    def errors(self) -> Middleware:
+        """Answer what the rooms raise."""
+
+        async def middleware(request: Request, following: Next) -> Response:
+            try:
+                return await following(request)
+            except HttpError:
+                raise
+            except ClocheError as raised:
+                away = unavailable(raised, retry_after_ms=self.limits.server.retry_after_ms)
+                if away is not None:
+                    request.services.log(
+                        {"event": "store", "code": raised.code, "message": raised.message}
+                    )
+                    raise away from raised
+                status = status_of(raised)
+                if status is None:
+                    raise
+                answer = error(raised, status)
+                if raised.retryable:
+                    seconds = -(-self.limits.server.retry_after_ms // 1000)
+                    answer = answer.with_field(b"retry-after", b"%d" % seconds)
+                return answer
+
+        return middleware
+
+    def key(self, scope: Scope | None) -> Middleware:
+        """Let pass who has a good key, with this scope where one is named."""
+
+        async def check(text: str) -> Key | None:
+            return await self.host.call(lambda: self.keyring.owner_of(text))
+
+        async def scoped(request: Request, following: Next) -> Response:
+            if scope is not None and not request.context["user"].may(scope):
+                raise ScopeError(needed=scope)
+            return await following(request)
+
+        identify = bearer(check, realm=REALM)
+
+        async def middleware(request: Request, following: Next) -> Response:
+            return await identify(request, lambda found: scoped(found, following))
+
+        return middleware
+
+    def once(self) -> Middleware:
+        """Answer a POST with an Idempotency-Key once, and the same afterwards."""
+
+        async def middleware(request: Request, following: Next) -> Response:
+            keys = request.headers("idempotency-key")
+            if request.method != "POST" or not keys:
+                return await following(request)
+            return await self._once(request, ",".join(keys), following)
+
+        return middleware
+
+    async def _once(self, request: Request, key: str, following: Next) -> Response:
+        tenant: str = request.context["user"].tenant
+        body = await request.read_all(body_limit(self.limits))
+        digest = digest_of(
+            request.method,
+            request.target,
+            request.media_type,
+            "events" if wants_events(request) else "",
+            body,
+        )
+        kept = await self.host.call(lambda: self.answers.begin(tenant, key, digest))
+        if kept is not None:
+            return await self._again(request, kept)
+        request.context["run_id"] = run_id_for(tenant, key)
+        answer: Response | None = None
+        try:
+            answer = await following(request)
+        except HttpError as raised:
+            answer = error(raised)
+        finally:
+            # Whatever else happens, nobody is left waiting for an answer that never comes.
+            if answer is None:
+                await self.host.call(lambda: self.answers.forget(tenant, key))
+        await self.host.call(lambda: self._keep(tenant, key, digest, answer))
+        return answer
+
+    def _keep(self, tenant: str, key: str, digest: str, answer: Response) -> None:
+        fields = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in answer.fields
+            if name in _KEPT_FIELDS
+        ]
+        run_id = answer.get(RUN_HEADER)
+        if not answer.is_stream:
+            self.answers.keep(
+                tenant, key, digest, status=answer.status, fields=fields, body=answer.body
+            )
+        elif run_id is not None:
+            self.answers.keep(
+                tenant, key, digest, status=answer.status, fields=[], run_id=run_id.decode()
+            )
+        else:
+            self.answers.forget(tenant, key)
+
+    async def _again(self, request: Request, kept: KeptAnswer) -> Response:
+        if kept.run_id is not None:
+            answer = await self.rejoin(request, kept.run_id)
+        else:
+            assert kept.status is not None
+            fields = tuple(
+                (name.encode("latin-1"), value.encode("latin-1")) for name, value in kept.fields
+            )
+            answer = Response(kept.status, fields, kept.body)
+        return answer.with_fields((REPLAYED,))
+
+
+def body_limit(limits: Limits) -> int:
+    """Return the most bytes that any route reads."""
+    return max(limits.server.body_limit_bytes, limits.server.upload_limit_bytes)
+
+
+def wants_events(request: Request) -> bool:
+    """Whether a request asks for its answer as events."""
+    accepted = (request.header("accept") or "").lower()
+    return any(
+        part.partition(";")[0].strip() == "text/event-stream" for part in accepted.split(",")
+    )
+
+
+def tenant_of(request: Request) -> str:
+    """Return for whom a request acts.
+
+    Raises:
+        UnauthorizedError: no key let it pass; a route was built without its guard.
+    """
+    key: Any = request.context.get("user")
+    if key is None:
+        raise UnauthorizedError(challenge=CHALLENGE)
+    tenant: str = key.tenant
+    return tenant

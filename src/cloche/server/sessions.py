@@ -1,0 +1,236 @@
+"""The sessions of tenants: every call checks whose a session is, then does what `Session` does.
+
+All calls block; the routes give them to a thread. Invariants:
+- names are the tenant's: the store knows the session by its id alone;
+- a session that could not be given its name, or its files, does not exist.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cloche.exec.errors import InvalidRunError
+from cloche.exec.session import Session, sessions_of
+from cloche.exec.session_log import Ran, Remove, Upload
+from cloche.server.documents import FileDocument, SessionDocument, StepDocument
+from cloche.server.errors import InvalidFieldError
+from cloche.server.requests import files_of, limits_of, policy_of
+from cloche.store.rows import check_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cloche.exec.session_log import Step
+    from cloche.limits import Limits
+    from cloche.server.documents import SessionBody
+    from cloche.server.owners import Owners
+    from cloche.server.pages import PageRequest
+    from cloche.store.ports import Store
+    from cloche.store.rows import Session as SessionRow
+
+NS_PER_MS: Final = 1_000_000
+_ID_PREFIX: Final = "ses-"
+
+
+class TenantSessions:
+    """The sessions of all tenants in one store.
+
+    Args:
+        store: where they are kept.
+        limits: in force.
+        owners: whose a session is.
+        effects: kinds that a policy may name.
+    """
+
+    def __init__(
+        self, store: Store, limits: Limits, *, owners: Owners, effects: frozenset[str]
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._owners = owners
+        self._effects = effects
+
+    def create(self, tenant: str, body: SessionBody) -> SessionDocument:
+        """Create a session.
+
+        Raises:
+            NameTakenError, QuotaError, InvalidFieldError, PolicyRefusedError,
+                UnsupportedLanguageError, InvalidRunError, FileAccessError: nothing was created.
+        """
+        options: dict[str, Any] = {
+            "limits": limits_of(body.limits, self._limits),
+            "policy": policy_of(body.policy, self._effects),
+            "modules": files_of(body.modules),
+            "image": body.image,
+            "seed": body.seed,
+            "now_ns": body.now_ns,
+        }
+        return self._add(
+            tenant,
+            body.name,
+            lambda: Session.create(body.language, store=self._store, **options),
+        )
+
+    def _add(self, tenant: str, name: str | None, make: Callable[[], Session]) -> SessionDocument:
+        """Make a session, and give it to a tenant under a name."""
+        _check_name(name)
+        self._owners.check_room(tenant)
+        session = make()
+        try:
+            if name is not None:
+                self._owners.take_name(tenant, name, session.id)
+            self._owners.add_session(tenant, session.id, name)
+        except BaseException:
+            session.delete()
+            raise
+        return self.get(tenant, session.id)
+
+    def row(self, tenant: str, id_or_name: str) -> SessionRow:
+        """Return a session as it is kept.
+
+        Raises:
+            UnknownObjectError: the tenant has none; as everywhere below.
+        """
+        return self._owners.session(tenant, id_or_name)[0]
+
+    def get(self, tenant: str, id_or_name: str) -> SessionDocument:
+        """Return a session."""
+        return _document(*self._owners.session(tenant, id_or_name))
+
+    def page(self, tenant: str, wanted: PageRequest) -> list[SessionDocument]:
+        """Return sessions by id, one more than wanted where there are more."""
+        return [_document(row, name) for row, name in self._owners.sessions(tenant, wanted)]
+
+    def handle(self, tenant: str, id_or_name: str) -> Session:
+        """Return a handle of a session."""
+        return Session(sessions_of(self._store), self.row(tenant, id_or_name))
+
+    def delete(self, tenant: str, id_or_name: str) -> None:
+        """Remove a session for ever.
+
+        Raises:
+            SessionBusyError: a run is going on in it.
+        """
+        row, name = self._owners.session(tenant, id_or_name)
+        Session(sessions_of(self._store), row).delete()
+        self._owners.remove_session(tenant, row.id, name)
+
+    # --- files ---
+
+    def files(
+        self, tenant: str, id_or_name: str, path: str, *, recursive: bool
+    ) -> list[FileDocument]:
+        """Return what is in a directory, sorted by path."""
+        found = self.handle(tenant, id_or_name).list_files(path, recursive=recursive)
+        return [
+            FileDocument(
+                path=entry.path,
+                kind=entry.kind,
+                size_bytes=entry.size_bytes,
+                read_only=entry.read_only,
+            )
+            for entry in found
+        ]
+
+    def put_files(
+        self, tenant: str, id_or_name: str, files: Iterable[tuple[str, bytes]], *, read_only: bool
+    ) -> list[str]:
+        """Put files in place, one after the other; return their paths.
+
+        Raises:
+            FileAccessError: one cannot be put; those before it are in place.
+        """
+        session = self.handle(tenant, id_or_name)
+        paths = []
+        for path, content in files:
+            _check_path(path)
+            session.write_file(path, content, read_only=read_only)
+            paths.append(path)
+        return paths
+
+    def file(self, tenant: str, id_or_name: str, path: str) -> bytes:
+        """Return the content of a file."""
+        _check_path(path)
+        return self.handle(tenant, id_or_name).download(path)
+
+    def remove_file(self, tenant: str, id_or_name: str, path: str) -> None:
+        """Remove a file or an empty directory."""
+        _check_path(path)
+        self.handle(tenant, id_or_name).remove(path)
+
+    # --- time travel ---
+
+    def history(self, tenant: str, id_or_name: str) -> list[StepDocument]:
+        """Return every operation so far."""
+        return [_step(step) for step in self.handle(tenant, id_or_name).history()]
+
+    def fork(self, tenant: str, id_or_name: str, name: str | None) -> SessionDocument:
+        """Create a session in the same state."""
+        origin = self.handle(tenant, id_or_name)
+        return self._add(tenant, name, origin.fork)
+
+    def import_(self, tenant: str, archive: bytes, name: str | None) -> SessionDocument:
+        """Create a session from an archive that this machine's key has signed.
+
+        Raises:
+            ArchiveError: it is none.
+        """
+        return self._add(
+            tenant, name, lambda: self._checked(Session.import_(archive, store=self._store))
+        )
+
+    def _checked(self, session: Session) -> Session:
+        """Refuse an archive of a session whose policy this server would not have given it."""
+        import msgspec  # noqa: PLC0415 - for imports only
+
+        row = self._store.sessions.get(session.id)
+        assert row is not None
+        settings = msgspec.json.decode(row.settings, type=dict[str, Any])
+        # Bytes stand in JSON as base64.
+        policy = msgspec.convert(settings.get("policy", ""), type=bytes, strict=False)
+        try:
+            policy_of(msgspec.json.decode(policy) if policy else None, self._effects)
+        except BaseException:
+            session.delete()
+            raise
+        return session
+
+
+def _document(row: SessionRow, name: str | None) -> SessionDocument:
+    return SessionDocument(
+        id=row.id,
+        name=name,
+        language=row.language,
+        cwd=row.working_dir,
+        created_ms=row.created_ns // NS_PER_MS,
+        changed_ms=row.changed_ns // NS_PER_MS,
+        operation_count=row.head.ordinal,
+    )
+
+
+def _step(step: Step) -> StepDocument:
+    operation = step.operation
+    if isinstance(operation, Ran):
+        return StepDocument(ordinal=step.ordinal, operation="run", run_id=operation.run_id)
+    kind = {Upload: "upload", Remove: "remove"}.get(type(operation), "cwd")
+    return StepDocument(ordinal=step.ordinal, operation=kind, path=operation.path)
+
+
+def _check_name(name: str | None) -> None:
+    if name is None:
+        return
+    try:
+        check_id("name", name)
+    except Exception:  # noqa: BLE001 - whatever a name is not
+        raise InvalidFieldError(
+            field="name", problem="it has 1 to 200 bytes, all printable"
+        ) from None
+    if name.startswith(_ID_PREFIX) or "/" in name:
+        raise InvalidFieldError(
+            field="name", problem=f"it has no / and does not begin {_ID_PREFIX}"
+        )
+
+
+def _check_path(path: str) -> None:
+    if not path or "\0" in path:
+        raise InvalidRunError("a path is not empty and holds no NUL")
