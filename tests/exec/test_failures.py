@@ -74,6 +74,21 @@ def test_timeout(language):
     assert start(ENDLESS[language], language, limits=limits).exit_code == 124
 
 
+UNENDED = {
+    "python": "import sys\nprint('a', end='')\nsys.stderr.write('b')\nwhile True: pass",
+    "javascript": "process.stdout.write('a'); process.stderr.write('b'); for (;;);",
+}
+
+
+@both
+def test_a_line_without_its_end_is_kept(language):
+    """What was written is with the host at once, also where no line has ended."""
+    with pytest.raises(TimeoutExceededError) as caught:
+        cloche.run(UNENDED[language], language=language, limits=small(timeout_ms=100))
+    run = caught.value.result.run
+    assert (run.stdout, run.stderr) == ("a", "b")
+
+
 # resource: (limits, program in Python, in JavaScript, limit that is named, exit code)
 WRITE_PY = "with open('/f{n}', 'wb') as f: f.write(b'x' * {size})"
 WRITE_JS = "require('fs').writeFileSync('/f{n}', 'x'.repeat({size}));"

@@ -95,8 +95,7 @@ def warm(variant):
         warnings.simplefilter("ignore")
         _import(_BASE)
         _VARIANTS[variant]()
-    sys.stdout.reconfigure(line_buffering=True)
-    sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")
+    sys.modules["_cloche.output"].install()
     for _ in range(_REHEARSAL_COUNT):
         _rehearse()
     sys.modules["_cloche.driver"].take_jobs(sys._getframe(2).f_globals)
