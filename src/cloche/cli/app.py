@@ -27,6 +27,8 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "journal": ("cloche.cli.journal", "app"),
     "session": ("cloche.cli.session", "app"),
     "runs": ("cloche.cli.runs", "app"),
+    "net": ("cloche.cli.net", "app"),
+    "secret": ("cloche.cli.secret", "app"),
     "images": ("cloche.cli.images", "app"),
     "components": ("cloche.cli.components", "app"),
     "limits": ("cloche.cli.limits", "limits_command"),

@@ -420,7 +420,7 @@ def _has_prefix(path: str, prefixes: tuple[str, ...]) -> bool:
 def _what(entry: Entry) -> str:
     parts = [
         ",".join(entry.methods) if entry.methods else "every method",
-        "http and https" if entry.http else "https",
+        "http and https" if entry.http or entry.action == "deny" else "https",
     ]
     if entry.ports:
         parts.append("port " + ",".join(map(str, entry.ports)))
