@@ -257,6 +257,15 @@ class App:
         self._check_open("middleware")
         self._middleware.append(middleware)
 
+    def wrap(self, middleware: Middleware) -> None:
+        """Put middleware around everything, outside of what was put there before.
+
+        Raises:
+            RouteError: requests came already.
+        """
+        self._check_open("middleware")
+        self._middleware.insert(0, middleware)
+
     def mount(self, prefix: str, other: App) -> None:
         """Add the routes of another application below a prefix, with its middleware and hooks.
 
