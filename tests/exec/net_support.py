@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from contextlib import contextmanager
 
-from tests.egress.support import OK, World
+from tests.egress.support import OK, World, response
 
 import cloche
 from cloche.egress.adapters.service import NetService
 from cloche.egress.open import use_service
 from cloche.gate.policy import Policy
+
+# Enough for a test that makes many calls.
+CALLS = {"net": {"app_concurrency": 20, "max_calls": 20}}
 
 
 class Net:
@@ -58,3 +63,31 @@ def allowing(server, *hosts, secrets=(), rules=None, **options):
     entries = [{"host": host, "ports": [server.port]} for host in hosts or ("a.example.com",)]
     net = cloche.NetPolicy(allow=entries, secrets=tuple(secrets), **options)
     return Policy(net=net) if rules is None else Policy.from_document({**rules, "net": net})
+
+
+def echo(request):
+    """Answer with what was sent, as JSON."""
+    sent = {
+        "method": request.method,
+        "target": request.target,
+        "headers": request.headers,
+        "body": request.body.decode("latin-1"),
+    }
+    return response(body=json.dumps(sent).encode(), Content_Type="application/json")
+
+
+def together(count, answer=OK):
+    """Return an answer that is given only when `count` requests are there at once."""
+    barrier = asyncio.Barrier(count)
+
+    async def wait(request):
+        await barrier.wait()
+        return answer(request) if callable(answer) else answer
+
+    return wait
+
+
+async def silent(reader, writer):
+    """Read, and never answer."""
+    del writer
+    await reader.read()

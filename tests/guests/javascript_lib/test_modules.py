@@ -27,8 +27,9 @@ def test_every_module_is_there_under_both_names() -> None:
 
 
 WEB_GLOBALS = """
-AbortController AbortSignal Blob Buffer CustomEvent DOMException Event EventTarget File TextDecoder
-TextEncoder URL URLSearchParams atob btoa crypto performance process queueMicrotask structuredClone
+AbortController AbortSignal Blob Buffer CustomEvent DOMException Event EventTarget File Headers
+Request Response TextDecoder TextEncoder URL URLSearchParams atob btoa crypto fetch performance process
+queueMicrotask structuredClone
 """
 
 

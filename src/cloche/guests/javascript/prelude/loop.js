@@ -190,7 +190,9 @@
     rejections.clear();
     const process = internal.library?.process;
     for (const [promise, reason] of pending) {
-      if (process?.listenerCount("unhandledRejection")) {
+      if (internal.isProgram(promise)) {
+        internal.reportError(reason);
+      } else if (process?.listenerCount("unhandledRejection")) {
         run(() => process.emit("unhandledRejection", reason, promise));
       } else {
         internal.fail(reason);
@@ -224,12 +226,18 @@
     throw internal.effectError(parse(reply).error);
   };
 
-  /** Ask for an effect; its completion comes in a later turn. */
-  internal.submit = (kind, target, args) => new Promise((resolve, reject) => {
+  /** Ask for an effect that may be given up: {promise, abandon}. */
+  internal.abandonable = (kind, target, args) => {
     const id = nextEffect++;
-    internal.call(2, internal.encode({ id, kind, target, args: args === undefined ? null : args }));
-    effects.set(id, { resolve, reject });
-  });
+    const promise = new Promise((resolve, reject) => {
+      internal.call(2, internal.encode({ id, kind, target, args: args === undefined ? null : args }));
+      effects.set(id, { resolve, reject });
+    });
+    return { promise, abandon: () => effects.delete(id) };
+  };
+
+  /** Ask for an effect; its completion comes in a later turn. */
+  internal.submit = (kind, target, args) => internal.abandonable(kind, target, args).promise;
 
   internal.deliver = (completions) => {
     for (const { id, value, error } of completions) {
@@ -252,8 +260,9 @@
 
   const earliest = () => {
     let first;
+    // What keeps nobody waiting fires all the same while something else does: AbortSignal.timeout.
     for (const timer of timers.values()) {
-      if (timer.isReferenced && (first === undefined || timer._.due_us < first)) {
+      if ((timer.isReferenced || effects.size) && (first === undefined || timer._.due_us < first)) {
         first = timer._.due_us;
       }
     }
@@ -307,6 +316,9 @@
     }
     return undefined;
   };
+
+  /** Whether something is left to wait for. */
+  internal.isAlive = () => immediates.length > 0 || effects.size > 0 || earliest() !== undefined;
 
   // The engine seeds Math.random from the clock when it starts, which is when the image is made.
   let randomState;

@@ -7,6 +7,7 @@
 //   inspect, format, formatWithOptions                  console's formatting
 //   run() -> {argv, env, cwd, filename}                 the input of the current run
 //   reportError(error)                                  an error nobody catches
+//   effect(kind, target, args), abandonable(kind, target, args)   what the host is asked for
 //   changeDirectory(path), memoryUsage()                if the core wants to know, or knows
 // setTimeout, setImmediate and console are globals already.
 //
@@ -40,6 +41,12 @@ export const { inspect, format, formatWithOptions } = internal;
 
 export const reportError = (error) => internal.reportError(error);
 export const setTimer = (callback, delay_ms) => globalThis.setTimeout(callback, delay_ms);
+
+/** Ask for an effect and wait for it; its value, or the error that is thrown. */
+export const callEffect = (kind, target, args) => internal.effect(kind, target, args);
+
+/** Ask for an effect: {promise, abandon}. Who abandons it keeps nobody waiting. */
+export const abandonable = (kind, target, args) => internal.abandonable(kind, target, args);
 
 const payload4 = (number) => {
   const bytes = new Uint8Array(4);

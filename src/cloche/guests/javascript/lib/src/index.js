@@ -1,20 +1,23 @@
 // The library of the JavaScript guest: evaluated once, when the image is made.
 
 import { hide, names as webNames } from "./web/globals.js";
+import { Request, Response, fetch, net } from "./web/fetch.js";
+import { Headers } from "./web/headers.js";
 import { URL, URLSearchParams } from "./web/url.js";
 import { beginRun, publish } from "./host.js";
 import { Buffer } from "./node/buffer.js";
 import { getModule, isBuiltin, modules, unavailable } from "./node/modules.js";
 import { beginProcess, emitBeforeExit, emitExit, process } from "./node/process.js";
 
-hide("URL", URL);
-hide("URLSearchParams", URLSearchParams);
+// These stand on packages that look for the globals above when they are loaded.
+const later = { Headers, Request, Response, URL, URLSearchParams, fetch, net };
+for (const [name, value] of Object.entries(later)) hide(name, value);
 hide("Buffer", Buffer);
 hide("process", process);
 
 // The bundler renames what would clash (URL2, _Blob); programs read names of classes and functions.
 const webGlobals = Object.fromEntries(
-  ["URL", "URLSearchParams", ...webNames].map((name) => [name, globalThis[name]]),
+  [...Object.keys(later), ...webNames].map((name) => [name, globalThis[name]]),
 );
 for (const exports of [webGlobals, ...Object.values(modules)]) {
   // Getters are left alone: they belong to a run, and this is image time.

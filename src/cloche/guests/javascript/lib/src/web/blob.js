@@ -5,6 +5,9 @@ import { decodeUtf8, encodeUtf8, inspect, now_ms } from "../host.js";
 
 const BYTES = Symbol("bytes");
 
+/** The bytes themselves, which nobody may change. */
+export const bytesOfBlob = (blob) => blob[BYTES];
+
 const partBytes = (part) => {
   if (part instanceof Blob) return part[BYTES];
   if (part instanceof ArrayBuffer) return new Uint8Array(part);

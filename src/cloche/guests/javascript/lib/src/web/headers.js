@@ -1,0 +1,88 @@
+// Headers of the Fetch standard: names without case, every value kept, sorted when iterated.
+
+import { inspect } from "../host.js";
+
+const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+const custom = Symbol.for("nodejs.util.inspect.custom");
+
+function checkName(name) {
+  const text = String(name);
+  if (!NAME.test(text)) {
+    throw new TypeError(`Headers: ${JSON.stringify(text)} is an invalid header name.`);
+  }
+  return text.toLowerCase();
+}
+
+function checkValue(value) {
+  const text = String(value).replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
+  if (!VALUE.test(text)) {
+    throw new TypeError("Headers: a value holds characters that headers cannot.");
+  }
+  return text;
+}
+
+/** Every line of a Headers, as a list of pairs. */
+export let headerLines;
+
+export class Headers {
+  #values = new Map(); // name -> list of values
+
+  constructor(init) {
+    if (init === undefined || init === null) return;
+    if (typeof init !== "object") {
+      throw new TypeError("Headers: expected an object or a list of pairs.");
+    }
+    if (typeof init[Symbol.iterator] !== "function") {
+      for (const [name, value] of Object.entries(init)) this.append(name, value);
+      return;
+    }
+    for (const pair of init) {
+      const [name, value, ...more] = [...pair];
+      if (value === undefined || more.length) {
+        throw new TypeError("Headers: a pair has a name and a value.");
+      }
+      this.append(name, value);
+    }
+  }
+
+  append(name, value) {
+    const key = checkName(name);
+    const text = checkValue(value);
+    const values = this.#values.get(key);
+    if (values) values.push(text);
+    else this.#values.set(key, [text]);
+  }
+
+  set(name, value) { this.#values.set(checkName(name), [checkValue(value)]); }
+  get(name) { return this.#values.get(checkName(name))?.join(", ") ?? null; }
+  has(name) { return this.#values.has(checkName(name)); }
+  delete(name) { this.#values.delete(checkName(name)); }
+  getSetCookie() { return [...(this.#values.get("set-cookie") ?? [])]; }
+
+  *#sorted() {
+    for (const name of [...this.#values.keys()].sort()) {
+      const values = this.#values.get(name);
+      // Cookies hold commas: they are the one field that is never joined.
+      if (name === "set-cookie") for (const value of values) yield [name, value];
+      else yield [name, values.join(", ")];
+    }
+  }
+
+  entries() { return this.#sorted(); }
+  *keys() { for (const [name] of this.#sorted()) yield name; }
+  *values() { for (const [, value] of this.#sorted()) yield value; }
+  [Symbol.iterator]() { return this.#sorted(); }
+  forEach(callback, self) {
+    for (const [name, value] of this.#sorted()) callback.call(self, value, name, this);
+  }
+
+  static {
+    headerLines = (headers) => [...headers.#values].flatMap(
+      ([name, values]) => values.map((value) => [name, value]),
+    );
+  }
+
+  get [Symbol.toStringTag]() { return "Headers"; }
+  [custom](depth, options) { return `Headers ${inspect(Object.fromEntries(this), options)}`; }
+}
