@@ -308,36 +308,6 @@ class KeyList(Answer, frozen=True, kw_only=True):
     next: str | None
 
 
-# --- approvals ---
-
-
-class DecisionBody(Body, frozen=True, kw_only=True):
-    """An answer to a question."""
-
-    decision: Literal["approved", "denied"]
-    document: dict[str, Any] = {}
-
-
-class ApprovalDocument(Answer, frozen=True, kw_only=True):
-    """A question to a person."""
-
-    id: str
-    run_id: str
-    status: str
-    created_ms: int
-    expires_ms: int
-    question: Any
-    decision: Any = None
-    decided_ms: int | None = None
-
-
-class ApprovalList(Answer, frozen=True, kw_only=True):
-    """A page of questions."""
-
-    items: list[ApprovalDocument]
-    next: str | None
-
-
 # --- the server ---
 
 

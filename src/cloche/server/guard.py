@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cloche.server.answers import Answers, KeptAnswer
     from cloche.server.keyring import Keyring
     from cloche.server.keys import Key, Scope
+    from cloche.server.operations import Operation
     from cloche.server.ports import Host
     from cloche.web.app import Middleware, Next
     from cloche.web.request import Request
@@ -49,6 +50,12 @@ class Guard:
     keyring: Keyring
     answers: Answers
     rejoin: Callable[[Request, str], Awaitable[Response]]
+
+    def of(self, operation: Operation) -> tuple[Middleware, ...]:
+        """Return what stands before a route, outermost first."""
+        if operation.access == "anybody":
+            return (self.errors(),)
+        return (self.errors(), self.key(operation.scope), self.once(), self.errors())
 
     def errors(self) -> Middleware:
         """Answer what the rooms raise."""

@@ -107,7 +107,7 @@ class Keyring:
             return False
         return True
 
-    def list(self, tenant: str, wanted: PageRequest) -> list[Key]:
+    def page(self, tenant: str, wanted: PageRequest) -> list[Key]:
         """Return the keys of a tenant by id, one more than wanted where there are more."""
         found: list[Key] = []
         for key in self._all(after=wanted.after):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.exec.errors import InvalidRunError
 from cloche.exec.session import Session, sessions_of
-from cloche.exec.session_log import Ran, Remove, Upload
+from cloche.exec.session_log import Ran, Remove, Upload, normal_path
 from cloche.server.documents import FileDocument, SessionDocument, StepDocument
 from cloche.server.errors import InvalidFieldError
 from cloche.server.requests import files_of, limits_of, policy_of
@@ -134,19 +134,27 @@ class TenantSessions:
 
     def put_files(
         self, tenant: str, id_or_name: str, files: Iterable[tuple[str, bytes]], *, read_only: bool
-    ) -> list[str]:
-        """Put files in place, one after the other; return their paths.
+    ) -> list[FileDocument]:
+        """Put files in place, one after the other; return them.
 
         Raises:
             FileAccessError: one cannot be put; those before it are in place.
         """
         session = self.handle(tenant, id_or_name)
-        paths = []
+        cwd = session.working_dir
+        put = []
         for path, content in files:
             _check_path(path)
             session.write_file(path, content, read_only=read_only)
-            paths.append(path)
-        return paths
+            put.append(
+                FileDocument(
+                    path=normal_path(path, cwd),
+                    kind="file",
+                    size_bytes=len(content),
+                    read_only=read_only,
+                )
+            )
+        return put
 
     def file(self, tenant: str, id_or_name: str, path: str) -> bytes:
         """Return the content of a file."""

@@ -1,0 +1,151 @@
+"""The application: all parts of a server put together, every route behind its guard.
+
+    server = Server(store, limits, host=host, log=print)
+    server.app      # for any adapter of cloche.web
+
+Invariants: a route comes from the table of operations or does not exist; nothing here opens a
+socket or a store.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from cloche._version import __version__
+from cloche.errors import ClocheError
+from cloche.server.answers import Answers
+from cloche.server.context import Context
+from cloche.server.execution import Execution
+from cloche.server.guard import Guard
+from cloche.server.keyring import Keyring
+from cloche.server.openapi import document_of, page_of_operations
+from cloche.server.owners import Owners
+from cloche.server.requests import EFFECTS, NET_EFFECTS
+from cloche.server.routes_runs import RunRoutes
+from cloche.server.routes_sessions import SessionRoutes
+from cloche.server.routes_system import SystemRoutes
+from cloche.server.runs import Runs
+from cloche.server.sessions import TenantSessions
+from cloche.web.app import App
+from cloche.web.middleware.basics import access_log, catch_errors, request_id
+from cloche.web.middleware.observe import Metrics, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.limits import Limits
+    from cloche.server.operations import Operation
+    from cloche.server.ports import Host
+    from cloche.store.ports import Store
+
+_SERVER_ID_BYTES: Final = 12
+
+
+class Server:
+    """One server on one store.
+
+    Args:
+        store: open; whoever opened it closes it.
+        limits: in force.
+        host: workers, time, randomness.
+        log: gets records of what went wrong.
+        allow_net: whether policies may allow outbound HTTP.
+        logs_access: whether each request is logged.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        limits: Limits,
+        *,
+        host: Host,
+        log: Callable[[dict[str, Any]], None],
+        allow_net: bool = False,
+        logs_access: bool = False,
+    ) -> None:
+        effects = EFFECTS | NET_EFFECTS if allow_net else EFFECTS
+        owners = Owners(store, limits)
+        self._log = log
+        self._host = host
+        self._store = store
+        self._limits = limits
+        self._is_stopping = threading.Event()
+        self.keyring = Keyring(store, limits, now_ns=host.now_ns, random_bytes=host.random_bytes)
+        self.runs = Runs(
+            store,
+            limits,
+            host=host,
+            owners=owners,
+            execution=Execution(store, limits, effects=effects, now_ns=host.now_ns),
+            effects=effects,
+            log=log,
+        )
+        server_id = host.random_bytes(_SERVER_ID_BYTES).hex()
+        self.context = Context(
+            store=store,
+            limits=limits,
+            host=host,
+            keyring=self.keyring,
+            answers=Answers(store, limits, server=server_id, now_ns=host.now_ns),
+            runs=self.runs,
+            sessions=TenantSessions(store, limits, owners=owners, effects=effects),
+            metrics=Metrics(),
+            version=__version__,
+            reasons=self._reasons,
+        )
+        self.operations: list[Operation] = []
+        self.app = self._app(logs_access=logs_access)
+
+    def _app(self, *, logs_access: bool) -> App:
+        context, app = self.context, App()
+        app.use(request_id())
+        if logs_access:
+            app.use(access_log())
+        app.use(metrics(context.metrics))
+        app.use(catch_errors())
+        runs, system = RunRoutes(context), SystemRoutes(context)
+        self.operations = [
+            *runs.operations(),
+            *SessionRoutes(context).operations(),
+            *system.operations(),
+        ]
+        guard = Guard(
+            host=context.host,
+            limits=context.limits,
+            keyring=context.keyring,
+            answers=context.answers,
+            rejoin=runs.rejoin,
+        )
+        for each in self.operations:
+            app.add(each.method, each.template, each.handler, middleware=guard.of(each))
+        system.description = document_of(app, self.operations, version=context.version)
+        system.page = page_of_operations(self.operations)
+        return app
+
+    # --- its life ---
+
+    def recover(self) -> int:
+        """Take up what a dead server left; call it once, before requests come."""
+        return self.runs.recover()
+
+    def maintain(self) -> None:
+        """Do what is due: wake runs, forget old answers. Call it every second or so."""
+        try:
+            self.runs.wake_due()
+        except ClocheError as error:
+            self._log({"event": "maintain", "code": error.code, "message": error.message})
+
+    def stop(self) -> bool:
+        """Take no more runs and wait for those that were begun; False when that takes too long."""
+        self._is_stopping.set()
+        return self._host.workers.stop(self._limits.server.drain_ms)
+
+    def _reasons(self) -> list[str]:
+        if self._is_stopping.is_set():
+            return ["the server is about to stop"]
+        try:
+            self.keyring.has_any()
+        except ClocheError:
+            return ["the store cannot be read"]
+        return []
