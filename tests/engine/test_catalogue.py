@@ -71,6 +71,7 @@ def test_definitions():
     """Each image is found by its name and says what it is."""
     assert sorted(CATALOGUE) == [
         "javascript",
+        "javascript+script",
         "python",
         "python+matplotlib",
         "python+numpy",
@@ -89,6 +90,6 @@ def test_unknown_image():
         definition_of("pyhton")
     assert caught.value.message == (
         "there is no image 'pyhton'; the images are: "
-        "javascript, python, python+matplotlib, python+numpy, python+pandas"
+        "javascript, javascript+script, python, python+matplotlib, python+numpy, python+pandas"
     )
     assert caught.value.fields == {"name": "pyhton", "known": sorted(CATALOGUE)}

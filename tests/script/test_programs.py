@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cloche.limits import Limits
 from cloche.script.programs import called_tools, wrap
 
 
@@ -39,5 +40,5 @@ def test_the_tools_that_python_calls(source, expected):
 
 def test_lines_keep_their_numbers():
     """The first line of a script is the first of its program."""
-    assert wrap("a\nb", "javascript").split("\n")[1] == "b"
-    assert repr("a\n'b'") in wrap("a\n'b'", "python")
+    assert wrap("a\nb", "javascript", limits=Limits()).split("\n")[1] == "b"
+    assert repr("a\n'b'") in wrap("a\n'b'", "python", limits=Limits())

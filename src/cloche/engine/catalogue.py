@@ -40,6 +40,12 @@ CATALOGUE: Final[dict[str, ImageDefinition]] = {
             description="QuickJS with the web and node library",
         ),
         ImageDefinition(
+            name="javascript+script",
+            language="javascript",
+            variant="script",
+            description="QuickJS as scripts find it: frozen, and no code from text",
+        ),
+        ImageDefinition(
             name="python",
             language="python",
             variant="base",

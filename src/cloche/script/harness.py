@@ -33,6 +33,7 @@ from cloche.script.adapters.calls import Book, ScriptCalls
 from cloche.script.approvals import Approval, Made, Step
 from cloche.script.errors import (
     ApprovalTimeoutError,
+    DetachedPromiseError,
     HarnessInternalError,
     ReturnValueTooLargeError,
     ScriptCancelledError,
@@ -45,7 +46,7 @@ from cloche.script.items import History, ScriptCall, ScriptResult, Status
 from cloche.script.messages import read_message
 from cloche.script.outcome import line_of, script_error
 from cloche.script.policy import ToolPolicy
-from cloche.script.programs import FILENAMES, called_tools, wrap, wrap_check
+from cloche.script.programs import FILENAMES, IMAGES, banned_word, called_tools, wrap, wrap_check
 from cloche.script.tools import ToolSet
 
 if TYPE_CHECKING:
@@ -108,6 +109,9 @@ class ScriptHarness:
         limits: None for the configured ones.
         default: the language of a script that names none.
         go_on: whether scripts behind a failed one still run.
+        session_id: what lasting decisions hold for.
+        context: what scripts may know: `workingDirectory`, `turnId`, `model`, `provider`, …; JSON.
+        on_progress: gets the progress messages of scripts, as text and "info" or "warn".
         clock_ms: wall clock; only approvals know the time of day.
     """
 
@@ -122,6 +126,8 @@ class ScriptHarness:
         default: Language = "typescript",
         go_on: bool = False,
         session_id: str = "",
+        context: Mapping[str, Any] | None = None,
+        on_progress: Callable[[str, str], None] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // NS_PER_MS,
     ) -> None:
         self.tools = ToolSet(*tools)
@@ -133,6 +139,8 @@ class ScriptHarness:
         self._default: Language = default
         self._go_on = go_on
         self._session_id = session_id
+        self.context = dict(context or {})
+        self._on_progress = on_progress
         self._book = Book(clock_ms)
         self._parked: dict[str, _Parked] = {}
 
@@ -234,6 +242,10 @@ class ScriptHarness:
     def _one(self, call: ScriptCall, mode: Mode, cancel: CancelToken | None) -> ScriptResult:
         if call.error is not None or call.language is None:
             return ScriptResult(script_id=call.script_id, status="failed", error=call.error)
+        banned = banned_word(call.source, call.language)
+        if banned is not None:
+            document = banned.to_document()
+            return ScriptResult(script_id=call.script_id, status="failed", error=document)
         if mode == "dry-run":
             return self._check(call, call.language)
         return self._go(self._start(call, call.language), cancel)
@@ -250,9 +262,34 @@ class ScriptHarness:
             session_id=self._session_id,
             sha256=call.sha256,
             limits=self.limits,
+            on_progress=self._on_progress,
         )
-        request = self._request(wrap(call.source, language), language)
+        program = wrap(
+            call.source,
+            language,
+            names=(*self.tools, "search", "describe"),
+            context=self._context_of(call, run_id),
+            limits=self.limits,
+        )
+        request = self._request(program, language)
         return _Parked(call=call, run_id=run_id, request=request, calls=calls, sink=MemorySink())
+
+    def _context_of(self, call: ScriptCall, run_id: str) -> dict[str, Any]:
+        """Return what a script may know of its run."""
+        scripts = self.limits.scripts
+        return {
+            **self.context,
+            "sessionId": self._session_id,
+            "runId": run_id,
+            "scriptId": call.script_id,
+            "sandbox": {
+                "timeoutMs": scripts.timeout_ms,
+                "memoryBytes": scripts.memory_limit_bytes,
+                "toolBudget": scripts.call_count_max,
+                "maxConcurrentToolCalls": scripts.call_concurrency_max,
+            },
+            "capabilities": {"tools": list(self.tools)},
+        }
 
     def _request(self, program: str, language: Language) -> Any:
         scripts = self.limits.scripts
@@ -272,6 +309,7 @@ class ScriptHarness:
             filename=FILENAMES[language],
             limits=limits,
             policy=Policy.allow(tool=["*"]),
+            image=IMAGES[language],
         )
 
     def _go(self, run: _Parked, cancel: CancelToken | None) -> ScriptResult:
@@ -353,6 +391,9 @@ class ScriptHarness:
         if "problem" in returned:
             error = SerializationError(path="$", problem=str(returned["problem"]))
             return _Ended(status="failed", error=error)
+        if returned.get("detached"):
+            calls = [str(name) for name in returned["detached"]]
+            return _Ended(status="failed", error=DetachedPromiseError(calls=calls))
         value = returned.get("value")
         limit_bytes = self.limits.scripts.return_limit_bytes
         try:

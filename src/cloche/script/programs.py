@@ -8,12 +8,17 @@ expression is its value (Python). The program around it hands the value over in 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.engine import tokens
+from cloche.gate.canonical import encode_plain
 from cloche.script import python_tokens
+from cloche.script.errors import BannedIdentifierError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cloche.limits import Limits
     from cloche.script.finder import Language
 
 RETURN_TOOL: Final = "$return"
@@ -22,67 +27,99 @@ FILENAMES: Final[dict[Language, str]] = {
     "typescript": "script.ts",
     "python": "script.py",
 }
+# Images in which scripts find what they may use and nothing else.
+IMAGES: Final[dict[Language, str | None]] = {
+    "javascript": "javascript+script",
+    "typescript": "javascript+script",
+    "python": None,
+}
+_DECLARES: Final = frozenset({"function", "const", "let", "var", "class"})
+_NO_MODULES: Final = "There are no modules: use tools, and what the language has."
+_NO_CODE: Final = "Write a function instead of making one from text."
+_BANNED: Final = {
+    "require": _NO_MODULES,
+    "import": _NO_MODULES,
+    "eval": _NO_CODE,
+    "Function": _NO_CODE,
+}
 _NAME: Final = re.compile(r"[A-Za-z_$][\w$]*")
 
-_JAVASCRIPT_BEFORE: Final = "await (async () => {"
-_JAVASCRIPT_AFTER: Final = """
-})().then((value) => {
-  let text, problem;
-  try { text = JSON.stringify(value); } catch (error) { problem = String(error.message); }
-  if (text === undefined && value !== undefined && !problem) problem = `is a ${typeof value}`;
-  tools.$sync("$return", problem ? { problem } : { value });
-});
-"""
+# Everything stands on the first line before the script, or behind it: lines keep their numbers. The
+# inner function lets a script have a `tools` or `context` of its own.
+_JAVASCRIPT_BEFORE: Final = "await $run((tools, context, help) => async () => {"
 _JAVASCRIPT_CHECK: Final = "(async () => {%s\n});\n"
 
-# The script is compiled under its own name, so that its tracebacks show its own lines.
-_PYTHON: Final = """
-def _cloche(source, name, check):
-    import ast, asyncio, inspect, json, linecache
-    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    tree = compile(source, name, "exec", flags | ast.PyCF_ONLY_AST)
-    last = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr):
-        last = compile(ast.Expression(tree.body.pop().value), name, "eval", flags)
-    body = compile(tree, name, "exec", flags)
-    if check:
-        return
-    scope = {"__name__": "__main__"}
-    def run(code):
-        return None if code is None else eval(code, scope)
-    async def run_async():
-        value = run(body)
-        if inspect.iscoroutine(value):
-            await value
-        value = run(last)
-        return await value if inspect.isawaitable(value) else value
-    if any(code and code.co_flags & inspect.CO_COROUTINE for code in (body, last)):
-        value = asyncio.run(run_async())
-    else:
-        run(body)
-        value = run(last)
-    try:
-        json.dumps(value, allow_nan=False)
-        report = {"value": value}
-    except (TypeError, ValueError, RecursionError) as error:
-        report = {"problem": f"cannot be JSON: {error}"}
-    tools["$return"](report)
-"""
+_PYTHON_MODULE: Final = "__import__('sys').modules['_cloche.script']"
 
 
-def wrap(source: str, language: Language) -> str:
-    """Return the program that runs a script and hands over its value."""
+def wrap(
+    source: str,
+    language: Language,
+    *,
+    names: Sequence[str] = (),
+    context: Mapping[str, Any] | None = None,
+    limits: Limits,
+) -> str:
+    """Return the program that runs a script and hands over its value.
+
+    Args:
+        source: of the script.
+        language: of the script.
+        names: of the tools that it is shown.
+        context: what it may know of its run, plain JSON.
+        limits: of the group `scripts`.
+    """
+    given = (list(names), dict(context or {}), _told(limits))
     if language == "python":
-        return f"{_PYTHON}\n_cloche({source!r}, {FILENAMES[language]!r}, False)\n"
-    return f"{_JAVASCRIPT_BEFORE}{source}{_JAVASCRIPT_AFTER}"
+        arguments = ", ".join(map(repr, (source, FILENAMES[language], *given)))
+        return f"{_PYTHON_MODULE}.run({arguments})\n"
+    arguments = ", ".join(encode_plain(value).decode() for value in given)
+    return f"{_JAVASCRIPT_BEFORE}{source}\n}}, {arguments});\n"
+
+
+def _told(limits: Limits) -> dict[str, int]:
+    """Return the limits that the script's own side keeps: what is over them never comes here."""
+    scripts = limits.scripts
+    return {
+        "grace_ms": scripts.grace_ms,
+        "console_count": scripts.console_count_max,
+        "progress_count": scripts.progress_count_max,
+        "progress_interval_ms": scripts.progress_interval_ms,
+        "progress_limit": scripts.progress_limit_bytes,
+    }
 
 
 def wrap_check(source: str, language: Language) -> str:
     """Return the program that compiles a script and does not run it."""
     if language == "python":
-        return f"{_PYTHON}\n_cloche({source!r}, {FILENAMES[language]!r}, True)\n"
+        return f"{_PYTHON_MODULE}.compile_script({source!r}, {FILENAMES[language]!r})\n"
     return _JAVASCRIPT_CHECK % source
+
+
+def banned_word(source: str, language: Language) -> BannedIdentifierError | None:
+    """Return what a script uses that scripts have not, as far as its text shows it.
+
+    This is advice before anything ran; the realm is what enforces it. A word that the script
+    declares itself, a property and a key are no uses.
+    """
+    if language == "python":
+        return None
+    found = list(tokens.scan(source))
+    texts = ["", *(text for _, text in found), ""]
+    own = {texts[i + 1] for i in range(len(texts) - 1) if texts[i] in _DECLARES}
+    for index, (offset, text) in enumerate(found, 1):
+        advice = _BANNED.get(text)
+        before, after = texts[index - 1], texts[index + 1]
+        if advice is None or text in own or before in {".", "?."}:
+            continue
+        is_use = after == "(" or (before == "new" and text == "Function")
+        if text == "import":
+            is_use = after not in {":", "=", ".", ")", ","}
+        if is_use and before not in {"get", "set", "async", "*"}:
+            line = source.count("\n", 0, offset) + 1
+            column = offset - (source.rfind("\n", 0, offset) + 1) + 1
+            return BannedIdentifierError(name=text, line=line, column=column, advice=advice)
+    return None
 
 
 def called_tools(source: str, language: Language) -> tuple[tuple[str, int], ...]:
@@ -90,8 +127,15 @@ def called_tools(source: str, language: Language) -> tuple[tuple[str, int], ...]
 
     What is computed, aliased or passed on is not seen: this is a report, not a wall.
     """
-    scan = python_tokens.scan if language == "python" else tokens.scan
     found: dict[str, int] = {}
+    for name, line in call_places(source, language):
+        found.setdefault(name, line)
+    return tuple(found.items())
+
+
+def call_places(source: str, language: Language) -> Iterator[tuple[str, int]]:
+    """Yield every call of a tool by its name, with its line; see `called_tools`."""
+    scan = python_tokens.scan if language == "python" else tokens.scan
     name: list[str] = []
     start = 0
     last = ""
@@ -102,7 +146,6 @@ def called_tools(source: str, language: Language) -> tuple[tuple[str, int], ...]
             name.append(text)
         elif name and text != ".":
             if text == "(" and len(name) > 1 and last == name[-1]:
-                found.setdefault(".".join(name[1:]), source.count("\n", 0, start) + 1)
+                yield ".".join(name[1:]), source.count("\n", 0, start) + 1
             name = []
         last = text
-    return tuple(found.items())

@@ -53,6 +53,8 @@ DATA_ARCHIVE: Final = "matplotlib/mpl-data.zip"
 DATA_FOLDER: Final = "matplotlib/mpl-data"
 INDEX_LENGTH_BYTES: Final = 8
 # The importer takes a folder that it can see for a package outside the archive.
+_SCRIPT_VARIANT: Final = "script"
+_REALM: Final = "prelude/realm.js"
 _GHOSTS: Final = frozenset({f"{STDLIB_PATH}/matplotlib"})
 
 IMAGE_FORMAT: Final = 4  # of the file that keeps a warmed memory, and of how it is warmed
@@ -378,7 +380,7 @@ def prelude_sources(definition: ImageDefinition) -> list[tuple[str, str]]:
     """
     folder = _packaged(definition.language)
     sources = []
-    for name in _prelude_order(folder):
+    for name in _prelude_order(folder, definition.variant):
         try:
             sources.append((name, (folder / name).read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -388,8 +390,10 @@ def prelude_sources(definition: ImageDefinition) -> list[tuple[str, str]]:
     return sources
 
 
-def _prelude_order(folder: Path) -> list[str]:
+def _prelude_order(folder: Path, variant: str = "base") -> list[str]:
     order: list[str] = json.loads((folder / "order.json").read_text(encoding="utf-8"))
+    if variant == _SCRIPT_VARIANT:
+        order.insert(len(order) - 1, _REALM)  # before the turns, which take away the way in
     return order
 
 

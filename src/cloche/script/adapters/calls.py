@@ -13,6 +13,7 @@ Its methods are called on several threads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from cloche.script.tools import Tool, ToolSet
 
 NS_PER_MS: Final = 1_000_000
+ABORT_TOOL: Final = "$abort"  # of the script's own side: nobody waits for a call any more
+PROGRESS_TOOL: Final = "$progress"
+_LOOK_S: Final = 0.02  # how often an async tool is asked whether it is still wanted
 _FREE: Final = frozenset({"search", "describe"})  # answered here, and not counted
 
 
@@ -88,7 +92,10 @@ class ScriptCalls:
         session_id: str,
         sha256: str,
         limits: Limits,
+        on_progress: Callable[[str, str], None] | None = None,
     ) -> None:
+        self._on_progress = on_progress
+        self._aborted: dict[int, threading.Event] = {}
         self._tools = tools
         self._policy = policy
         self._book = book
@@ -119,6 +126,12 @@ class ScriptCalls:
         if request.target == RETURN_TOOL:
             self.returned = request.args if isinstance(request.args, dict) else {}
             return None
+        if request.target == ABORT_TOOL:
+            self._abort(request.args)
+            return None
+        if request.target == PROGRESS_TOOL:
+            self._progress(request.args)
+            return None
         try:
             if request.target in _FREE:
                 return self._look_up(request)
@@ -126,6 +139,24 @@ class ScriptCalls:
         except ScriptError as error:
             self.last_error = error
             raise EffectFailure(error.code, error.message, retryable=error.retryable) from error
+
+    def _abort(self, args: Any) -> None:
+        """Tell a call that its result is not wanted any more."""
+        number = args.get("number") if isinstance(args, dict) else None
+        if isinstance(number, int):
+            self._unwanted(number).set()
+
+    def _unwanted(self, sequence: int) -> threading.Event:
+        with self._lock:
+            return self._aborted.setdefault(sequence, threading.Event())
+
+    def _progress(self, args: Any) -> None:
+        if self._on_progress is None or not isinstance(args, dict):
+            return
+        message = str(args.get("message"))[: self._limits.scripts.progress_limit_bytes]
+        # What shows progress is no part of the run: if it fails, nothing is lost but the message.
+        with contextlib.suppress(Exception):
+            self._on_progress(message, str(args.get("kind")))
 
     def _look_up(self, request: EffectRequest) -> Any:
         args = request.args
@@ -149,8 +180,8 @@ class ScriptCalls:
         try:
             args = self._admit(request, tool, args)
             with self._places:
-                if self._over.is_set():
-                    raise ScriptCancelledError(reason="the script is over")
+                if self._over.is_set() or self._unwanted(request.sequence).is_set():
+                    raise ScriptCancelledError(reason="nobody waits for this call any more")
                 value, duration_ms = self._invoke(request, tool, args)
             value = tool.check_result(value, limits=self._limits)
         except ScriptError as error:
@@ -223,15 +254,22 @@ class ScriptCalls:
 
     def _invoke(self, request: EffectRequest, tool: Tool, args: dict[str, Any]) -> tuple[Any, int]:
         named = tool.signature.call_arguments(args)
+        unwanted = self._unwanted(request.sequence)
+
+        def is_cancelled() -> bool:
+            return unwanted.is_set() or self._over.is_set()
+
         if tool.context_name is not None:
             named[tool.context_name] = ToolContext(
                 run_id=self._run_id,
                 idempotency_key=idempotency_key(self._run_id, request),
-                cancelled=self._over.is_set,
+                cancelled=is_cancelled,
             )
         started_ns = time.monotonic_ns()
         try:
-            value = _finished(tool, named)
+            value = _finished(tool, named, is_cancelled)
+        except ScriptError:
+            raise
         except EffectFailure as failure:
             raise _as_script_error(tool.name, failure.error) from failure
         except Exception as error:
@@ -245,14 +283,26 @@ class ScriptCalls:
         return value, (time.monotonic_ns() - started_ns) // NS_PER_MS
 
 
-def _finished(tool: Tool, named: dict[str, Any]) -> Any:
+def _finished(tool: Tool, named: dict[str, Any], is_cancelled: Callable[[], bool]) -> Any:
     value = tool.function(**named)
     if not hasattr(value, "__await__"):
         return value
 
     async def awaited() -> Any:
-        timeout_s = None if tool.timeout_ms is None else tool.timeout_ms / 1000
-        return await asyncio.wait_for(value, timeout_s)
+        task = asyncio.ensure_future(value)
+        left_s = None if tool.timeout_ms is None else tool.timeout_ms / 1000
+        started_s = time.monotonic()
+        while True:
+            done, _ = await asyncio.wait([task], timeout=_LOOK_S)
+            if done:
+                return task.result()
+            if is_cancelled():
+                task.cancel()
+                await asyncio.wait([task], timeout=_LOOK_S)
+                raise ScriptCancelledError(reason="nobody waits for this call any more")
+            if left_s is not None and time.monotonic() - started_s > left_s:
+                task.cancel()
+                raise TimeoutError(f"not done within {tool.timeout_ms} ms")
 
     return asyncio.run(awaited())
 

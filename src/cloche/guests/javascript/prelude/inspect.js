@@ -71,9 +71,10 @@
   const constructorName = (value) => {
     for (let object = value; object; object = ask(() => Object.getPrototypeOf(object))) {
       const found = ask(() => Object.getOwnPropertyDescriptor(object, "constructor"));
-      if (typeof found?.value === "function" && found.value.name !== "" &&
-          ask(() => value instanceof found.value)) {
-        return String(found.value.name);
+      // Of frozen prototypes the realm of scripts has made accessors; nobody else's are called.
+      const made = internal.opened?.get(found?.get) ?? found?.value;
+      if (typeof made === "function" && made.name !== "" && ask(() => value instanceof made)) {
+        return String(made.name);
       }
     }
     return null;

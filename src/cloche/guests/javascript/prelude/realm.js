@@ -1,0 +1,321 @@
+// The realm of scripts: what a program in a model's message finds. Only in the image for scripts,
+// after everything that other programs have, and before the turns.
+//
+// Invariants:
+// - nothing makes code of text: no `eval`, no constructor of functions, no import, no require;
+// - what the language itself offers is frozen, and yet an object may have a property of its own
+//   that is named like one of a frozen prototype (`this.name = …` in a class that extends Error);
+// - every call of a tool is known until it is settled; when the script is over, none is left.
+//
+// The wall is the sandbox; this keeps programs from surprising themselves and their readers.
+"use strict";
+(() => {
+  const internal = globalThis.__cloche;
+  const { defineProperty, freeze, getOwnPropertyDescriptor, getPrototypeOf } = Object;
+  const { apply, ownKeys } = Reflect;
+  const { stringify } = JSON;
+
+  // ---- what is not there ----
+
+  const DROPPED = ("eval SharedArrayBuffer Atomics global process Buffer require fetch net " +
+    "Request Response Headers cloche performance Performance PerformanceEntry tools").split(" ");
+  for (const name of DROPPED) delete globalThis[name];
+
+  const closed = (sample) => {
+    const prototype = getPrototypeOf(sample);
+    const { name } = prototype.constructor;
+    const constructor = function () {
+      throw new EvalError("code from text is not allowed in scripts: write a function");
+    };
+    defineProperty(constructor, "name", { value: name });
+    defineProperty(constructor, "prototype", { value: prototype, writable: false });
+    defineProperty(prototype, "constructor", {
+      value: constructor, writable: false, enumerable: false, configurable: false,
+    });
+    return constructor;
+  };
+  const samples = [async () => {}, function* () {}, async function* () {}];
+  for (const sample of samples) closed(sample);
+  globalThis.Function = closed(() => {});
+
+  const noModules = (base, name) => {
+    throw new TypeError(`scripts import nothing, not even '${name}': what there is, is global`);
+  };
+  internal.resolveModule = noModules;
+  internal.loadModule = (path) => noModules("", path);
+  internal.makeRequire = () => undefined;
+  internal.isCommonJs = () => false;
+
+  // ---- calls ----
+
+  const calls = new Set(); // that are not settled
+
+  class ToolPromise extends Promise {
+    static get [Symbol.species]() { return Promise; }
+    then(onValue, onError) {
+      const call = callOf.get(this);
+      if (call !== undefined) call.isAwaited = true;
+      return super.then(onValue, onError);
+    }
+  }
+  const callOf = new WeakMap();
+
+  const race = Promise.race;
+  const abort = (call) => {
+    if (!calls.delete(call)) return;
+    call.abandon();
+    internal.effect("tool", "$abort", { number: call.number });
+  };
+
+  // The host numbers what it is asked for from 0; so its numbers are known here, too.
+  let requests = 0;
+  for (const name of ["effect", "abandonable"]) {
+    const ask = internal[name];
+    internal[name] = (...args) => { requests += 1; return ask(...args); };
+  }
+
+  const submit = (path, args) => {
+    const call = { path, number: requests, isAwaited: false };
+    const promise = new ToolPromise((resolve, reject) => {
+      const { promise: answer, abandon } = internal.abandonable("tool", path, args);
+      call.abandon = abandon;
+      call.settled = answer.then(
+        (value) => { if (calls.delete(call)) resolve(deepFreeze(value)); },
+        (error) => { if (calls.delete(call)) reject(error); },
+      );
+    });
+    calls.add(call);
+    callOf.set(promise, call);
+    return promise;
+  };
+
+  const deepFreeze = (value) => {
+    if (typeof value !== "object" || value === null) return value;
+    for (const key of ownKeys(value)) deepFreeze(value[key]);
+    return freeze(value);
+  };
+
+  // The losers of a race are not wanted any more, unless somebody else waits for them, too.
+  defineProperty(Promise, "race", {
+    value: { race(promises) {
+      const all = [...promises];
+      const winner = apply(race, this, [all]);
+      const losers = () => {
+        for (const one of all) {
+          const call = typeof one === "object" && one !== null ? callOf.get(one) : undefined;
+          if (call !== undefined) abort(call);
+        }
+      };
+      winner.then(losers, losers);
+      return winner;
+    } }.race,
+    writable: true, enumerable: false, configurable: true,
+  });
+
+  // ---- tools ----
+
+  const INSPECT = Symbol.for("nodejs.util.inspect.custom");
+  const refuse = () => { throw new TypeError("tools are read-only"); };
+  const readOnly = {
+    set: refuse, defineProperty: refuse, deleteProperty: refuse, setPrototypeOf: refuse,
+    preventExtensions: refuse,
+  };
+
+  /** Tools below a path; what the host does not know is asked for, so that it names what it has. */
+  const space = (path, known) => {
+    const prefix = path === "" ? "" : `${path}.`;
+    const target = path === "" ? {}
+      : (...args) => submit(path, args.length === 1 ? args[0] : args.length ? args : {});
+    if (path !== "") for (const key of ["name", "length"]) delete target[key];
+    for (const name of Object.keys(known)) {
+      defineProperty(target, name, {
+        value: space(prefix + name, known[name]), enumerable: true, writable: false,
+        configurable: true,
+      });
+    }
+    return new Proxy(target, {
+      ...readOnly,
+      get(inner, name) {
+        if (name === INSPECT) return () => (path === "" ? "[tools]" : `[tool ${path}]`);
+        if (Object.hasOwn(inner, name)) return inner[name];
+        if (typeof name === "symbol" || name === "then" || name === "toJSON") return undefined;
+        if (path !== "" && name in inner) return inner[name];
+        if (path === "" && name in Object.prototype) return Object.prototype[name];
+        return space(prefix + name, {});
+      },
+    });
+  };
+
+  // Found without being listed: what belongs to `tools` itself.
+  const ALWAYS = ["search", "describe"];
+  const facade = (names) => {
+    const tree = {};
+    for (const name of names) {
+      let level = tree;
+      for (const part of name.split(".")) level = level[part] ??= {};
+    }
+    const tools = space("", tree);
+    return { tools, list: names.filter((name) => !ALWAYS.includes(name)) };
+  };
+
+  // ---- one script ----
+
+  const progressOf = (limits) => {
+    let count = 0;
+    let next_us = 0;
+    return (message, kind = "info") => {
+      if (typeof message !== "string") throw new TypeError("progress is a text");
+      const now_us = internal.clock();
+      if (count >= limits.progress_count || now_us < next_us) return;
+      count += 1;
+      next_us = now_us + limits.progress_interval_ms * 1000;
+      const text = message.slice(0, limits.progress_limit);
+      try {
+        internal.effect("tool", "$progress", { message: text, kind: kind === "warn" ? kind : "info" });
+      } catch {
+        // Whoever shows progress is no part of the script.
+      }
+    };
+  };
+
+  let consoleLeft = Infinity;
+  const limited = (write) => (...args) => {
+    if (consoleLeft > 0) write(...args);
+    else if (consoleLeft === 0) internal.call(17, "<more console output was dropped>\n");
+    consoleLeft -= 1;
+  };
+  for (const key of ownKeys(console)) {
+    const descriptor = getOwnPropertyDescriptor(console, key);
+    if (typeof descriptor.value === "function") {
+      const wrapped = limited(descriptor.value);
+      defineProperty(wrapped, "name", { value: descriptor.value.name });
+      defineProperty(console, key, { ...descriptor, value: wrapped });
+    }
+  }
+
+  const settled = (waiting, grace_ms) => Promise.race([
+    Promise.all(waiting.map((call) => call.settled)),
+    new Promise((resolve) => { setTimeout(resolve, grace_ms); }),
+  ]);
+
+  const finish = async (value, limits) => {
+    let report;
+    try {
+      const text = stringify(value);
+      report = text === undefined && value !== undefined
+        ? { problem: `is a ${typeof value}` } : { value };
+    } catch (error) {
+      report = { problem: String(error.message) };
+    }
+    const orphans = [...calls].filter((call) => !call.isAwaited);
+    if (orphans.length) {
+      for (const call of orphans) internal.effect("tool", "$abort", { number: call.number });
+      await settled(orphans, limits.grace_ms);
+    }
+    const detached = orphans.filter((call) => calls.has(call)).map((call) => call.path);
+    if (detached.length) report.detached = detached;
+    internal.effect("tool", "$return", report);
+    internal.exit(0);
+  };
+
+  let isStarted = false;
+  const run = (make, names, context, limits) => {
+    if (isStarted) throw new TypeError("$run belongs to the host");
+    isStarted = true;
+    consoleLeft = limits.console_count;
+    const { tools, list } = facade(names);
+    const help = (name) => {
+      if (name !== undefined) return submit("describe", String(name));
+      return `Tools: ${list.join(", ") || "none"}.\n` +
+        "tools.describe(name) tells what one takes and gives, tools.search(words) finds some.";
+    };
+    const shown = {
+      ...context,
+      telemetry: { emitProgress: progressOf(limits) },
+    };
+    const body = make(tools, deepFreeze(shown), freeze(help));
+    return body().then((value) => finish(value, limits));
+  };
+  defineProperty(globalThis, "$run", { value: freeze(run) });
+
+  // ---- frozen ----
+
+  // Methods that loops call stay data: an accessor would cost every call of `push` its time.
+  internal.opened = new WeakMap(); // getter -> what it gives, for console
+  const ALL = [Object, Function, Error, Promise].map((one) => one.prototype);
+  for (const name of ownKeys(globalThis)) {
+    if (typeof name === "string" && name.endsWith("Error")) ALL.push(globalThis[name].prototype);
+  }
+  const SOME = ["constructor", "toString", "toLocaleString", "valueOf", "toJSON", "name", "message"];
+
+  /** Let what inherits a property have one of its own by assignment, though the prototype is frozen. */
+  const open = (prototype, key) => {
+    const descriptor = getOwnPropertyDescriptor(prototype, key);
+    if (descriptor === undefined || !("value" in descriptor) || !descriptor.configurable) return;
+    const { value } = descriptor;
+    const accessors = {
+      get() { return value; },
+      set(own) {
+        if (this === prototype) throw new TypeError(`'${String(key)}' is read-only`);
+        defineProperty(this, key, {
+          value: own, writable: true, enumerable: true, configurable: true,
+        });
+      },
+    };
+    const { get, set } = accessors;
+    internal.opened.set(get, value);
+    defineProperty(prototype, key, { get, set, enumerable: descriptor.enumerable, configurable: false });
+  };
+
+  const found = new Set();
+  const queue = [];
+  const visit = (value) => {
+    const isObject = typeof value === "object" ? value !== null : typeof value === "function";
+    if (!isObject || found.has(value) || value === internal || value === globalThis) return;
+    found.add(value);
+    queue.push(value);
+  };
+  for (const key of ownKeys(globalThis)) {
+    if (key !== "__cloche") visit(globalThis[key]);
+  }
+  const hidden = [
+    ...samples, [][Symbol.iterator](), new Map().entries(), new Set().values(), ""[Symbol.iterator](),
+    "".matchAll(/a/g), (function* () {})(), (async function* () {})(), Iterator.from({ next() {} }),
+    [].values().map((one) => one), ToolPromise,
+  ];
+  for (const value of hidden) visit(getPrototypeOf(value));
+  visit(ToolPromise);
+  while (queue.length) {
+    const value = queue.pop();
+    visit(getPrototypeOf(value));
+    for (const key of ownKeys(value)) {
+      const descriptor = getOwnPropertyDescriptor(value, key);
+      visit(descriptor.value);
+      visit(descriptor.get);
+      visit(descriptor.set);
+    }
+  }
+
+  // Stack traces are made by the host's side alone.
+  const traces = getOwnPropertyDescriptor(Error, "prepareStackTrace");
+  if (traces !== undefined && traces.configurable) delete Error.prepareStackTrace;
+
+  const isPrototype = (value) => {
+    const { constructor } = value;
+    return typeof constructor === "function" && constructor.prototype === value;
+  };
+  for (const value of found) {
+    if (ALL.includes(value)) for (const key of ownKeys(value)) open(value, key);
+    else if (isPrototype(value)) for (const key of SOME) open(value, key);
+  }
+  for (const value of found) if (!ArrayBuffer.isView(value)) freeze(value);
+
+  for (const key of ownKeys(globalThis)) {
+    if (key === "__cloche") continue;
+    const descriptor = getOwnPropertyDescriptor(globalThis, key);
+    if ("value" in descriptor) descriptor.writable = false;
+    defineProperty(globalThis, key, { ...descriptor, configurable: false });
+  }
+  internal.defineGlobal = () => {};
+  Object.preventExtensions(globalThis);
+})();
