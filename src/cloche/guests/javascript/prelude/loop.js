@@ -190,9 +190,7 @@
     rejections.clear();
     const process = internal.library?.process;
     for (const [promise, reason] of pending) {
-      if (internal.isProgram(promise)) {
-        internal.reportError(reason);
-      } else if (process?.listenerCount("unhandledRejection")) {
+      if (process?.listenerCount("unhandledRejection")) {
         run(() => process.emit("unhandledRejection", reason, promise));
       } else {
         internal.fail(reason);
@@ -316,9 +314,6 @@
     }
     return undefined;
   };
-
-  /** Whether something is left to wait for. */
-  internal.isAlive = () => immediates.length > 0 || effects.size > 0 || earliest() !== undefined;
 
   // The engine seeds Math.random from the clock when it starts, which is when the image is made.
   let randomState;
