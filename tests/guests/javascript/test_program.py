@@ -98,6 +98,51 @@ def test_exit_code(code: str, expected: int) -> None:
     assert run(code).exit_code == expected
 
 
+CAUGHT = "process.on('uncaughtException', (e) => console.log(e.message));\n"
+THROW = "setTimeout(console.log, 1, 'later'); throw new Error('top')"
+STUCK = "await new Promise(() => {})"
+ENDINGS = {
+    "a listener fills the loop again": (
+        "let n = 0; process.on('beforeExit', () => { if (n++ < 2) setTimeout(console.log, 1, n) })",
+        "1\n2\n",
+        0,
+    ),
+    "microtasks alone do not": (
+        "process.on('beforeExit', () => { Promise.resolve().then(() => console.log('once')); })",
+        "once\n",
+        0,
+    ),
+    "a listener fails": ("process.on('beforeExit', () => { throw new Error('no'); })", "", 1),
+    "before the exit": (
+        "for (const e of ['exit', 'beforeExit']) process.on(e, (c) => console.log(e, c)); " + STUCK,
+        "beforeExit 0\nexit 13\n",
+        13,
+    ),
+    "an error at the top is caught": (
+        CAUGHT + THROW,
+        "top\nlater\n",
+        0,
+    ),
+    "an error after an await is caught": (
+        CAUGHT + "await 1;" + THROW,
+        "top\nlater\n",
+        0,
+    ),
+    "an error of a CommonJS program is caught": (
+        "require('fs');" + CAUGHT + THROW,
+        "top\nlater\n",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "stdout", "exit_code"), ENDINGS.values(), ids=ENDINGS.keys())
+def test_events_of_the_end(code: str, stdout: str, exit_code: int) -> None:
+    """The events `beforeExit` and `uncaughtException` come as in node."""
+    done = run(code)
+    assert (done.stdout, done.exit_code) == (stdout, exit_code)
+
+
 def test_modules_of_every_kind() -> None:
     """ES modules, CommonJS and JSON beside the program, and builtins, import each other."""
     files = {

@@ -190,7 +190,9 @@
     rejections.clear();
     const process = internal.library?.process;
     for (const [promise, reason] of pending) {
-      if (process?.listenerCount("unhandledRejection")) {
+      if (internal.isProgram(promise)) {
+        internal.reportError(reason);
+      } else if (process?.listenerCount("unhandledRejection")) {
         run(() => process.emit("unhandledRejection", reason, promise));
       } else {
         internal.fail(reason);
@@ -314,6 +316,9 @@
     }
     return undefined;
   };
+
+  /** Whether something is left to wait for. */
+  internal.isAlive = () => immediates.length > 0 || effects.size > 0 || earliest() !== undefined;
 
   // The engine seeds Math.random from the clock when it starts, which is when the image is made.
   let randomState;

@@ -12,7 +12,6 @@
   const EXIT_UNSETTLED = 13; // as node
   const PENDING = 0;
   const FULFILLED = 1;
-  const REJECTED = 2;
 
   const REPL = "<repl>"; // programs of this name show their last value, as at a prompt
 
@@ -68,7 +67,7 @@
     } else if (job.op === "deliver") {
       internal.deliver(job.completions);
     }
-    const waiting = internal.runLoop();
+    const waiting = runToTheEnd();
     if (internal.failure()) return reply(fail(internal.failure().error));
     if (waiting) {
       // wake_ns is written without quotes: it has more digits than a number keeps.
@@ -77,6 +76,23 @@
     }
     const report = finish();
     return (report.state === "done" && report.exit_code === 0) || reply(report);
+  };
+
+  internal.isProgram = (promise) => promise === program;
+
+  /** Run the loop until it waits or is empty, and no listener of "beforeExit" fills it again. */
+  const runToTheEnd = () => {
+    for (;;) {
+      const waiting = internal.runLoop();
+      if (waiting || internal.failure()) return waiting;
+      try {
+        if (!library.emitBeforeExit?.()) return undefined;
+      } catch (error) {
+        internal.reportError(error);
+      }
+      internal.drain(internal.reportError);
+      if (!internal.isAlive()) return internal.runLoop();
+    }
   };
 
   const start = (job) => {
@@ -113,7 +129,7 @@
     try {
       program = begin ? begin() : program;
     } catch (error) {
-      internal.fail(error);
+      internal.reportError(error);
     }
     return undefined;
   };
@@ -134,7 +150,6 @@
         "could settle it\n");
       return done(library.emitExit?.(EXIT_UNSETTLED) ?? EXIT_UNSETTLED);
     }
-    if (state === REJECTED) return fail(internal.promiseResult(program));
     if (state === FULFILLED && internal.input.filename === REPL) echo(program);
     try {
       return done((library.emitExit?.() ?? 0) & 255);

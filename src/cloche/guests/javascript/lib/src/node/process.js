@@ -137,8 +137,9 @@ export function beginProcess() {
   if (process._eventsCount) process.removeAllListeners();
 }
 
-/** Emit "beforeExit": the loop is empty, a listener may fill it again. */
-export const emitBeforeExit = () => process.emit("beforeExit", exitCode ?? 0);
+/** Emit "beforeExit": the loop is empty, a listener may fill it again. False where none listens. */
+export const emitBeforeExit = () =>
+  process._eventsCount > 0 && process.emit("beforeExit", exitCode ?? 0);
 
 /** Emit "exit" once and return the exit code that stands afterwards. */
 export function emitExit(code) {
