@@ -1,0 +1,150 @@
+"""Who may do what: every route, with no key, wrong keys, and keys of others."""
+
+from __future__ import annotations
+
+import pytest
+
+from .support import Asker
+
+OPERATIONS = [
+    pytest.param(each, id=f"{each.method} {each.template}") for each in Asker().server.operations
+]
+GUARDED = [each for each in OPERATIONS if each.values[0].access == "key"]
+SCOPED = [each for each in GUARDED if each.values[0].scope is not None]
+WITH_OBJECT = [each for each in GUARDED if ":id" in each.values[0].template]
+PUBLIC = {
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+}
+
+
+def target(operation, identity="x"):
+    """Return a path for a route."""
+    return operation.template.replace(":id", identity).replace("*path", "a.txt")
+
+
+@pytest.fixture(scope="module")
+def asker():
+    """A server with a key of each scope, and a second tenant."""
+    found = Asker()
+    found.keys = {scope: found.new_key(scope) for scope in ("run", "session", "approve", "admin")}
+    found.other = found.new_key("admin", tenant="other")
+    return found
+
+
+def test_only_these_are_for_anybody():
+    """A route that is not on this list has a guard."""
+    unguarded = {
+        (each.values[0].method, each.values[0].template)
+        for each in OPERATIONS
+        if each.values[0].access == "anybody"
+    }
+    assert unguarded == PUBLIC
+
+
+@pytest.mark.parametrize("operation", GUARDED)
+def test_no_key_or_a_wrong_one(asker, operation):
+    """Without a key, or with one that is malformed or unknown, it is 401 with a challenge."""
+    good = asker.key
+    wrong = good[:-1] + ("A" if good[-1] != "A" else "B")
+    for key in ("", "nonsense", wrong, "clk_aaaaaaaaaaaa_" + "A" * 43):
+        answer = asker.ask(operation.method, target(operation), key=key)
+        assert (answer.status, answer.document["code"]) == (401, "WEB_UNAUTHORIZED")
+        assert answer.fields["www-authenticate"] == 'Bearer realm="cloche"'
+
+
+@pytest.mark.parametrize("operation", GUARDED)
+def test_a_key_that_has_ended(asker, operation):
+    """A revoked and an expired key are as good as none."""
+    now_ns = asker.host.now_ns()
+    expired = asker.new_key("admin", expires_ns=now_ns + 1_000_000)
+    revoked = asker.new_key("admin")
+    asker.server.keyring.revoke("default", revoked.split("_")[1])
+    asker.host.time_ns += 1_000_000
+    for key in (expired, revoked):
+        assert asker.ask(operation.method, target(operation), key=key).status == 401
+
+
+@pytest.mark.parametrize("operation", GUARDED)
+def test_two_keys_are_none(asker, operation):
+    """Two credentials are refused: a proxy and the server could believe different ones."""
+    fields = [("authorization", f"Bearer {asker.key}".encode())]
+    answer = asker.ask(operation.method, target(operation), fields=fields)
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize("operation", SCOPED)
+def test_a_key_without_the_scope(asker, operation):
+    """It is 403, and the scope is named."""
+    for scope, key in asker.keys.items():
+        if scope in (operation.scope, "admin"):
+            continue
+        answer = asker.ask(operation.method, target(operation), key=key)
+        assert (answer.status, answer.document["code"]) == (403, "SERVER_SCOPE")
+        assert answer.document["fields"] == {"needed": operation.scope}
+
+
+@pytest.fixture(scope="module")
+def objects(asker):
+    """Objects of the tenant default: a run, a session, a key."""
+    session = asker.post("/v1/sessions", {"language": "javascript", "name": "mine"}).document
+    asker.ask("PUT", "/v1/sessions/mine/files/a.txt", content=b"mine")
+    return {
+        "runs": [asker.run("1", "javascript")["id"]],
+        "sessions": [session["id"], "mine"],
+        "keys": [asker.new_key("run").split("_")[1]],
+    }
+
+
+@pytest.mark.parametrize("operation", WITH_OBJECT)
+def test_an_object_of_another_tenant(asker, objects, operation):
+    """It is 404, word for word what is said of an object that does not exist."""
+    kind = operation.template.split("/")[2]
+    body = {
+        "restore": {"snapshot": "0:x"},
+        "cwd": {"path": "/"},
+        "revert": {"last": 1},
+        "run": {"code": "1"},
+        "runs": {"code": "1"},
+    }.get(operation.template.rsplit("/", 1)[1], {})
+    for identity in objects[kind]:
+        found = []
+        for asked in (identity, "nothing"):
+            options = {"content": _FORM, "fields": _FORM_FIELDS} if _is_form(operation) else {}
+            if operation.body is not None:
+                options = {"body": body}
+            found.append(
+                asker.ask(operation.method, target(operation, asked), key=asker.other, **options)
+            )
+        assert [answer.status for answer in found] == [404, 404]
+        mine, nothing = (answer.document for answer in found)
+        assert mine == {
+            **nothing,
+            "message": nothing["message"].replace("nothing", identity),
+            "fields": {**nothing["fields"], "id": identity},
+        }
+
+
+_FORM = b'--b\r\ncontent-disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+_FORM_FIELDS = [("content-type", b"multipart/form-data; boundary=b")]
+
+
+def _is_form(operation):
+    return operation.request_type == "multipart/form-data"
+
+
+def test_lists_of_another_tenant(asker, objects):
+    """A tenant sees nothing of another one in any list."""
+    for path in ("/v1/runs", "/v1/sessions"):
+        assert asker.get(path, key=asker.other).document == {"items": [], "next": None}
+    keys = asker.get("/v1/keys", key=asker.other).document["items"]
+    assert {key["tenant"] for key in keys} == {"other"}
+    assert asker.get(f"/v1/runs?session={objects['sessions'][0]}", key=asker.other).status == 404
+
+
+def test_a_path_that_does_not_exist(asker):
+    """It is 404 for everybody."""
+    answer = asker.get("/v1/nothing", key="")
+    assert (answer.status, answer.document["code"]) == (404, "WEB_NOT_FOUND")
