@@ -34,6 +34,8 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "limits": ("cloche.cli.limits", "limits_command"),
     "doctor": ("cloche.cli.doctor", "doctor_command"),
     "arch": ("cloche.cli.arch", "app"),
+    "web": ("cloche.cli.web", "app"),
+    "new": ("cloche.cli.new", "app"),
 }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
+from cloche.cli.net_options import Allow, Lists, SecretNames, policy_of
 from cloche.cli.output import ImageProgress, print_error, print_json
 from cloche.exec.errors import InvalidRunError
 
@@ -69,6 +70,9 @@ def run_command(
     image: Annotated[
         str | None, typer.Option("--image", help="Image to start from; see `cloche images list`.")
     ] = None,
+    allow: Allow = None,
+    net: Lists = None,
+    secret: SecretNames = None,
     world: Annotated[
         str, typer.Option("--world", help="sandboxed, or fixture: answered from --cassette only.")
     ] = "sandboxed",
@@ -104,6 +108,7 @@ def run_command(
         seed=seed,
         now_ns=None if now is None else _time_ns(now),
         image=image,
+        policy=policy_of(allow, net, secret),
     )
     recorded = _cassette(world, cassette, limits)
     runner = Runner(Images(limits, modules=guest_modules(), progress=ImageProgress()))

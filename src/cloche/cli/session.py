@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from base64 import b64encode
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from cloche.cli.net_options import Allow, Lists, SecretNames, policy_of
 from cloche.cli.output import print_error, print_json, table
 from cloche.cli.run import (
     document_of,
@@ -42,8 +44,10 @@ Inside = Annotated[str, typer.Argument(metavar="PATH", help="A path in the sessi
 
 def _open(name: str, store: str | None) -> Session:
     from cloche.exec.session import Session  # noqa: PLC0415 - keeps --help fast
-    from cloche.exec.stores import store_at  # noqa: PLC0415
+    from cloche.exec.stores import VARIABLE, store_at  # noqa: PLC0415
 
+    if store is not None:
+        os.environ[VARIABLE] = store  # the lists and secrets of its calls lie beside it
     return Session.open(name, store=store_at(store))
 
 
@@ -65,13 +69,19 @@ def new_command(
     ] = None,
     timeout: Annotated[str | None, typer.Option("--timeout", help="Of each run.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Of each run.")] = None,
+    allow: Allow = None,
+    net: Lists = None,
+    secret: SecretNames = None,
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a session."""
     from cloche.exec.session import Session  # noqa: PLC0415
-    from cloche.exec.stores import store_at  # noqa: PLC0415
+    from cloche.exec.stores import VARIABLE, store_at  # noqa: PLC0415
     from cloche.exec.types import File  # noqa: PLC0415
+
+    if store is not None:
+        os.environ[VARIABLE] = store  # secrets are looked for beside it
 
     limits = limits_of(timeout, memory, None, None)
     session = Session.create(
@@ -84,6 +94,7 @@ def new_command(
             for path in file or []
         ],
         limits=limits,
+        policy=policy_of(allow, net, secret),
         store=store_at(store),
     )
     with session:
@@ -142,6 +153,9 @@ def run_command(
     stdin: Annotated[str | None, typer.Option("--stdin", help="Text, @FILE, or -.")] = None,
     timeout: Annotated[str | None, typer.Option("--timeout", help="Time limit.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Memory limit.")] = None,
+    allow: Allow = None,
+    net: Lists = None,
+    secret: SecretNames = None,
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
@@ -158,6 +172,7 @@ def run_command(
             env=environment_of(env or []),
             stdin=stdin_of(stdin, program),
             limits=limits_of(timeout, memory, None, None) if timeout or memory else None,
+            policy=policy_of(allow, net, secret),
             on_output=None if as_json else print_output,
         )
     suspension = execution.suspension
