@@ -298,3 +298,14 @@ def test_type_error_from_within():
     with pytest.raises(EffectFailure) as caught:
         ToolHandler({"it": it}).perform(request("it", None), "run")
     assert caught.value.error.code == "TOOL_ERROR"
+
+
+def test_a_failure_that_was_awaited_says_where():
+    """The trace has the program's frames at the call, though the answer came in a later turn."""
+    code = "async function f(a) {\n  return await tools.nope({ a });\n}\nawait f(1);"
+    lines = start(code, "javascript").result.run.stderr.splitlines()
+    assert lines[:3] == ["main.js:2:22", "  return await tools.nope({ a });", " " * 21 + "^"]
+    assert [line.strip(" {") for line in lines if line.startswith("    at ")] == [
+        "at f (main.js:2:22)",
+        "at <anonymous> (main.js:4:7)",
+    ]

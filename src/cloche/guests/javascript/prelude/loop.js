@@ -202,8 +202,16 @@
 
   // ---- effects ----
 
-  internal.effectError = (error) => {
+  /** The error that an effect failed with, and if it failed later, where it was asked for. */
+  internal.effectError = (error, origin) => {
     const result = new Error(`${error.code}: ${error.message}`);
+    if (origin) {
+      const lines = origin.stack.split("\n").filter((line) => line && !internal.isHiddenFrame(line));
+      const frames = lines.map((line) => `\n${line}`).join("");
+      Object.defineProperty(result, "stack", {
+        value: `EffectError: ${result.message}${frames}`, writable: true, configurable: true,
+      });
+    }
     Object.defineProperty(result, "name", { value: "EffectError", configurable: true });
     result.code = error.code;
     result.retryable = error.retryable;
@@ -226,12 +234,22 @@
     throw internal.effectError(parse(reply).error);
   };
 
+  // Most effects do not fail: frames are chosen only when one has.
+  const whereNow = () => {
+    const prepare = Error.prepareStackTrace;
+    Error.prepareStackTrace = undefined;
+    const here = new Error();
+    Error.prepareStackTrace = prepare;
+    return here;
+  };
+
   /** Ask for an effect that may be given up: {promise, abandon}. */
   internal.abandonable = (kind, target, args) => {
     const id = nextEffect++;
+    const origin = whereNow();
     const promise = new Promise((resolve, reject) => {
       internal.call(2, internal.encode({ id, kind, target, args: args === undefined ? null : args }));
-      effects.set(id, { resolve, reject });
+      effects.set(id, { resolve, reject, origin });
     });
     return { promise, abandon: () => effects.delete(id) };
   };
@@ -244,7 +262,7 @@
       const effect = effects.get(id);
       effects.delete(id);
       if (error === undefined) effect?.resolve(value);
-      else effect?.reject(internal.effectError(error));
+      else effect?.reject(internal.effectError(error, effect.origin));
     }
   };
 
