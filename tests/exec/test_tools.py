@@ -307,5 +307,5 @@ def test_a_failure_that_was_awaited_says_where():
     assert lines[:3] == ["main.js:2:22", "  return await tools.nope({ a });", " " * 21 + "^"]
     assert [line.strip(" {") for line in lines if line.startswith("    at ")] == [
         "at f (main.js:2:22)",
-        "at <anonymous> (main.js:4:7)",
+        "at main.js:4:7",
     ]

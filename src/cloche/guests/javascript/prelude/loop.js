@@ -202,12 +202,14 @@
 
   // ---- effects ----
 
+  const UNNAMED = /at <(?:anonymous|eval)> \((.*)\)$/;
+
   /** The error that an effect failed with, and if it failed later, where it was asked for. */
   internal.effectError = (error, origin) => {
     const result = new Error(`${error.code}: ${error.message}`);
     if (origin) {
       const lines = origin.stack.split("\n").filter((line) => line && !internal.isHiddenFrame(line));
-      const frames = lines.map((line) => `\n${line}`).join("");
+      const frames = lines.map((line) => `\n${line.replace(UNNAMED, "at $1")}`).join("");
       Object.defineProperty(result, "stack", {
         value: `EffectError: ${result.message}${frames}`, writable: true, configurable: true,
       });
