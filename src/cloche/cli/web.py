@@ -1,0 +1,157 @@
+"""`cloche web`: serve applications, show their routes, replay recorded traffic.
+
+Owns the words on the screen; what is served and replayed, the room `web` says.
+Exit codes: 0 fine, 1 a replay differs, 2 usage.
+"""
+
+# ruff: noqa: PLC0415 - heavy imports wait for the command that needs them
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloche.cli.output import print_json
+
+if TYPE_CHECKING:
+    from cloche.web.app import App
+    from cloche.web.encodings.traffic import Exchange
+
+app = typer.Typer(
+    help="Serve web applications, show their routes, replay recorded traffic.", no_args_is_help=True
+)
+
+AppName = Annotated[
+    str, typer.Argument(metavar="MODULE:APP", help="The application; `app` where only a module.")
+]
+AppFolder = Annotated[Path, typer.Option("--dir", help="Where modules are looked for first.")]
+Factory = Annotated[bool, typer.Option("--factory", help="It is a function that makes the app.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def routes(
+    name: AppName,
+    folder: AppFolder = Path(),
+    factory: Factory = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the routes of an application, in the order of its registration."""
+    from cloche.web.app import SocketEndpoint
+
+    found = _load(name, folder, factory=factory)
+    rows = [
+        {
+            "method": "WEBSOCKET" if isinstance(route.target, SocketEndpoint) else route.method,
+            "template": route.template,
+            "handler": getattr(route.target.handler, "__qualname__", ""),
+        }
+        for route in found.router.routes
+    ]
+    if as_json:
+        print_json({"routes": rows})
+        return
+    for row in rows:
+        typer.echo(f"{row['method']:<9} {row['template']}  {row['handler']}")
+    if not rows:
+        typer.echo("no routes; an ASGI application keeps its own", err=True)
+
+
+@app.command()
+def openapi(
+    name: AppName,
+    folder: AppFolder = Path(),
+    factory: Factory = False,
+    title: Annotated[str, typer.Option(help="What the document is called.")] = "",
+    version: Annotated[str, typer.Option(help="The version of the API.")] = "0.1.0",
+) -> None:
+    """Print the OpenAPI 3.1 document of an application."""
+    from cloche.web.openapi import describe, render
+
+    found = _load(name, folder, factory=factory)
+    document = describe(found, title=title or name.partition(":")[0], version=version)
+    sys.stdout.write(render(document).decode())
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="Traffic that was recorded (.x7wt, or one .x7wc).")],
+    name: Annotated[
+        str, typer.Argument(metavar="[MODULE:APP]", help="Ask it again; without, show the file.")
+    ] = "",
+    folder: AppFolder = Path(),
+    factory: Factory = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an application again what it was asked, and compare the bytes.
+
+    Exits with 1 if any answer differs.
+    """
+    exchanges = _read(file)
+    if not name:
+        _show(exchanges, as_json=as_json)
+        return
+    from cloche.web.adapters.replay import replay as replay_traffic
+
+    found = list(replay_traffic(_load(name, folder, factory=factory), exchanges))
+    differing = sum(not each.is_same for each in found)
+    if as_json:
+        rows = [
+            {
+                "method": each.method,
+                "target": each.target,
+                "status": each.status,
+                "problem": each.problem,
+            }
+            for each in found
+        ]
+        print_json({"same": not differing, "count": len(found), "exchanges": rows})
+    else:
+        for each in found:
+            if not each.is_same:
+                typer.echo(f"{each.method} {_printable(each.target)}: {each.problem}")
+        typer.echo(f"{len(found) - differing} of {len(found)} answers have the same bytes")
+    if differing:
+        raise typer.Exit(1)
+
+
+def _show(exchanges: tuple[Exchange, ...], *, as_json: bool) -> None:
+    from cloche.web.encodings.messages import HttpResponse
+
+    rows = []
+    for exchange in exchanges:
+        asked, answered = exchange.pair.request, exchange.pair.response
+        row: dict[str, object] = {
+            "method": asked.method.value,
+            "target": asked.target.decode("ascii"),
+            "status": 0,
+            "body_bytes": 0,
+        }
+        if isinstance(answered, HttpResponse):
+            row.update(status=answered.status, body_bytes=len(answered.body))
+        rows.append(row)
+    if as_json:
+        print_json({"exchanges": rows})
+        return
+    for row in rows:
+        typer.echo(f"{row['status']} {row['method']} {row['target']} {row['body_bytes']} bytes")
+
+
+def _read(file: Path) -> tuple[Exchange, ...]:
+    from cloche.web.adapters.traffic_file import read_traffic
+
+    return read_traffic(file)
+
+
+def _load(name: str, folder: Path, *, factory: bool) -> App:
+    from cloche.web.adapters.loading import load_app
+
+    return load_app(name, folder=folder, factory=factory)
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )

@@ -1,0 +1,144 @@
+"""`cloche web`: routes, documents, recorded traffic."""
+
+from __future__ import annotations
+
+import pytest
+from tests.cli.support import cloche
+
+from cloche.web.adapters.fixture import FixtureServices, run_now
+from cloche.web.adapters.traffic_file import TrafficFile, TrafficFileError, read_traffic
+from cloche.web.app import App
+from cloche.web.encodings.cassette import encode_cassette
+from cloche.web.request import Request
+from cloche.web.traffic import Recorder
+
+SOURCE = '''
+from starlette.applications import Starlette
+from cloche.web.app import App
+from cloche.web.websocket.channel import WebSocket
+
+app = App()
+asgi = Starlette()
+
+@app.get("/")
+def home() -> str:
+    """Say hello."""
+    return "hello"
+
+@app.websocket("/socket")
+async def socket(socket: WebSocket):
+    pass
+
+def make():
+    return app
+'''
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with an application, and traffic of it and of another."""
+    (tmp_path / "shop.py").write_text(SOURCE)
+    for name, greeting in (("same", "hello"), ("other", "good morning")):
+        record(tmp_path / f"{name}.x7wt", greeting)
+    return tmp_path
+
+
+def record(path, greeting, count=1):
+    """Record an application that says something."""
+    app = App()
+    app.get("/")(lambda: greeting)
+    with TrafficFile(path) as file:
+        app.wrap(Recorder(file.write).middleware())
+        for _ in range(count):
+            request = Request(method="GET", target="/", services=FixtureServices())
+            run_now(app.handle(request))
+
+
+def test_routes(folder):
+    """Each with its method, its template and its handler; an ASGI application tells nothing."""
+    done = cloche("web", "routes", "shop:app", cwd=folder)
+    assert done.stdout == "GET       /  home\nWEBSOCKET /socket  socket\n"
+    made = cloche("web", "routes", "shop:make", "--factory", cwd=folder)
+    assert made.stdout == done.stdout
+    other = cloche("web", "routes", "shop:asgi", cwd=folder)
+    assert (other.stdout, other.exit_code) == ("", 0)
+    assert "no routes" in other.stderr
+
+
+def test_openapi(folder):
+    """The document of the application, with the names that were given."""
+    done = cloche("web", "openapi", "shop", "--title", "Shop", "--version", "2", cwd=folder)
+    assert done.document["info"] == {"title": "Shop", "version": "2"}
+    assert list(done.document["paths"]) == ["/"]
+
+
+def test_an_application_that_is_not_there(folder):
+    """It is an error of usage that says what was looked for."""
+    done = cloche("web", "routes", "shop:none", cwd=folder)
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "cloche: no application is at shop:none: shop has no none\n",
+    )
+
+
+def test_replay(folder):
+    """The same bytes exit with 0, others with 1 and what differs."""
+    same = cloche("web", "replay", "same.x7wt", "shop", cwd=folder)
+    assert (same.exit_code, same.stdout) == (0, "1 of 1 answers have the same bytes\n")
+    other = cloche("web", "replay", "other.x7wt", "shop", cwd=folder)
+    assert other.exit_code == 1
+    assert other.stdout == (
+        "GET /: another body: 5 bytes, recorded were 12\n0 of 1 answers have the same bytes\n"
+    )
+    document = cloche("web", "replay", "other.x7wt", "shop", "--json", cwd=folder).document
+    assert document == {
+        "same": False,
+        "count": 1,
+        "exchanges": [
+            {
+                "method": "GET",
+                "target": "/",
+                "status": 200,
+                "problem": "another body: 5 bytes, recorded were 12",
+            }
+        ],
+    }
+
+
+def test_what_is_in_a_file(folder):
+    """Without an application a file is shown, also one with a single pair."""
+    shown = cloche("web", "replay", "other.x7wt", cwd=folder)
+    assert shown.stdout == "200 GET / 12 bytes\n"
+    (entry,) = read_traffic(folder / "other.x7wt")
+    (folder / "one.x7wc").write_bytes(encode_cassette(entry.pair))
+    document = cloche("web", "replay", "one.x7wc", "--json", cwd=folder).document
+    assert document["exchanges"][0]["body_bytes"] == 12
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"nonsense", "expected the magic"), (b"X7WT\x01\x00\x00\x00\x05", "length of entry needs")],
+)
+def test_files_that_are_none(folder, content, problem):
+    """They are refused with the place of the fault."""
+    (folder / "broken.x7wt").write_bytes(content)
+    done = cloche("web", "replay", "broken.x7wt", "shop", cwd=folder)
+    assert done.exit_code == 1
+    assert problem in done.stderr
+    assert "No such file" in cloche("web", "replay", "none.x7wt", cwd=folder).stderr
+
+
+def test_a_file_grows(tmp_path):
+    """Entries are added, the file is its owner's alone, and another kind of file is not touched."""
+    path = tmp_path / "traffic.x7wt"
+    record(path, "a")
+    record(path, "b", count=2)
+    assert [entry.pair.response.body for entry in read_traffic(path)] == [b"a", b"b", b"b"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    with pytest.raises(TrafficFileError, match="no recorded traffic"):
+        TrafficFile(other)
+    assert other.read_text() == "mine"
+    with pytest.raises(TrafficFileError):
+        TrafficFile(tmp_path / "none" / "traffic.x7wt")
