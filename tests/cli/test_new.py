@@ -71,7 +71,7 @@ def test_nothing_of_a_template_is_left(project):
         if path.is_file() and path.suffix in {".py", ".toml", ".md"}:
             assert "{{name}}" not in path.read_text()
     sources = [str(project / "src"), str(project / "tests" / "test_app.py")]
-    for command in (["format", "--check"], ["check", "--isolated"]):
+    for command in (["format", "--check"], ["check"]):
         done = subprocess.run(
             [
                 sys.executable,
