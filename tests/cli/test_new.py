@@ -70,19 +70,10 @@ def test_nothing_of_a_template_is_left(project):
     for path in project.rglob("*"):
         if path.is_file() and path.suffix in {".py", ".toml", ".md"}:
             assert "{{name}}" not in path.read_text()
-    sources = [str(project / "src"), str(project / "tests" / "test_app.py")]
     for command in (["format", "--check"], ["check"]):
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "ruff",
-                *command,
-                "--isolated",
-                "--line-length",
-                "100",
-                *sources,
-            ],
+            [sys.executable, "-m", "ruff", *command, "--no-cache", "src", "tests/test_app.py"],
+            cwd=project,
             capture_output=True,
             text=True,
             timeout=60,
