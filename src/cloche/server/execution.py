@@ -95,7 +95,7 @@ class Execution:
             return self._interrupted(row)
         records = read_records(self._store, row.id) if live.is_recovered else []
         journal = load_journal(encode_file(records), self._limits) if records else None
-        if journal is not None and _asked_the_world(journal):
+        if journal is not None and journal.finish is None and _asked_the_world(journal):
             return self._interrupted(row)
         sink: StoreSink | _LateSink
         if request.policy.kinds or request.policy.net is not None:
