@@ -237,11 +237,13 @@
   };
 
   // Most effects do not fail: frames are chosen only when one has.
+  // The accessor itself: the realm of scripts takes it away from `Error`.
+  const traces = Object.getOwnPropertyDescriptor(Error, "prepareStackTrace");
   const whereNow = () => {
-    const prepare = Error.prepareStackTrace;
-    Error.prepareStackTrace = undefined;
+    const prepare = traces.get.call(Error);
+    traces.set.call(Error, undefined);
     const here = new Error();
-    Error.prepareStackTrace = prepare;
+    traces.set.call(Error, prepare);
     return here;
   };
 
