@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Verdict = Literal["allow", "ask", "deny"]
 
 OPERATOR: Final = "operator"
+SPAWN: Final = "spawn."  # before the name of a tool: the same call, detached
 _CONDITION_COUNT_MAX: Final = 64  # of one rule; more is a mistake
 
 
@@ -145,9 +146,13 @@ class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
             raise ToolDeclarationError(where="the policy", problem=str(error)) from None
 
     def decide(self, tool: Tool, args: Mapping[str, Any], *, limits: Limits) -> Decision:
-        """Return what happens to a call of a tool with checked arguments."""
+        """Return what happens to a call of a tool with checked arguments.
+
+        What a rule says of a tool holds for its detached calls, too.
+        """
+        plain = tool.name.removeprefix(SPAWN)
         for rule in self.rules:
-            if rule.matches(tool.name, args):
+            if rule.matches(tool.name, args) or rule.matches(plain, args):
                 return _decision(rule, limits)
         return _decision(Rule(tool=tool.name, verdict=_own_verdict(tool, args)), limits)
 
