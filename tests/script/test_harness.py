@@ -10,7 +10,7 @@ import pytest
 from cloche.exec.adapters.effects import CancelToken
 from cloche.limits import Limits
 from cloche.script.approvals import Made
-from cloche.script.errors import ToolValidationError
+from cloche.script.errors import ScriptRunUnknownError, ToolValidationError
 from cloche.script.harness import ScriptHarness, mode_of
 from cloche.script.policy import ToolPolicy
 from cloche.script.tools import ToolContext, tool
@@ -287,8 +287,9 @@ def test_a_call_that_must_be_asked_about_waits(language):
     assert (result.status, result.value, written) == ("completed", [2, "wrote a"], [("a", "")])
     assert result.run_id == parked.run_id
     assert using.decide(approval.id, APPROVE).ignored == "same"
-    with pytest.raises(KeyError):
-        using.resume(parked.run_id)
+    assert using.resume(parked.run_id) == result
+    with pytest.raises(ScriptRunUnknownError):
+        using.resume("unknown")
 
 
 def test_without_a_decision_the_run_keeps_waiting():

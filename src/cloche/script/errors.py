@@ -15,12 +15,12 @@ It does not decide when an error occurs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from cloche.errors import Blame, ClocheError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 TagProblem = Literal["unclosed", "unopened", "nested", "empty", "attribute", "encoding", "count"]
 
@@ -370,6 +370,15 @@ TAXONOMY: Final[tuple[type[ScriptError], ...]] = (
 )
 
 
+def error_of(document: Mapping[str, Any]) -> ScriptError:
+    """Return the error of the taxonomy that a document (see `to_document`) stands for."""
+    by_code = {cls.code: cls for cls in reversed(TAXONOMY)}
+    cls = by_code.get(document["code"], ToolExecutionError)
+    error = cls.__new__(cls)
+    ClocheError.__init__(error, document["message"], **document.get("fields", {}))
+    return error
+
+
 class ToolDeclarationError(ClocheError):
     """A tool, a tool set or a policy is declared wrongly. State: nothing was declared."""
 
@@ -414,6 +423,27 @@ class ScriptRunStateError(ClocheError):
 
     def __init__(self, *, run_id: str, problem: str) -> None:
         super().__init__(f"script run {run_id} {problem}", run_id=run_id, problem=problem)
+
+
+class RollbackPartialError(ClocheError):
+    """Some calls could not be undone. State: those that could are; ask again to try the rest.
+
+    Args:
+        run_id: of the script.
+        failed: which calls, and why.
+    """
+
+    code = "ROLLBACK_PARTIAL"
+    blame = "remote"
+    retryable = True
+
+    def __init__(self, *, run_id: str, failed: Sequence[dict[str, Any]]) -> None:
+        names = ", ".join(f"{one['tool']} ({one['problem']})" for one in failed)
+        super().__init__(
+            f"run {run_id} was undone in part; these calls stay done: {names}",
+            run_id=run_id,
+            failed=list(failed),
+        )
 
 
 class SnippetError(ClocheError):

@@ -6,11 +6,17 @@ Every error of a run becomes one of the taxonomy, with the line of the script wh
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from cloche.exec.errors import CompilationFailedError, TimeoutExceededError
+from cloche.gate.canonical import encode_plain
+from cloche.gate.errors import ValueInvalidError
 from cloche.script.errors import (
+    DetachedPromiseError,
     HarnessInternalError,
+    ReturnValueTooLargeError,
     ScriptCancelledError,
     ScriptError,
     ScriptMemoryError,
@@ -18,15 +24,18 @@ from cloche.script.errors import (
     ScriptStackOverflowError,
     ScriptSyntaxError,
     ScriptTimeoutError,
+    SerializationError,
 )
+from cloche.script.items import Status  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cloche.exec.errors import ExecError
     from cloche.limits import Limits
     from cloche.script.items import CallRecord
 
+PREVIEW_CHARACTERS: Final = 1000  # of a return value that is too large
 _JAVASCRIPT_LINE: Final = re.compile(r"script\.[jt]s:(\d+)")
 _PYTHON_LINE: Final = re.compile(r'"script\.py", line (\d+)')
 _STACK: Final = re.compile(r"RecursionError|RangeError: Maximum call stack|InternalError: stack")
@@ -61,6 +70,52 @@ def script_error(
     if last_error is not None and last_error.message in error.message:
         return last_error
     return ScriptRuntimeError(error.message, line=line_of(stderr))
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended, or that it waits: `error` says why it is not "completed"."""
+
+    status: Status
+    error: ScriptError | None = None
+    value: Any = None
+
+
+def returned_value(returned: Mapping[str, Any], limits: Limits) -> Ended:
+    """Return how a run ended that handed over its value.
+
+    Args:
+        returned: what the program around the script said.
+        limits: the group `scripts`.
+    """
+    if "problem" in returned:
+        error = SerializationError(path="$", problem=str(returned["problem"]))
+        return Ended(status="failed", error=error)
+    if returned.get("detached"):
+        calls = [str(name) for name in returned["detached"]]
+        return Ended(status="failed", error=DetachedPromiseError(calls=calls))
+    value = returned.get("value")
+    limit_bytes = limits.scripts.return_limit_bytes
+    try:
+        text = encode_plain(value)
+    except ValueInvalidError as invalid:
+        error = SerializationError(path="$", problem=str(invalid))
+        return Ended(status="failed", error=error)
+    if len(text) > limit_bytes:
+        preview = text.decode()[:PREVIEW_CHARACTERS]
+        large = ReturnValueTooLargeError(
+            limit_bytes=limit_bytes, found_bytes=len(text), preview=preview
+        )
+        return Ended(status="failed", error=large)
+    return Ended(status="completed", value=value)
+
+
+def shown_output(output: str, limits: Limits) -> str:
+    """Return what a script printed, as far as its result holds it."""
+    data = output.encode()
+    limit_bytes = limits.scripts.output_limit_bytes
+    if len(data) <= limit_bytes:
+        return output
+    return data[:limit_bytes].decode("utf-8", "ignore") + "\n<truncated>"
 
 
 def line_of(stderr: str) -> int | None:

@@ -13,19 +13,20 @@ Its methods are called on several threads.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from cloche.gate.canonical import digest, encode_canonical
-from cloche.gate.effect import EffectError, idempotency_key
+from cloche.gate.effect import EffectError, EffectRequest, idempotency_key
+from cloche.gate.entries import EffectCompleted, EffectStarted
 from cloche.gate.policy import Ask, Deny
 from cloche.gate.ports import EffectFailure, EffectSuspended
-from cloche.script import approvals
-from cloche.script.approvals import Approval, Ledger, Step
+from cloche.script.approvals import Approval
 from cloche.script.errors import (
     ApprovalDeniedError,
     ConcurrencyLimitError,
@@ -34,17 +35,21 @@ from cloche.script.errors import (
     ToolBudgetExceededError,
     ToolExecutionError,
     ToolValidationError,
+    error_of,
 )
+from cloche.script.excerpt import excerpt
 from cloche.script.items import CallRecord
 from cloche.script.programs import RETURN_TOOL
 from cloche.script.shown import redact, shorten
 from cloche.script.tools import ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Mapping
 
-    from cloche.gate.effect import EffectRequest
+    from cloche.gate.journal import Journal
     from cloche.limits import Limits
+    from cloche.script.adapters.desk import Desk
+    from cloche.script.adapters.shelf import Asked
     from cloche.script.policy import ToolPolicy
     from cloche.script.tools import Tool, ToolSet
 
@@ -52,56 +57,42 @@ NS_PER_MS: Final = 1_000_000
 ABORT_TOOL: Final = "$abort"  # of the script's own side: nobody waits for a call any more
 PROGRESS_TOOL: Final = "$progress"
 _LOOK_S: Final = 0.02  # how often an async tool is asked whether it is still wanted
+TOOL_KIND: Final = "tool"
 _FREE: Final = frozenset({"search", "describe"})  # answered here, and not counted
-
-
-class Book:
-    """The approvals of a harness, for all its runs and threads."""
-
-    def __init__(self, clock_ms: Callable[[], int]) -> None:
-        self.ledger = Ledger()
-        self.audit: list[approvals.AuditEntry] = []
-        self.clock_ms = clock_ms
-        self._lock = threading.Lock()
-
-    def take(self, event: Callable[[Ledger], Step]) -> Step:
-        """Let an event happen."""
-        with self._lock:
-            step = event(self.ledger)
-            self.ledger = step.ledger
-            self.audit += step.audit
-            return step
+QUIET: Final = _FREE | {RETURN_TOOL, ABORT_TOOL, PROGRESS_TOOL}
 
 
 class ScriptCalls:
     """Answers the `tool` effects of one run, also after it was put away.
 
     Args:
+        desk: where people are asked.
         run_id: of the script, the same when it goes on.
-        session_id: what lasting decisions hold for.
-        sha256: of the script.
+        asked: the script and its session.
+        on_live: called before a call is performed that is in no record yet.
     """
 
     def __init__(
         self,
         tools: ToolSet,
         policy: ToolPolicy,
-        book: Book,
+        desk: Desk,
         *,
         run_id: str,
-        session_id: str,
-        sha256: str,
+        asked: Asked,
         limits: Limits,
+        on_live: Callable[[], None] = lambda: None,
         on_progress: Callable[[str, str], None] | None = None,
     ) -> None:
         self._on_progress = on_progress
         self._aborted: dict[int, threading.Event] = {}
         self._tools = tools
         self._policy = policy
-        self._book = book
+        self._desk = desk
         self._run_id = run_id
-        self._session_id = session_id
-        self._sha256 = sha256
+        self._asked = asked
+        self._on_live = on_live
+        self._has_asked = False
         self._limits = limits
         self._places = threading.BoundedSemaphore(limits.scripts.call_concurrency_max)
         self._lock = threading.Lock()
@@ -109,7 +100,7 @@ class ScriptCalls:
         self._records: dict[int, CallRecord] = {}
         self._over = threading.Event()
         self.returned: dict[str, Any] | None = None
-        self.last_error: ScriptError | None = None
+        self._failures: dict[int, ScriptError] = {}
 
     @property
     def records(self) -> tuple[CallRecord, ...]:
@@ -117,12 +108,79 @@ class ScriptCalls:
         with self._lock:
             return tuple(self._records[number] for number in sorted(self._records))
 
+    @property
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """How calls failed, by their numbers, as JSON-ready data."""
+        with self._lock:
+            found = sorted(self._failures.items())
+        return {str(number): dict(error.to_document()) for number, error in found}
+
+    def failure_in(self, message: str) -> ScriptError | None:
+        """Return the last failure that a message quotes."""
+        with self._lock:
+            found = sorted(self._failures.items(), reverse=True)
+        return next((error for _, error in found if error.message in message), None)
+
+    def recall(self, journal: Journal, failures: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take up what the journal says that the run did, without doing anything.
+
+        Args:
+            journal: of the run so far.
+            failures: what is known of failed calls beyond that: see `failures`.
+        """
+        decided = {one.sequence: one for one in self._desk.of_run(self._run_id)}
+        self._has_asked = bool(decided)
+        requests: dict[int, EffectRequest] = {}
+        for entry in journal.entries:
+            if isinstance(entry, EffectStarted) and entry.kind == TOOL_KIND:
+                requests[entry.sequence] = self._recall_call(entry, decided)
+            elif isinstance(entry, EffectCompleted) and entry.sequence in requests:
+                request = requests[entry.sequence]
+                self._recall_answer(request, entry, failures.get(str(entry.sequence)))
+
+    def _recall_call(self, entry: EffectStarted, decided: Mapping[int, Approval]) -> EffectRequest:
+        request = request_of_entry(entry)
+        if request.target == RETURN_TOOL:
+            self.returned = request.args if isinstance(request.args, dict) else {}
+        elif request.target == ABORT_TOOL:
+            self._abort(request.args)
+        elif request.target not in QUIET:
+            with suppress(ScriptError):
+                tool = self._tools.find(request.target)
+                args = tool.check_args(request.args, limits=self._limits)
+                self._count(request, tool, args)
+                one = decided.get(request.sequence)
+                if one is not None and one.made is not None and one.made.args is not None:
+                    self._note(request, args=redact(one.made.args, tool.secret_args))
+        return request
+
+    def _recall_answer(
+        self, request: EffectRequest, entry: EffectCompleted, known: Mapping[str, Any] | None
+    ) -> None:
+        if entry.error is None:
+            value = msgspec.json.decode(entry.value or b"null")
+            duration_ms = entry.duration_ns // NS_PER_MS
+            self._note_known(request, status="completed", value=value, duration_ms=duration_ms)
+            return
+        failed = msgspec.json.decode(entry.error)
+        document = {"fields": {"tool": request.target}, **failed, **(known or {})}
+        error = error_of(document)
+        self._failures[request.sequence] = error
+        denied = isinstance(error, ApprovalDeniedError)
+        status = "denied" if denied else "failed"
+        self._note_known(request, status=status, error=error.to_document())
+
+    def _note_known(self, request: EffectRequest, **changes: Any) -> None:
+        if request.sequence in self._records:
+            self._note(request, **changes)
+
     def end(self) -> None:
         """Tell tools that are still running that nobody wants their results."""
         self._over.set()
 
     def perform(self, request: EffectRequest, run_id: str) -> Any:  # noqa: ARG002 - the port's shape
         """Answer one call; see `EffectHandler`."""
+        self._on_live()
         if request.target == RETURN_TOOL:
             self.returned = request.args if isinstance(request.args, dict) else {}
             return None
@@ -137,7 +195,8 @@ class ScriptCalls:
                 return self._look_up(request)
             return self._call(request)
         except ScriptError as error:
-            self.last_error = error
+            with self._lock:
+                self._failures[request.sequence] = error
             raise EffectFailure(error.code, error.message, retryable=error.retryable) from error
 
     def _abort(self, args: Any) -> None:
@@ -155,7 +214,7 @@ class ScriptCalls:
             return
         message = str(args.get("message"))[: self._limits.scripts.progress_limit_bytes]
         # What shows progress is no part of the run: if it fails, nothing is lost but the message.
-        with contextlib.suppress(Exception):
+        with suppress(Exception):
             self._on_progress(message, str(args.get("kind")))
 
     def _look_up(self, request: EffectRequest) -> Any:
@@ -178,10 +237,10 @@ class ScriptCalls:
         args = tool.check_args(request.args, limits=self._limits)
         self._count(request, tool, args)
         try:
+            self._check_wanted(request)
             args = self._admit(request, tool, args)
             with self._places:
-                if self._over.is_set() or self._unwanted(request.sequence).is_set():
-                    raise ScriptCancelledError(reason="nobody waits for this call any more")
+                self._check_wanted(request)
                 value, duration_ms = self._invoke(request, tool, args)
             value = tool.check_result(value, limits=self._limits)
         except ScriptError as error:
@@ -191,6 +250,13 @@ class ScriptCalls:
             raise
         self._note(request, status="completed", value=value, duration_ms=duration_ms)
         return value
+
+    def _check_wanted(self, request: EffectRequest) -> None:
+        if self._over.is_set() or self._unwanted(request.sequence).is_set():
+            raise ScriptCancelledError(reason="nobody waits for this call any more")
+        # Only a run that was asked about can have been ended by somebody else.
+        if self._has_asked and self._desk.run_status(self._run_id) != "active":
+            raise ScriptCancelledError(reason="the run is over")
 
     def _count(self, request: EffectRequest, tool: Tool, args: dict[str, Any]) -> None:
         limit = self._limits.scripts.call_count_max
@@ -221,22 +287,28 @@ class ScriptCalls:
     def _ask(
         self, request: EffectRequest, tool: Tool, args: dict[str, Any], decision: Ask
     ) -> dict[str, Any]:
-        now_ms = self._book.clock_ms()
+        now_ms = self._desk.clock_ms()
+        asked = self._asked
+        line, shown_lines = excerpt(asked.source, asked.language, tool.name)
         done = tuple(record.tool for record in self.records if record.status == "completed")
         question = Approval(
             id=idempotency_key(self._run_id, request),
             run_id=self._run_id,
-            session_id=self._session_id,
+            session_id=asked.session_id,
             tool=tool.name,
             shown=shorten(redact(args, tool.secret_args), limits=self._limits),
             args_sha256=digest(encode_canonical(args)),
             who=decision.who,
             created_ms=now_ms,
             expires_ms=now_ms + decision.expires_ms,
-            script_sha256=self._sha256,
+            script_sha256=asked.sha256,
+            line=line,
+            excerpt=shown_lines,
+            sequence=request.sequence,
             tools_used=done,
         )
-        step = self._book.take(lambda ledger: approvals.ask(ledger, question, limits=self._limits))
+        self._has_asked = True
+        step = self._desk.ask(question)
         if step.refused == "run_over":
             raise ScriptCancelledError(reason="the run is over")
         if step.refused is not None or step.approval is None:
@@ -248,7 +320,11 @@ class ScriptCalls:
             raise ApprovalDeniedError(
                 tool=tool.name, reason=made.reason or "no reason was given", who=made.who
             )
-        return args if made.args is None else tool.check_args(made.args, limits=self._limits)
+        if made.args is None:
+            return args
+        args = tool.check_args(made.args, limits=self._limits)
+        self._note(request, args=redact(args, tool.secret_args))
+        return args
 
     # --- the call ---
 
@@ -304,7 +380,30 @@ def _finished(tool: Tool, named: dict[str, Any], is_cancelled: Callable[[], bool
                 task.cancel()
                 raise TimeoutError(f"not done within {tool.timeout_ms} ms")
 
-    return asyncio.run(awaited())
+    return run_async(awaited)
+
+
+def run_async(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Return what a coroutine gives, also where this thread has an event loop at work already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(make())
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(lambda: asyncio.run(make())).result()
+
+
+def request_of_entry(entry: EffectStarted) -> EffectRequest:
+    """Return the request that a journal's entry records."""
+    return EffectRequest(
+        sequence=entry.sequence,
+        task=entry.task,
+        ordinal=entry.ordinal,
+        kind=entry.kind,
+        target=entry.target,
+        args=msgspec.json.decode(entry.args),
+        args_text=entry.args,
+    )
 
 
 def _as_script_error(tool: str, error: EffectError) -> ToolExecutionError:

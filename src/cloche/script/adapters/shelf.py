@@ -1,0 +1,308 @@
+"""Script runs in a store: begun, put away, taken up by whoever goes on with them, ended.
+
+Owns the row of a run and the right to work on it. Invariants:
+- a run is worked on by one process at a time: who takes it up changes its status, or takes over
+  a claim that was not renewed for `sessions.lease_ms`;
+- who lost a run is told by the first thing it wants to keep, and keeps nothing any more;
+- while a run is put away it is rows, and nothing else.
+
+What is in the rows: `request` says what was to be run, `usage` what it used and which calls failed,
+`result` is the `ScriptResult` as it is now.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cloche.gate.journal import encode_file, load_journal
+from cloche.script.errors import ScriptRunBusyError, ScriptRunUnknownError
+from cloche.script.finder import Language  # noqa: TC001 - msgspec reads it
+from cloche.script.items import ScriptResult
+from cloche.store.errors import StoreChangedError
+from cloche.store.rows import Document, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cloche.gate.journal import Journal
+    from cloche.limits import Limits
+    from cloche.store.ports import Store
+
+NS_PER_MS: Final = 1_000_000
+CLAIM_KIND: Final = "script-claim"
+LEASE_SHARE: Final = 3  # a claim is renewed when a third of it is over
+REQUEST_TYPE: Final = "script"
+_request_encoder = msgspec.json.Encoder()
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was to be run: the document `request` of a row.
+
+    Args:
+        script_id: of its call in the message.
+        language: of the script.
+        source: the script.
+        sha256: of it.
+        session_id: what lasting decisions hold for.
+        params: JSON text of the parameters, if it has any.
+        forked_from: the run whose first calls it shares, if there is one.
+        type: tells these rows from those of other runs.
+    """
+
+    script_id: str
+    language: Language
+    source: str
+    sha256: str
+    session_id: str
+    params: str | None = None
+    forked_from: str = ""
+    type: str = REQUEST_TYPE
+
+
+class Used(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run used until it was put away, and how calls failed: the document `usage`."""
+
+    time_ms: int = 0
+    failures: dict[str, dict[str, Any]] = {}
+
+
+class Taken:
+    """A run that this process may work on."""
+
+    def __init__(self, row: Run, *, since_ns: int, claim: Document | None = None) -> None:
+        self.row = row
+        self.since_ns = since_ns
+        self.claim = claim
+        self.is_lost = False
+        self.on_loss: Callable[[], None] | None = None
+
+
+class ShelfSink:
+    """Keeps the journal of a run; the row of a new run is made with its first record.
+
+    Args:
+        store: where.
+        row: of the run.
+        count: records that are there already.
+        is_new: whether the row is to be made.
+        on_append: called before anything is kept: from here on the run does something new.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        row: Run,
+        *,
+        count: int = 0,
+        is_new: bool = False,
+        on_append: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._row = row
+        self.count = count
+        self._is_new = is_new
+        self._on_append = on_append
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Append encoded records; they are durable on return."""
+        self._on_append()
+        if self._is_new:
+            self._store.runs.create(self._row)
+            self._is_new = False
+        self.count = self._store.journals.append(self._row.id, records, expected_count=self.count)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Shelf:
+    """The script runs of a store. Usable from any thread.
+
+    Args:
+        store: where.
+        now_ns: wall clock.
+        owner: a name that no other process has.
+        limits: the groups `scripts` and `sessions`.
+    """
+
+    def __init__(
+        self, store: Store, *, now_ns: Callable[[], int], owner: str, limits: Limits
+    ) -> None:
+        self.store = store
+        self.now_ns = now_ns
+        self._owner = owner
+        self._limits = limits
+        self._lease_ns = limits.sessions.lease_ms * NS_PER_MS
+        self._lock = threading.Lock()
+        self._active: set[Taken] = set()
+        self._renewer: threading.Thread | None = None
+        self._is_shared = not store.url.startswith("memory:")
+
+    def row(self, run_id: str) -> Run:
+        """Return the row of a script run.
+
+        Raises:
+            ScriptRunUnknownError: there is none, or it is a run of something else.
+        """
+        row = self.store.runs.get(run_id) if run_id.isprintable() and run_id else None
+        if row is None or b'"type":"script"' not in row.request:
+            raise ScriptRunUnknownError(run_id=run_id)
+        return row
+
+    def asked(self, row: Run) -> Asked:
+        """Return what was to be run."""
+        return msgspec.json.decode(row.request, type=Asked)
+
+    def used(self, row: Run) -> Used:
+        """Return what a run used until it was put away."""
+        return msgspec.json.decode(row.usage, type=Used)
+
+    def result(self, row: Run) -> ScriptResult | None:
+        """Return what is known of a run; None before it was put away or ended."""
+        document = msgspec.json.decode(row.result)
+        if not document:
+            return None
+        return msgspec.convert({"type": "script_result", **document}, ScriptResult)
+
+    def journal(self, run_id: str) -> Journal | None:
+        """Return the journal of a run, verified; None where it has not begun.
+
+        Raises:
+            JournalError: it was changed.
+        """
+        records: list[bytes] = []
+        while page := self.store.journals.read(run_id, start=len(records)):
+            records += page
+        return load_journal(encode_file(records), self._limits) if records else None
+
+    # --- the right to work on it ---
+
+    def begin(self, run_id: str, asked: Asked) -> Taken:
+        """Return a new run; it is kept with the first record of its journal."""
+        now_ns = self.now_ns()
+        row = Run(
+            id=run_id,
+            language=asked.language,
+            status="running",
+            created_ns=now_ns,
+            started_ns=now_ns,
+            request=_request_encoder.encode(asked),
+        )
+        return self._hold(Taken(row, since_ns=now_ns))
+
+    def take(self, row: Run) -> Taken:
+        """Take up a run that was put away, or that a dead process left.
+
+        Raises:
+            ScriptRunBusyError: somebody works on it.
+        """
+        now_ns = self.now_ns()
+        again = replace(row, status="running", started_ns=now_ns, ended_ns=None)
+        claim = self.store.documents.get(CLAIM_KIND, row.id)
+        if row.status in {"running", "queued"}:
+            until_ns = max(
+                (row.started_ns or 0) + self._lease_ns, 0 if claim is None else _until_ns(claim)
+            )
+            if now_ns < until_ns:
+                raise ScriptRunBusyError(run_id=row.id, until_ms=until_ns // NS_PER_MS + 1)
+        try:
+            if row.status != "suspended":
+                claim = self._claimed(row.id, claim, now_ns)
+            self.store.runs.update(again, expected=row.status)
+        except StoreChangedError:
+            until_ns = now_ns + self._lease_ns
+            raise ScriptRunBusyError(run_id=row.id, until_ms=until_ns // NS_PER_MS) from None
+        return self._hold(Taken(again, since_ns=now_ns, claim=claim))
+
+    def give_back(self, taken: Taken) -> None:
+        """Work on a run no more."""
+        with self._lock:
+            self._active.discard(taken)
+        if taken.claim is not None:
+            name, revision = taken.claim.name, taken.claim.revision
+            self.store.documents.remove(CLAIM_KIND, name, revision=revision)
+            taken.claim = None
+
+    def renew(self) -> bool:
+        """Renew the claims of what is at work; return whether anything is."""
+        now_ns = self.now_ns()
+        with self._lock:
+            active = list(self._active)
+        for taken in active:
+            until_ns = taken.since_ns + self._lease_ns
+            if taken.claim is not None:
+                until_ns = max(until_ns, _until_ns(taken.claim))
+            if until_ns - now_ns > self._lease_ns * (LEASE_SHARE - 1) // LEASE_SHARE:
+                continue
+            try:
+                taken.claim = self._claimed(taken.row.id, taken.claim, now_ns)
+            except StoreChangedError:
+                taken.is_lost = True
+                if taken.on_loss is not None:
+                    taken.on_loss()
+        return bool(active)
+
+    def _claimed(self, run_id: str, before: Document | None, now_ns: int) -> Document:
+        data = {"owner": self._owner, "until_ns": now_ns + self._lease_ns}
+        claim = Document(
+            kind=CLAIM_KIND,
+            name=run_id,
+            data=msgspec.json.encode(data),
+            revision=1 if before is None else before.revision + 1,
+        )
+        self.store.documents.put(claim)
+        return claim
+
+    def _hold(self, taken: Taken) -> Taken:
+        with self._lock:
+            self._active.add(taken)
+            if self._is_shared and (self._renewer is None or not self._renewer.is_alive()):
+                period_s = self._lease_ns / LEASE_SHARE / 2 / 1_000_000_000
+                self._renewer = threading.Thread(
+                    target=_renew, args=(weakref.ref(self), period_s), daemon=True
+                )
+                self._renewer.start()
+        return taken
+
+    # --- its end ---
+
+    def park(self, taken: Taken, used: Used, result: ScriptResult) -> None:
+        """Put a run away.
+
+        Raises:
+            StoreChangedError: somebody else works on it by now; nothing was kept.
+        """
+        away = replace(
+            taken.row,
+            status="suspended",
+            usage=msgspec.json.encode(used),
+            result=msgspec.json.encode(result.to_document()),
+        )
+        self.store.runs.update(away, expected="running")
+        self.give_back(taken)
+
+
+def ended_row(row: Run, result: ScriptResult, *, now_ns: int) -> Run:
+    """Return the row of a run that is over."""
+    status: Any = {"completed": "completed", "failed": "failed"}.get(result.status, "cancelled")
+    document = msgspec.json.encode(result.to_document())
+    return replace(row, status=status, ended_ns=now_ns, result=document)
+
+
+def _until_ns(claim: Document) -> int:
+    return int(msgspec.json.decode(claim.data)["until_ns"])
+
+
+def _renew(shelf_ref: weakref.ref[Shelf], period_s: float) -> None:
+    while True:
+        time.sleep(period_s)
+        shelf = shelf_ref()
+        if shelf is None or not shelf.renew():
+            return
+        del shelf

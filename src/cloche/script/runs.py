@@ -1,0 +1,554 @@
+"""The life of a script's run, in a store: begun, put away, taken up, ended, repeated.
+
+Owns the order of these. Invariants:
+- whatever kills this process, the run goes on from its journal: no completed call is made again;
+- a run that is put away is rows in the store, and its clock stands still;
+- a run that was rejected or that expired is never executed again;
+- an ended run stays as it is: to go on with it gives its result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cloche.exec.api import default_runner, make_request
+from cloche.gate.entries import EffectCompleted, EffectStarted
+from cloche.gate.errors import DivergenceError
+from cloche.gate.policy import Policy
+from cloche.script.adapters.active import ActiveTime
+from cloche.script.adapters.calls import QUIET, TOOL_KIND, ScriptCalls, run_async
+from cloche.script.adapters.desk import Desk, rejection
+from cloche.script.adapters.shelf import Asked, Shelf, ShelfSink, Taken, Used, ended_row
+from cloche.script.approvals import Made
+from cloche.script.errors import (
+    ScriptCancelledError,
+    ScriptError,
+    ScriptRunBusyError,
+    ScriptRunStateError,
+    ScriptTimeoutError,
+)
+from cloche.script.inbox import Answer, answer_of
+from cloche.script.items import ScriptResult
+from cloche.script.outcome import Ended, returned_value, script_error, shown_output
+from cloche.script.programs import FILENAMES, IMAGES
+from cloche.store.errors import StoreChangedError, StoreError
+from cloche.store.rows import FINAL_STATUSES, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cloche.exec.adapters.effects import CancelToken
+    from cloche.exec.adapters.runner import Execution
+    from cloche.gate.journal import Journal
+    from cloche.limits import Limits
+    from cloche.script.approvals import Approval
+    from cloche.script.finder import Language
+    from cloche.script.policy import ToolPolicy
+    from cloche.script.tools import ToolSet
+    from cloche.store.ports import Store
+    from cloche.store.rows import RunStatus
+
+    Approver = Callable[[Approval], "Made | Awaitable[Made | None] | None"]
+
+NS_PER_MS: Final = 1_000_000
+KEPT_RUN_COUNT_MAX: Final = 1000  # ended runs in a store that is nobody else's
+_OTHER_EFFECTS: Final = 10_000  # searches and returns, which are no tool calls
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class _Work:
+    """A run that this process is at work on."""
+
+    taken: Taken
+    asked: Asked
+    request: Any
+    calls: ScriptCalls
+    journal: Journal | None
+    used_ms: int
+    is_new: bool = False
+    time: ActiveTime | None = None
+
+    @property
+    def id(self) -> str:
+        return self.taken.row.id
+
+    def go_live(self) -> None:
+        if self.time is not None:
+            self.time.go_live()
+
+
+class ScriptRuns:
+    """Runs scripts, from their start to their end. Callable from one thread at a time.
+
+    Args:
+        tools: what scripts may call.
+        policy: rules about calls.
+        store: where runs and approvals are kept.
+        owner: a name that no other process has.
+        approver: asked about calls that wait; None, or an answer of None: they keep waiting.
+        limits: of everything.
+        clock_ms: wall clock.
+        program: returns the program around a script, for a run of this id.
+        on_progress: gets the progress messages of scripts.
+        forgets: whether the store is nobody else's, so that old runs may go.
+    """
+
+    def __init__(
+        self,
+        tools: ToolSet,
+        policy: ToolPolicy,
+        store: Store,
+        *,
+        owner: str,
+        approver: Approver | None,
+        limits: Limits,
+        clock_ms: Callable[[], int],
+        program: Callable[[Asked, str], str],
+        on_progress: Callable[[str, str], None] | None = None,
+        forgets: bool = False,
+    ) -> None:
+        self._tools = tools
+        self._policy = policy
+        self._store = store
+        self._approver = approver
+        self._limits = limits
+        self._clock_ms = clock_ms
+        self._program = program
+        self._on_progress = on_progress
+        self._ended_ids: deque[str] | None = deque() if forgets else None
+        self.desk = Desk(store, clock_ms=clock_ms, limits=limits)
+        self.shelf = Shelf(store, now_ns=self._now_ns, owner=owner, limits=limits)
+
+    def _now_ns(self) -> int:
+        return self._clock_ms() * NS_PER_MS
+
+    # --- what can be done ---
+
+    def start(
+        self, run_id: str, asked: Asked, *, cancel: CancelToken | None = None
+    ) -> ScriptResult:
+        """Run a script until it is over, or nobody decides what it waits for."""
+        request = self.request(self._program(asked, run_id), asked.language)
+        work = self._work(self.shelf.begin(run_id, asked), asked, request, None)
+        work.is_new = True
+        return self._go(work, cancel)
+
+    def resume(self, run_id: str, *, cancel: CancelToken | None = None) -> ScriptResult:
+        """Go on with a run that was put away, or that a dead process left.
+
+        Returns:
+            How it ended; "suspended" again while nothing of what it waits for was decided.
+
+        Raises:
+            ScriptRunUnknownError: there is none.
+            ScriptRunBusyError: somebody works on it, or did so until a moment ago.
+            DivergenceError: what the program does now is not what it did; both sides are shown.
+        """
+        work = self._take_up(run_id)
+        if isinstance(work, ScriptResult) and work.status == "suspended" and self._ask(run_id):
+            work = self._take_up(run_id)
+        return work if isinstance(work, ScriptResult) else self._go(work, cancel)
+
+    def result(self, run_id: str) -> ScriptResult:
+        """Return what is known of a run now; "suspended" with what it has done, if it is not over.
+
+        Raises:
+            ScriptRunUnknownError: there is none.
+        """
+        return self._known(self.shelf.row(run_id))
+
+    def decide(self, approval_id: str, made: Made) -> Answer:
+        """Decide about a call; see `Inbox.decide`.
+
+        Raises:
+            ToolValidationError: changed arguments do not fit; nothing was decided.
+        """
+        known = self.desk.get(approval_id)
+        if known is not None and made.args is not None:
+            args = self._tools.find(known.tool).check_args(made.args, limits=self._limits)
+            made = msgspec.structs.replace(made, args=args)
+        return answer_of(self.desk.decide(approval_id, made))
+
+    def replay(self, run_id: str, *, source: str | None = None) -> ScriptResult:
+        """Run an ended run again, every call answered from its journal; nothing is performed.
+
+        Args:
+            run_id: of a run that ended.
+            source: another script, to see where it does something else.
+
+        Raises:
+            DivergenceError: it did something else, or is another script; both sides are shown.
+            ScriptRunStateError: it has not ended.
+        """
+        row = self.shelf.row(run_id)
+        asked, journal = self.shelf.asked(row), self.shelf.journal(run_id)
+        if journal is None or journal.finish is None:
+            raise ScriptRunStateError(run_id=run_id, problem="has not ended: nothing to replay")
+        request = self._recorded_request(run_id, asked, journal)
+        if source is not None:
+            request = dataclasses.replace(request, code=_changed(request.code, asked, source))
+        work = self._work(Taken(row, since_ns=0), asked, request, journal)
+        execution = default_runner().execute(request, replay=journal)
+        if source is not None and source != asked.source:
+            raise DivergenceError(
+                index=0,
+                reason="another script, which did the same",
+                recorded={"source": asked.source},
+                requested={"source": source},
+            )
+        return self._result(work, execution, self._ended(work, execution))
+
+    def fork(self, run_id: str, *, calls: int, new_id: str) -> ScriptResult:
+        """Begin a run that shares the first calls of another one, and goes on by itself.
+
+        The answers of these calls are taken from the journal; everything behind them happens, and
+        is asked about, anew.
+
+        Args:
+            run_id: of any run.
+            calls: how many.
+            new_id: of the new run.
+
+        Raises:
+            ScriptRunStateError: it has fewer calls, or they had not all been answered where the
+                next one began.
+        """
+        row = self.shelf.row(run_id)
+        asked, journal = self.shelf.asked(row), self.shelf.journal(run_id)
+        count = 0 if journal is None else _prefix(run_id, journal, calls)
+        asked = msgspec.structs.replace(asked, forked_from=run_id)
+        now_ns = self._now_ns()
+        new = dataclasses.replace(
+            row,
+            id=new_id,
+            status="suspended",
+            created_ns=now_ns,
+            started_ns=None,
+            ended_ns=None,
+            request=msgspec.json.encode(asked),
+            usage=b"{}",
+            result=b"{}",
+        )
+        self._store.runs.create(new)
+        copied = 0
+        while copied < count:
+            page = self._store.journals.read(run_id, start=copied, limit=min(1000, count - copied))
+            copied = self._store.journals.append(new_id, page, expected_count=copied)
+        return self.resume(new_id)
+
+    # --- one part of a run ---
+
+    def _go(self, work: _Work, cancel: CancelToken | None) -> ScriptResult:
+        while True:
+            result = self._advance(work, cancel)
+            if result.status != "suspended" or not self._ask(result.run_id):
+                return result
+            again = self._take_up(result.run_id)
+            if isinstance(again, ScriptResult):
+                return again
+            work = again
+
+    def _advance(self, work: _Work, cancel: CancelToken | None) -> ScriptResult:
+        """Execute a run until it is over or waits, and keep what became of it."""
+        try:
+            execution = self._execute(work, cancel)
+            if execution.suspension is not None:
+                return self._park(work, execution)
+            return self._over(work, execution)
+        except StoreChangedError:
+            self._release(work)
+            until_ms = self._now_ns() // NS_PER_MS + self._limits.sessions.lease_ms
+            raise ScriptRunBusyError(run_id=work.id, until_ms=until_ms) from None
+        except BaseException as error:
+            self._interrupt(work, error)
+            raise
+
+    def _execute(self, work: _Work, cancel: CancelToken | None) -> Execution:
+        timeout_ms = self._limits.scripts.timeout_ms
+        count = 0 if work.journal is None else len(work.journal.entries)
+        is_resumed = work.journal is not None
+        time = work.time = ActiveTime(
+            cancel, left_ms=max(1, timeout_ms - work.used_ms), resumed=is_resumed
+        )
+        work.taken.on_loss = time.cancel
+        sink = ShelfSink(
+            self._store, work.taken.row, count=count, is_new=work.is_new, on_append=time.go_live
+        )
+        try:
+            return default_runner().execute(
+                work.request,
+                handlers={TOOL_KIND: work.calls},
+                sink=sink,
+                resume=work.journal,
+                cancel=time,
+            )
+        finally:
+            work.used_ms += time.stop()
+
+    def _park(self, work: _Work, execution: Execution) -> ScriptResult:
+        result = self._result(work, execution, Ended(status="suspended"))
+        used = Used(time_ms=work.used_ms, failures=work.calls.failures)
+        self.shelf.park(work.taken, used, result)
+        self.desk.expire()
+        status = self.desk.run_status(work.id)
+        if status != "active":
+            # Somebody ended it while it was at work.
+            return self._reject(self.shelf.row(work.id))
+        return result
+
+    def _over(self, work: _Work, execution: Execution) -> ScriptResult:
+        result = self._result(work, execution, self._ended(work, execution))
+        work.calls.end()
+        used = Used(time_ms=work.used_ms, failures=work.calls.failures)
+        row = dataclasses.replace(work.taken.row, usage=msgspec.json.encode(used))
+        self._end(work, row, result)
+        return result
+
+    def _end(self, work: _Work, row: Run, result: ScriptResult) -> None:
+        self.desk.end_run(ended_row(row, result, now_ns=self._now_ns()), expected="running")
+        self._release(work)
+        if self._ended_ids is not None:
+            self._ended_ids.append(work.id)
+            if len(self._ended_ids) > KEPT_RUN_COUNT_MAX:
+                self._store.runs.delete(self._ended_ids.popleft())
+
+    def _interrupt(self, work: _Work, error: BaseException) -> None:
+        """Say in the store that nobody is at work on a run any more, as far as that can be said."""
+        work.calls.end()
+        stopped = isinstance(error, KeyboardInterrupt)
+        with suppress(StoreError):
+            row = self._store.runs.get(work.id)
+            if row is not None and row.status == "running":
+                result = self._unfinished(work, "cancelled" if stopped else "failed")
+                ended = ended_row(row, result, now_ns=self._now_ns())
+                status: RunStatus = "cancelled" if stopped else "interrupted"
+                ended = dataclasses.replace(ended, status=status)
+                # What an interrupted run asked stays open: it may yet go on.
+                end = self.desk.end_run if stopped else self._store.runs.update
+                end(ended, expected="running")
+            self._release(work)
+
+    def _release(self, work: _Work) -> None:
+        work.taken.on_loss = None
+        self.shelf.give_back(work.taken)
+
+    # --- taking up ---
+
+    def _take_up(self, run_id: str) -> _Work | ScriptResult:
+        row = self.shelf.row(run_id)
+        if row.status in FINAL_STATUSES:
+            return self._known(row)
+        if self.desk.expire().audit:
+            row = self.shelf.row(run_id)
+            if row.status in FINAL_STATUSES:
+                return self._known(row)
+        if self.desk.run_status(run_id) != "active":
+            return self._reject(row)
+        asked, used = self.shelf.asked(row), self.shelf.used(row)
+        journal = self.shelf.journal(run_id)
+        if row.status == "suspended" and not self._can_go_on(run_id, journal):
+            return self._known(row)
+        taken = self.shelf.take(row)
+        journal = self.shelf.journal(run_id)  # whoever had it may have gone on a little
+        request = self._recorded_request(run_id, asked, journal)
+        return self._work(taken, asked, request, journal, used)
+
+    def _can_go_on(self, run_id: str, journal: Journal | None) -> bool:
+        """Whether anything that a run waits for has been decided."""
+        own = self.desk.of_run(run_id)
+        if journal is None or not any(one.status == "pending" for one in own):
+            return True
+        answered = {one.sequence for one in journal.entries if isinstance(one, EffectCompleted)}
+        decided = (one for one in own if one.status in {"approved", "rejected"})
+        return any(one.sequence not in answered for one in decided)
+
+    def _reject(self, row: Run) -> ScriptResult:
+        """End a run that its approvals ended."""
+        own = self.desk.of_run(row.id)
+        error = rejection(self.desk.run_status(row.id), own).to_document()
+        asked = self.shelf.asked(row)
+        known = self.shelf.result(row) or ScriptResult(
+            script_id=asked.script_id, run_id=row.id, status="rejected"
+        )
+        result = msgspec.structs.replace(known, status="rejected", error=error)
+        taken = self.shelf.take(row)
+        self.desk.end_run(ended_row(taken.row, result, now_ns=self._now_ns()), expected="running")
+        self.shelf.give_back(taken)
+        return result
+
+    def _ask(self, run_id: str) -> bool:
+        """Ask about what a run waits for; return whether anything was decided."""
+        approver = self._approver
+        if approver is None:
+            return False
+        decided = False
+        for approval in self.desk.pending(run_id):
+            made = approver(approval)
+            if made is not None and not isinstance(made, Made):
+                awaitable = made
+
+                async def answered(awaitable: Any = awaitable) -> Made | None:
+                    found: Made | None = await awaitable
+                    return found
+
+                made = run_async(answered)
+            if made is not None:
+                decided = self.decide(approval.id, made).changed or decided
+        return decided
+
+    # --- what it is made of ---
+
+    def _work(
+        self,
+        taken: Taken,
+        asked: Asked,
+        request: Any,
+        journal: Journal | None,
+        used: Used | None = None,
+    ) -> _Work:
+        used = used or Used()
+        calls = ScriptCalls(
+            self._tools,
+            self._policy,
+            self.desk,
+            run_id=taken.row.id,
+            asked=asked,
+            limits=self._limits,
+            on_progress=self._on_progress,
+            on_live=lambda: work.go_live(),  # noqa: PLW0108 - there is no `work` yet
+        )
+        if journal is not None:
+            failures = used.failures or self.shelf.used(taken.row).failures
+            calls.recall(journal, failures)
+        work = _Work(
+            taken=taken,
+            asked=asked,
+            request=request,
+            calls=calls,
+            journal=journal,
+            used_ms=used.time_ms,
+        )
+        return work
+
+    def request(self, program: str, language: Language) -> Any:
+        """Return the request that runs a program with the limits of scripts."""
+        scripts = self._limits.scripts
+        limits = self._limits.replace(
+            {
+                "guests": {
+                    "timeout_ms": scripts.timeout_ms,
+                    "memory_limit_bytes": scripts.memory_limit_bytes,
+                },
+                "gate": {"effect_count_max": scripts.call_count_max + _OTHER_EFFECTS},
+            }
+        )
+        return make_request(
+            program,
+            language=language,
+            filename=FILENAMES[language],
+            limits=limits,
+            policy=Policy.allow(tool=["*"]),
+            image=IMAGES[language],
+        )
+
+    def _recorded_request(self, run_id: str, asked: Asked, journal: Journal | None) -> Any:
+        """Return the request of a run that has begun: the program is the recorded one."""
+        if journal is None:
+            return self.request(self._program(asked, run_id), asked.language)
+        inputs = journal.inputs
+        request = self.request(inputs.code.decode(), asked.language)
+        return dataclasses.replace(request, seed=inputs.seed, now_ns=inputs.now_ns)
+
+    # --- what became of it ---
+
+    def _ended(self, work: _Work, execution: Execution) -> Ended:
+        status = self.desk.run_status(work.id)
+        if status != "active":
+            return Ended(status="rejected", error=rejection(status, self.desk.of_run(work.id)))
+        if execution.error is None:
+            return returned_value(work.calls.returned or {}, self._limits)
+        if work.time is not None and work.time.timed_out:
+            return Ended(status="failed", error=self._timeout(work))
+        error = script_error(
+            execution.error,
+            stderr=execution.result.run.stderr,
+            records=work.calls.records,
+            last_error=work.calls.failure_in(execution.error.message),
+            used_ms=work.used_ms,
+            limits=self._limits,
+        )
+        stopped = isinstance(error, ScriptCancelledError)
+        return Ended(status="cancelled" if stopped else "failed", error=error)
+
+    def _timeout(self, work: _Work) -> ScriptError:
+        records = work.calls.records
+        return ScriptTimeoutError(
+            timeout_ms=self._limits.scripts.timeout_ms,
+            elapsed_ms=work.used_ms,
+            completed=[record.tool for record in records if record.status == "completed"],
+            pending=[record.tool for record in records if record.status == "pending"],
+        )
+
+    def _result(self, work: _Work, execution: Execution, ended: Ended) -> ScriptResult:
+        calls = work.calls.records
+        return ScriptResult(
+            script_id=work.asked.script_id,
+            run_id=work.id,
+            status=ended.status,
+            value=ended.value,
+            output=shown_output(execution.result.run.stdout, self._limits),
+            tool_calls=calls,
+            error=None if ended.error is None else ended.error.to_document(),
+            usage={
+                "time_ms": work.used_ms,
+                "memory_bytes": execution.result.memory_bytes or 0,
+                "tool_calls": len(calls),
+            },
+            journal_id=execution.journal_hash,
+        )
+
+    def _unfinished(self, work: _Work, status: Any) -> ScriptResult:
+        error = ScriptCancelledError(reason="the process that ran it was stopped")
+        return ScriptResult(
+            script_id=work.asked.script_id,
+            run_id=work.id,
+            status=status,
+            tool_calls=work.calls.records,
+            error=error.to_document(),
+        )
+
+    def _known(self, row: Run) -> ScriptResult:
+        known = self.shelf.result(row)
+        if known is not None:
+            return known
+        asked = self.shelf.asked(row)
+        return ScriptResult(script_id=asked.script_id, run_id=row.id, status="suspended")
+
+
+def _changed(code: str, asked: Asked, source: str) -> str:
+    """Return the recorded program with another script in it."""
+    if asked.language == "python":
+        return code.replace(repr(asked.source), repr(source), 1)
+    return code.replace(asked.source, source, 1)
+
+
+def _prefix(run_id: str, journal: Journal, calls: int) -> int:
+    """Return how many entries of a journal there are before the call after so many."""
+    count, still_open = 0, set[int]()
+    for index, entry in enumerate(journal.entries):
+        if isinstance(entry, EffectStarted) and entry.target not in QUIET:
+            if count == calls:
+                if still_open:
+                    problem = f"had calls without answers where call {calls + 1} began"
+                    raise ScriptRunStateError(run_id=run_id, problem=problem)
+                return index
+            count += 1
+            still_open.add(entry.sequence)
+        elif isinstance(entry, EffectCompleted):
+            still_open.discard(entry.sequence)
+    raise ScriptRunStateError(run_id=run_id, problem=f"made {count} calls, no more than {calls}")
