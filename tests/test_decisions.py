@@ -19,6 +19,7 @@ HEADINGS = {
     "To build components (`components`)": "components",
     "To write pages with templates (`templates`)": "templates",
     "To send traces (`telemetry`)": "telemetry",
+    "To serve on uvloop (`uvloop`)": "uvloop",
     "To develop (`dev`)": "dev",
     "To measure (`bench`)": "bench",
 }
