@@ -119,7 +119,7 @@ def _operation(route: Route[Endpoint], schemas: _Schemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": getattr(endpoint.handler, "__name__", route.method.lower()),
         "responses": {
-            _status(endpoint): _success(endpoint, schemas),
+            **dict.fromkeys(_statuses(endpoint), _success(endpoint, schemas)),
             "default": {
                 "description": "What went wrong",
                 "content": {_JSON: {"schema": {"$ref": _REFERENCE.format(name="Error")}}},
@@ -146,10 +146,12 @@ def _operation(route: Route[Endpoint], schemas: _Schemas) -> dict[str, Any]:
     return operation
 
 
-def _status(endpoint: Endpoint) -> str:
-    """Return the status of a success: a handler that returns nothing answers 204."""
-    hints = get_type_hints(endpoint.handler)
-    return "204" if hints.get("return", object) is type(None) else "200"
+def _statuses(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the statuses of a success: 204 for nothing, and a `Response` has its own."""
+    returned = get_type_hints(endpoint.handler).get("return", object)
+    if returned is Response:
+        return ("2XX", "3XX")
+    return ("204",) if returned is type(None) else ("200",)
 
 
 def _success(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def add_static(
         raise SettingError(setting="index", problem="it is no name of a file")
 
     async def show(rest: str, request: Request) -> Response:
+        """Show a file."""
         path = rest
         if rest.endswith("/") or not rest:
             path = rest + index if index is not None else ""
@@ -86,8 +87,12 @@ def add_static(
         raise NotFoundError(path=request.path)
 
     async def show_index(request: Request) -> Response:
+        """Show the index."""
         return await show("", request)
 
+    # Their names are those of operations in the OpenAPI document, where each is alone.
+    slug = re.sub(r"[^A-Za-z0-9]", "_", prefix)
+    show.__name__, show_index.__name__ = f"files{slug}", f"index{slug}"
     app.add("GET", f"{prefix}/*rest", show)
     app.add("GET", f"{prefix}/", show_index)
 
