@@ -131,14 +131,20 @@ class Slots:
         """How many calls wait."""
         return len(self._waiting)
 
+    def take(self, owner: str) -> bool:
+        """Take a slot if one is free now; return whether it was."""
+        if not self._is_free(owner):
+            return False
+        self._take(owner)
+        return True
+
     def ask(self, owner: str, granted: Callable[[], None]) -> bool:
         """Take a slot now and return True, or remember `granted` for later and return False.
 
         Raises:
             NetLimitError: too many wait already; nothing was remembered.
         """
-        if self._is_free(owner):
-            self._take(owner)
+        if self.take(owner):
             return True
         if self._limits.egress.slot_timeout_ms == 0:
             raise self.refusal(owner)

@@ -11,6 +11,7 @@ It does not add secrets: see `secrets`.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -69,6 +70,9 @@ CREDENTIALS: Final = frozenset({"authorization", "cookie", "cookie2"})
 # Metadata services of Google Cloud and Azure want these, and nothing that may be called does.
 _METADATA: Final = frozenset({"metadata-flavor", "x-google-metadata-request", "metadata"})
 
+# Programs use few names; one that is longer than names are is not kept.
+_NAME_CACHE_COUNT: Final = 512
+
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Visible characters, spaces and tabs; above ASCII only what Latin-1 can say: RFC 9110 5.5.
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -98,7 +102,7 @@ def request_headers(given: Any, limits: Limits, *, cookies: bool = False) -> Hea
     for name, value in pairs:
         checked = check_header(name, value)
         size += len(checked[0]) + len(checked[1]) + 4
-        if not is_dropped(checked[0].lower(), cookies=cookies):
+        if not _is_dropped(checked[0], cookies):
             kept.append(checked)
     if size > limits.egress.header_limit_bytes:
         raise NetSizeError(
@@ -119,6 +123,11 @@ def is_dropped(name: str, *, cookies: bool) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=_NAME_CACHE_COUNT)
+def _is_dropped(name: str, cookies: bool) -> bool:
+    return is_dropped(name.lower(), cookies=cookies)
+
+
 def check_header(name: object, value: object) -> tuple[str, str]:
     """Return a field as it may be sent, without space around its value.
 
@@ -130,7 +139,8 @@ def check_header(name: object, value: object) -> tuple[str, str]:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _refused("a header's name is a token of RFC 9110: letters, digits, hyphens")
     text = str(value).strip(" \t")
-    if not _VALUE.fullmatch(text):
+    # The short way for what nearly all values are: visible ASCII.
+    if not (text.isascii() and text.isprintable()) and not _VALUE.fullmatch(text):
         raise _refused(
             f"the value of {name[:64]} holds CR, LF, NUL or a character that headers cannot carry"
         )

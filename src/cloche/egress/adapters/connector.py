@@ -174,6 +174,12 @@ class Reply:
                 raise _too_large(self._host, limit_bytes)
             chunks: list[bytes] = []
             size = 0
+            if response.content.is_eof():
+                # All of it is here, as with most small responses; it fits what a reader holds.
+                chunks.append(response.content.read_nowait(-1))
+                size = len(chunks[0])
+                if size > limit_bytes:
+                    raise _too_large(self._host, limit_bytes)
             async for chunk in response.content.iter_any():
                 size += len(chunk)
                 if size > limit_bytes:
@@ -210,6 +216,8 @@ class Client:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._limits = limits
+        egress = limits.egress
+        self._limit_s = (egress.connect_timeout_ms + egress.header_timeout_ms) / 1000
         self._resolver = PinnedResolver(resolver or SystemResolver(), check, limits)
         self._tls = tls or default_tls()
         self._session: aiohttp.ClientSession | None = None
@@ -237,36 +245,52 @@ class Client:
             max_headers=egress.header_count_max,
         )
 
-    async def send(self, method: str, url: Url, headers: Headers, body: bytes) -> Reply:
+    async def send(
+        self, method: str, url: Url, headers: Headers, body: bytes, *, left_s: float = float("inf")
+    ) -> Reply:
         """Send one request and return what comes back.
+
+        Args:
+            method: as it is sent.
+            url: where to.
+            headers: of the request.
+            body: of the request.
+            left_s: after which time the caller cancels, whatever the limits here say.
 
         Raises:
             NetError: and its subclasses; no connection is left behind.
         """
         if url.address is not None:
             self._resolver.check_address(url.host, url.address)
-        if self._session is None:
-            self._session = self._open()
         fields = CIMultiDict(headers)
         fields.setdefault("User-Agent", _USER_AGENT)
         fields.setdefault("Accept", "*/*")
         fields["Accept-Encoding"] = "identity"
-        egress = self._limits.egress
-        limit_ms = egress.connect_timeout_ms + egress.header_timeout_ms
         try:
-            async with asyncio.timeout(limit_ms / 1000):
-                response = await self._session.request(
-                    method,
-                    URL(url.text, encoded=True),
-                    headers=fields,
-                    data=body or None,
-                    allow_redirects=False,
-                )
+            if left_s <= self._limit_s:
+                # The caller's deadline comes first: a second one would cost and do nothing.
+                response = await self._request(method, url, fields, body)
+            else:
+                async with asyncio.timeout(self._limit_s):
+                    response = await self._request(method, url, fields, body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             failure = translated(error, url.host, self._limits)
         else:
             return self._checked(response, url.host)
         raise failure
+
+    async def _request(
+        self, method: str, url: Url, fields: CIMultiDict[str], body: bytes
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            self._session = self._open()
+        return await self._session.request(
+            method,
+            URL(url.text, encoded=True),
+            headers=fields,
+            data=body or None,
+            allow_redirects=False,
+        )
 
     def _checked(self, response: aiohttp.ClientResponse, host: str) -> Reply:
         if response.status == _SWITCHING_PROTOCOLS:

@@ -23,6 +23,7 @@ import msgspec
 
 from cloche.egress import secrets as rules_of_secrets
 from cloche.egress.adapters.connector import Client, Reply
+from cloche.egress.adapters.deadlines import Deadlines
 from cloche.egress.allowlist import RUN_SCOPE, Decision, NetPolicy, RuleSet, decide
 from cloche.egress.breaker import Breakers
 from cloche.egress.budget import NS_PER_MS, RunBudget, Slots
@@ -61,6 +62,7 @@ _SERVER_ERROR: Final = 500
 # What fails before a server could answer, and will fail again.
 _BROKEN: Final = frozenset({"dns", "tls", "certificate"})
 _NO_RULES: Final = RuleSet("", ())
+_NO_SECRETS: Final = Scrubber(())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,6 +160,7 @@ class Egress:
         self.log = LogBuffer(limits.net.log_buffer)
         self._buckets = Buckets(limits.egress.bucket_count_max)
         self._breakers = Breakers(limits)
+        self._deadlines = Deadlines()
         self._flush_at_ns = clock() + limits.net.log_flush * NS_PER_MS
 
     async def fetch(self, request: NetRequest, run: NetRun) -> NetResponse:
@@ -190,6 +193,7 @@ class Egress:
     async def close(self) -> None:
         """End every connection and store the log."""
         await self._client.close()
+        self._deadlines.close()
         self.flush()
         self._keep_stats(None)
 
@@ -245,9 +249,11 @@ class _Call:
         self._request = request
         self._run = run
         self._limits = egress.limits
-        self._scrubber = Scrubber(egress.known_secrets(run.policy))
+        names = run.policy.secrets
+        self._scrubber = Scrubber(egress.known_secrets(run.policy)) if names else _NO_SECRETS
         self._holds_slot = False
         self._decision: Decision | None = None
+        self._deadline_ns = 0
         self._sent_bytes = 0
         self._received_bytes = 0
         self._hop_now = Hop(
@@ -259,14 +265,14 @@ class _Call:
         started_ns = egress._clock()
         hop = self._hop_now
         try:
-            timeout_ms = self._timeout_ms()
-            deadline_ns = run.budget.begin(started_ns, timeout_ms=timeout_ms)
+            self._decision = egress.decide(self._request, run)
+            deadline_ns = run.budget.begin(started_ns, timeout_ms=self._timeout_ms(self._decision))
         except NetError as error:
             self._record(hop, started_ns, error=error)
             raise
-        left_s = (deadline_ns - egress._clock()) / 1e9
+        self._deadline_ns = deadline_ns
         try:
-            async with asyncio.timeout(left_s):
+            with egress._deadlines.within((deadline_ns - started_ns) / 1e9):
                 return await self._follow(hop)
         except TimeoutError:
             late = NetTimeoutError(
@@ -282,8 +288,7 @@ class _Call:
             if self._holds_slot:
                 egress.slots.give_back(run.owner)
 
-    def _timeout_ms(self) -> int | None:
-        decision = self._egress.decide(self._request, self._run)
+    def _timeout_ms(self, decision: Decision) -> int | None:
         entry = decision.entry
         asked = [self._request.timeout_ms, entry.timeout_ms if entry is not None else None]
         return min((value for value in asked if value), default=None)
@@ -326,8 +331,10 @@ class _Call:
         return await self._receive(hop, response, decision, key, stored)
 
     def _decide(self, hop: Hop) -> Decision:
-        request = msgspec.structs.replace(self._request, url=hop.url, method=hop.method)
-        self._decision = decision = self._egress.decide(request, self._run)
+        decision = self._decision
+        if hop.count or decision is None:  # the first hop was judged for its timeout
+            request = msgspec.structs.replace(self._request, url=hop.url, method=hop.method)
+            self._decision = decision = self._egress.decide(request, self._run)
         if not decision.allowed:
             what = "redirect to a host that is not allowed" if hop.count else "not allowed"
             raise NetBlockedError(
@@ -354,6 +361,9 @@ class _Call:
         if self._holds_slot:
             return
         slots, owner = self._egress.slots, self._run.owner
+        if slots.take(owner):
+            self._holds_slot = True
+            return
         turn = asyncio.get_running_loop().create_future()
 
         def granted() -> None:
@@ -420,7 +430,8 @@ class _Call:
         self._sent_bytes = len(body)
         self._run.budget.spend_bytes(len(body))
         try:
-            return await self._egress._client.send(hop.method, url, headers, body)
+            left_s = (self._deadline_ns - self._egress._clock()) / 1e9
+            return await self._egress._client.send(hop.method, url, headers, body, left_s=left_s)
         except NetError as error:
             if error.retryable or isinstance(error, NetTimeoutError) or error.reason in _BROKEN:
                 self._failed(hop)
