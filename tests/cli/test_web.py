@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+
 import pytest
-from tests.cli.support import cloche
+import trustme
+from tests.cli.support import START, cloche, environment
 
 from cloche.web.adapters.fixture import FixtureServices, run_now
 from cloche.web.adapters.traffic_file import TrafficFile, TrafficFileError, read_traffic
@@ -31,6 +39,13 @@ async def socket(socket: WebSocket):
 
 def make():
     return app
+
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+starlette = Starlette(routes=[Route("/", lambda request: PlainTextResponse("from starlette"))])
+broken = App()
+broken.get("/")(lambda: 1 / 0)
 '''
 
 
@@ -142,3 +157,103 @@ def test_a_file_grows(tmp_path):
     assert other.read_text() == "mine"
     with pytest.raises(TrafficFileError):
         TrafficFile(tmp_path / "none" / "traffic.x7wt")
+
+
+class Served:
+    """A server in a process of its own."""
+
+    def __init__(self, folder, *arguments):
+        self._process = subprocess.Popen(
+            [*START, "web", "serve", *arguments, "--bind", "127.0.0.1:0"],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def __enter__(self):
+        line = self._process.stdout.readline().decode()
+        assert line.startswith("serving on "), self._process.stderr.read().decode()
+        self.url = line.removeprefix("serving on ").strip()
+        return self
+
+    def __exit__(self, *failure):
+        self._process.send_signal(signal.SIGTERM)
+        self.stderr = self._process.communicate(timeout=20)[1].decode()
+        self.exit_code = self._process.returncode
+
+    def get(self, target="/", **headers):
+        """Return the status, the fields and the body of a page."""
+        request = urllib.request.Request(self.url + target, headers=headers)
+        context = ssl._create_unverified_context() if self.url.startswith("https") else None
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=context) as found:
+                return found.status, found.headers, found.read()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, refused.headers, refused.read()
+
+
+def test_serve_and_record(folder):
+    """It is served until it is told to stop; what was recorded gives the same bytes again."""
+    with Served(folder, "shop:app", "--record", "new.x7wt", "--redact", "authorization") as served:
+        assert served.url.startswith("http://127.0.0.1:")
+        assert served.get()[::2] == (200, b"hello")
+        assert served.get("/none", authorization="secret")[0] == 404
+    assert (served.exit_code, served.stderr) == (0, "")
+    again = cloche("web", "replay", "new.x7wt", "shop", cwd=folder)
+    assert again.stdout == "2 of 2 answers have the same bytes\n"
+    assert b"secret" not in (folder / "new.x7wt").read_bytes()
+
+
+def test_serve_asgi(folder):
+    """An application of another framework is served alike."""
+    with Served(folder, "shop:starlette") as served:
+        assert served.get("/")[::2] == (200, b"from starlette")
+    assert served.exit_code == 0
+
+
+def test_serve_over_tls(folder):
+    """TLS 1.3 with a certificate of one's own."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    chain, key = folder / "chain.pem", folder / "key.pem"
+    chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    key.write_bytes(issued.private_key_pem.bytes())
+    with Served(folder, "shop", "--certificate", str(chain), "--key", str(key)) as served:
+        assert served.url.startswith("https://")
+        assert served.get()[::2] == (200, b"hello")
+
+
+def test_serve_with_limits_and_a_log(folder):
+    """Limits hold, and records are lines of JSON in the file that was named."""
+    options = ("--limit", "web.field_count_max=1", "--log", "log.jsonl")
+    with Served(folder, "shop:broken", *options) as served:
+        assert served.get()[0] == 431
+    with Served(folder, "shop:broken", "--log", "log.jsonl") as served:
+        assert served.get()[0] == 500
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [record["type"] for record in records if record["event"] == "failure"] == [
+        "ZeroDivisionError"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--certificate", "a.pem"), "--key: certificate and key are given together"),
+        (("--key", "a.pem"), "--certificate: certificate and key are given together"),
+        (("--tls-1-2",), "--tls-1-2: it needs --certificate and --key"),
+        (("--trust", "everyone"), "--trust: 'everyone' does not appear to be"),
+        (("--forwarded",), "--forwarded: it needs --trust"),
+        (("--limit", "web.none=1"), "web.none"),
+        (("--limit", "nonsense"), "--limit: 'nonsense' is not web.NAME=VALUE"),
+        (("--log", "/none/log"), "--log: /none/log: No such file"),
+        (("--bind", "nowhere"), "nowhere"),
+    ],
+)
+def test_options_that_make_no_sense(folder, options, problem):
+    """They are errors of usage, and nothing is served."""
+    done = cloche("web", "serve", "shop", *options, cwd=folder)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert problem in done.stderr

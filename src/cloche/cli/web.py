@@ -1,7 +1,7 @@
 """`cloche web`: serve applications, show their routes, replay recorded traffic.
 
 Owns the words on the screen; what is served and replayed, the room `web` says.
-Exit codes: 0 fine, 1 a replay differs, 2 usage.
+Exit codes: 0 fine, 1 a replay differs or a server cannot start, 2 usage, 3 requests were cut.
 """
 
 # ruff: noqa: PLC0415 - heavy imports wait for the command that needs them
@@ -29,6 +29,66 @@ AppName = Annotated[
 AppFolder = Annotated[Path, typer.Option("--dir", help="Where modules are looked for first.")]
 Factory = Annotated[bool, typer.Option("--factory", help="It is a function that makes the app.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def serve(
+    name: AppName,
+    folder: AppFolder = Path(),
+    factory: Factory = False,
+    bind: Annotated[
+        list[str] | None,
+        typer.Option(help="ADDRESS:PORT, unix:PATH, fd:NUMBER, systemd:; may be given often."),
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="A chain of certificates (PEM); serves TLS 1.3.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The key of the certificate (PEM).")] = None,
+    tls_1_2: Annotated[bool, typer.Option("--tls-1-2", help="Take TLS 1.2 as well.")] = False,
+    http_1_0: Annotated[bool, typer.Option("--http-1-0", help="Take HTTP/1.0.")] = False,
+    proxy_protocol: Annotated[
+        bool, typer.Option("--proxy-protocol", help="Connections begin with a PROXY header.")
+    ] = False,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(help="Network of proxies whose X-Forwarded-For is believed; often."),
+    ] = None,
+    forwarded: Annotated[
+        bool, typer.Option("--forwarded", help="The proxies write Forwarded (RFC 7239).")
+    ] = False,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="web.NAME=VALUE, as `cloche limits` shows; often.")
+    ] = None,
+    log: Annotated[
+        str, typer.Option(help="Where records go: - is stderr, empty nowhere, or a file.")
+    ] = "-",
+    record: Annotated[
+        Path | None, typer.Option(help="Record traffic to this file (.x7wt).")
+    ] = None,
+    redact: Annotated[
+        list[str] | None, typer.Option(help="A field whose values are not recorded; often.")
+    ] = None,
+) -> None:
+    """Serve an application until SIGTERM or SIGINT; SIGHUP reads certificates again.
+
+    Exits with 0 when all requests were answered, with 3 when some were broken off.
+    """
+    from cloche.cli import web_serve
+
+    found = _load(name, folder, factory=factory)
+    code = web_serve.run(
+        found,
+        binds=bind or [web_serve.DEFAULT_BIND],
+        tls=web_serve.tls_settings(certificate, key, tls_1_2=tls_1_2),
+        http_1_0=http_1_0,
+        proxy_protocol=proxy_protocol,
+        forwarding=web_serve.forwarding(trust or [], forwarded=forwarded),
+        limits=web_serve.limits(limit or []),
+        log=log,
+        record=record,
+        redact=redact or [],
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
