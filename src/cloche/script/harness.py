@@ -252,6 +252,19 @@ class ScriptHarness:
         """
         return self._runs.fork(run_id, calls=calls, new_id=_new_run_id())
 
+    def rollback(self, run_id: str) -> ScriptResult:
+        """Undo the completed calls of a run whose tools have a `revert`, the last one first.
+
+        A run that waits is ended. Asked again, what could not be undone is tried again.
+
+        Returns:
+            "rolled_back", or "failed" with `ROLLBACK_PARTIAL` and what stays done.
+
+        Raises:
+            ScriptRunUnknownError: there is none. ScriptRunBusyError: somebody works on it.
+        """
+        return self._runs.rollback(run_id)
+
     # --- one script ---
 
     def _one(self, call: ScriptCall, mode: Mode, cancel: CancelToken | None) -> ScriptResult:

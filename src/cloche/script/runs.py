@@ -36,6 +36,7 @@ from cloche.script.inbox import Answer, answer_of
 from cloche.script.items import ScriptResult
 from cloche.script.outcome import Ended, returned_value, script_error, shown_output
 from cloche.script.programs import FILENAMES, IMAGES
+from cloche.script.undo import Undo, rolled_back
 from cloche.store.errors import StoreChangedError, StoreError
 from cloche.store.rows import FINAL_STATUSES, Run
 
@@ -123,6 +124,7 @@ class ScriptRuns:
         self._ended_ids: deque[str] | None = deque() if forgets else None
         self.desk = Desk(store, clock_ms=clock_ms, limits=limits)
         self.shelf = Shelf(store, now_ns=self._now_ns, owner=owner, limits=limits)
+        self._undo = Undo(tools, self.shelf, self.desk, limits)
 
     def _now_ns(self) -> int:
         return self._clock_ms() * NS_PER_MS
@@ -240,6 +242,31 @@ class ScriptRuns:
             page = self._store.journals.read(run_id, start=copied, limit=min(1000, count - copied))
             copied = self._store.journals.append(new_id, page, expected_count=copied)
         return self.resume(new_id)
+
+    def rollback(self, run_id: str) -> ScriptResult:
+        """Undo what a run did, and end it if it waits: see `undo`.
+
+        Returns:
+            "rolled_back" when everything was undone whose tool has a `revert`; else "failed" with
+            `ROLLBACK_PARTIAL`, and asking again tries the rest.
+
+        Raises:
+            ScriptRunUnknownError: there is none. ScriptRunBusyError: somebody works on it.
+            ToolNotFoundError, ToolValidationError: the tools are not those of the run; nothing was
+                undone.
+        """
+        row = self.shelf.row(run_id)
+        if row.status not in FINAL_STATUSES:
+            error = ScriptCancelledError(reason="the run was rolled back")
+            result = msgspec.structs.replace(
+                self._known(row), status="cancelled", error=error.to_document()
+            )
+            taken = self.shelf.take(row)
+            ended = ended_row(taken.row, result, now_ns=self._now_ns())
+            self.desk.end_run(ended, expected="running")
+            self.shelf.give_back(taken)
+        self._undo.undo(run_id, self.shelf.journal(run_id))
+        return self.result(run_id)
 
     # --- one part of a run ---
 
@@ -525,9 +552,20 @@ class ScriptRuns:
     def _known(self, row: Run) -> ScriptResult:
         known = self.shelf.result(row)
         if known is not None:
-            return known
+            attempt = self._undo.state(row.id) if row.status in FINAL_STATUSES else None
+            if attempt is None or not (attempt.reverted or attempt.failed):
+                return known
+            return rolled_back(known, attempt, self._places(row))
         asked = self.shelf.asked(row)
         return ScriptResult(script_id=asked.script_id, run_id=row.id, status="suspended")
+
+    def _places(self, row: Run) -> dict[int, int]:
+        """Return the places of the calls of a run in its result, by their numbers."""
+        journal = self.shelf.journal(row.id)
+        taken = Taken(row, since_ns=0)
+        asked = self.shelf.asked(row)
+        work = self._work(taken, asked, None, journal)
+        return {number: place for place, number in enumerate(work.calls.numbers)}
 
 
 def _changed(code: str, asked: Asked, source: str) -> str:

@@ -109,6 +109,12 @@ class ScriptCalls:
             return tuple(self._records[number] for number in sorted(self._records))
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the calls in `records`, in the same order."""
+        with self._lock:
+            return tuple(sorted(self._records))
+
+    @property
     def failures(self) -> dict[str, dict[str, Any]]:
         """How calls failed, by their numbers, as JSON-ready data."""
         with self._lock:
