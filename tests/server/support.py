@@ -59,6 +59,7 @@ class Asker:
             log=self.records.append,
             allow_net=allow_net,
         )
+        self.server.is_warm.set()
         self.key = self.new_key("admin")
 
     def new_key(self, *scopes, tenant="default", **options):

@@ -29,6 +29,8 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "runs": ("cloche.cli.runs", "app"),
     "net": ("cloche.cli.net", "app"),
     "secret": ("cloche.cli.secret", "app"),
+    "serve": ("cloche.cli.serve", "serve_command"),
+    "keys": ("cloche.cli.keys", "app"),
     "images": ("cloche.cli.images", "app"),
     "components": ("cloche.cli.components", "app"),
     "limits": ("cloche.cli.limits", "limits_command"),

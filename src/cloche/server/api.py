@@ -71,6 +71,7 @@ class Server:
         self._store = store
         self._limits = limits
         self._is_stopping = threading.Event()
+        self.is_warm = threading.Event()
         self.keyring = Keyring(store, limits, now_ns=host.now_ns, random_bytes=host.random_bytes)
         self.runs = Runs(
             store,
@@ -144,6 +145,8 @@ class Server:
     def _reasons(self) -> list[str]:
         if self._is_stopping.is_set():
             return ["the server is about to stop"]
+        if not self.is_warm.is_set():
+            return ["images are being made"]
         try:
             self.keyring.has_any()
         except ClocheError:

@@ -1,0 +1,136 @@
+"""`cloche keys`: who may ask a server, on the store that it serves."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cloche.cli.output import print_json, table
+from cloche.cli.session import AsJson, Store, time_text
+
+if TYPE_CHECKING:
+    from cloche.server.keyring import Keyring
+    from cloche.server.keys import Key
+
+app = typer.Typer(help="Keys of a server: who may ask it for what.", no_args_is_help=True)
+
+NS_PER_MS: Final = 1_000_000
+_PAGE: Final = 1000
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of a key: the part behind clk_.")]
+Tenant = Annotated[str, typer.Option("--tenant", help="For whom it acts.")]
+
+
+def _keyring(store: str | None) -> Keyring:
+    from cloche.exec.stores import store_at  # noqa: PLC0415 - keeps --help fast
+    from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
+    from cloche.server.keyring import Keyring  # noqa: PLC0415
+
+    return Keyring(
+        store_at(store), load_limits(), now_ns=time.time_ns, random_bytes=secrets.token_bytes
+    )
+
+
+def _document(key: Key) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "tenant": key.tenant,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "created_ns": key.created_ns,
+        "expires_ns": key.expires_ns,
+        "used_ns": key.used_ns,
+        "revoked_ns": key.revoked_ns,
+    }
+
+
+def _show_new(key: Key, text: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({**_document(key), "key": text})
+    else:
+        typer.echo(text)
+        typer.echo("Keep it now: it is not shown again.", err=True)
+
+
+@app.command("new")
+def new_command(
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="run, session, approve or admin; repeatable."),
+    ] = None,
+    tenant: Tenant = "default",
+    name: Annotated[str, typer.Option("--name", help="What people call it.")] = "",
+    expires: Annotated[
+        str | None, typer.Option("--expires", help="After how long it ends, such as 12h.")
+    ] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it, once. Without a scope it may run, and use sessions."""
+    from cloche.limits import parse_quantity  # noqa: PLC0415
+
+    expires_ns = None
+    if expires is not None:
+        expires_ns = time.time_ns() + parse_quantity(expires, "ms") * NS_PER_MS
+    scopes: Any = tuple(scope or ("run", "session"))
+    key, text = _keyring(store).make(tenant=tenant, scopes=scopes, name=name, expires_ns=expires_ns)
+    _show_new(key, text, as_json=as_json)
+
+
+@app.command("list")
+def list_command(tenant: Tenant = "default", store: Store = None, as_json: AsJson = False) -> None:
+    """List the keys of a tenant, revoked ones too."""
+    from cloche.server.pages import PageRequest  # noqa: PLC0415
+
+    keys = _keyring(store).page(tenant, PageRequest(limit=_PAGE))
+    if as_json:
+        print_json({"keys": [_document(key) for key in keys]})
+        return
+    now_ns = time.time_ns()
+    rows = [
+        [
+            key.id,
+            key.name,
+            " ".join(key.scopes),
+            "good" if key.is_good(now_ns) else "ended",
+            _time(key.created_ns),
+            _time(key.used_ns),
+            _time(key.ends_ns()),
+        ]
+        for key in keys
+    ]
+    table("Keys", ["id", "name", "scopes", "state", "made", "last used", "ends"], rows)
+
+
+def _time(time_ns: int | None) -> str:
+    return "" if time_ns is None else time_text(time_ns)
+
+
+@app.command("rotate")
+def rotate_command(
+    key: KeyId,
+    tenant: Tenant = "default",
+    overlap: Annotated[
+        str, typer.Option("--overlap", help="How long the old one is still good.")
+    ] = "0s",
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key that may do the same, and end the old one."""
+    from cloche.limits import parse_quantity  # noqa: PLC0415
+
+    overlap_ms = parse_quantity(overlap, "ms")
+    made, text = _keyring(store).rotate(tenant, key, overlap_ms=overlap_ms)
+    _show_new(made, text, as_json=as_json)
+
+
+@app.command("revoke")
+def revoke_command(key: KeyId, store: Store = None, as_json: AsJson = False) -> None:
+    """End a key now, whose it may be."""
+    ended = _keyring(store).revoke(None, key)
+    if as_json:
+        print_json(_document(ended))
+    else:
+        typer.echo(f"{ended.id} of {ended.tenant} has ended")

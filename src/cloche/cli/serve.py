@@ -1,0 +1,55 @@
+"""`cloche serve`: the control API as a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cloche.cli.session import Store
+
+
+def serve_command(
+    bind: Annotated[
+        str, typer.Option("--bind", help="Address to listen on: HOST:PORT, unix:PATH.")
+    ] = "127.0.0.1:8787",
+    store: Store = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Certificate chain, PEM.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
+    tls_self_signed: Annotated[
+        bool, typer.Option("--tls-self-signed", help="TLS with a certificate made now.")
+    ] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Serve a public address without TLS.")
+    ] = False,
+    allow_net: Annotated[
+        bool, typer.Option("--allow-net", help="Let policies allow outbound HTTP.")
+    ] = False,
+    log: Annotated[
+        bool, typer.Option("--log", help="A line of JSON for each request, on stderr.")
+    ] = False,
+) -> None:
+    """Serve runs and sessions over HTTP until SIGTERM or Ctrl-C.
+
+    Exit code 0 when every request had ended, 3 when some were cut off.
+    """
+    from cloche.server.serve import ServeSettings, run_server  # noqa: PLC0415 - keeps --help fast
+
+    settings = ServeSettings(
+        bind=bind,
+        store=store,
+        tls_certificate=tls_cert,
+        tls_key=tls_key,
+        tls_self_signed=tls_self_signed,
+        insecure=insecure,
+        allow_net=allow_net,
+        log=log,
+    )
+    raise typer.Exit(run_server(settings, _say))
+
+
+def _say(line: str) -> None:
+    typer.echo(line)

@@ -1,0 +1,229 @@
+"""The process that serves: store, keys, application, sockets, and an orderly end.
+
+Owns what is refused before anything listens, what the first start makes, and the order of starting
+and stopping. Invariants:
+- an address that others can reach is not served without TLS, unless that was asked for;
+- what a dead server left is taken up before the first request is taken;
+- stopping takes no new requests, lets those that are there and their runs end for a while, and
+  leaves the rest to the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cloche.errors import ClocheError
+from cloche.exec.api import default_runner
+from cloche.exec.session import sessions_of
+from cloche.exec.stores import store_at
+from cloche.limits.adapters.settings import load_limits
+from cloche.server.adapters.threads import ThreadHost
+from cloche.server.api import Server
+from cloche.server.errors import ServeError
+from cloche.server.guard import body_limit
+from cloche.server.keys import DEFAULT_TENANT
+from cloche.web.adapters.asyncio_services import AsyncioServices, JsonLines
+from cloche.web.adapters.listen import parse_bind
+from cloche.web.adapters.server import ServerSettings, serve
+from cloche.web.adapters.tls import CertificateFiles, TlsSettings, self_signed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cloche.limits import Limits
+    from cloche.store.ports import Store
+    from cloche.web.adapters.listen import Bind
+    from cloche.web.adapters.server import Server as WebServer
+
+DEFAULT_BIND: Final = "127.0.0.1:8787"
+_MAINTAIN_S: Final = 1.0
+_DAY_MS: Final = 86_400_000  # the longest time that the connection can be told to wait
+_LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """How a server is started.
+
+    Args:
+        bind: an address, as `web.adapters.listen.parse_bind` reads it.
+        store: path or URL; None for `CLOCHE_STORE`, else the user's own.
+        tls_certificate: a file in PEM, with `tls_key`.
+        tls_self_signed: speak TLS with a certificate that is made now.
+        insecure: serve an address that others can reach without TLS.
+        allow_net: let policies allow outbound HTTP.
+        log: write a line of JSON for each request on stderr.
+    """
+
+    bind: str = DEFAULT_BIND
+    store: str | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_self_signed: bool = False
+    insecure: bool = False
+    allow_net: bool = False
+    log: bool = False
+
+
+def run_server(settings: ServeSettings, say: Callable[[str], None]) -> int:
+    """Serve until the process is told to stop; return its exit code.
+
+    Args:
+        settings: what to serve, and where.
+        say: gets each line for people: where the server is, and the first key.
+
+    Raises:
+        ServeError, BindError, TlsError, StoreError, LimitError: nothing listens.
+    """
+    bind = parse_bind(settings.bind)
+    tls = tls_of(settings)
+    check_public(bind, has_tls=tls is not None, insecure=settings.insecure)
+    limits = load_limits()
+    store = store_at(settings.store)
+    log = JsonLines(sys.stderr.buffer)
+    try:
+        return _Process(settings, limits, store, log, say).run(bind, tls)
+    finally:
+        log.close()
+        store.close()
+
+
+class _Process:
+    """One serving process, from its first thread to its last."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        limits: Limits,
+        store: Store,
+        log: JsonLines,
+        say: Callable[[str], None],
+    ) -> None:
+        self._limits = limits
+        self._store = store
+        self._log = log
+        self._say = say
+        self._ended = threading.Event()
+        self._host = ThreadHost(limits, self._worker_failed)
+        self._server = Server(
+            store,
+            limits,
+            host=self._host,
+            log=log,
+            allow_net=settings.allow_net,
+            logs_access=settings.log,
+        )
+        self._server.app.on_start(self._begin)
+        self._server.app.on_stop(self._end)
+
+    def run(self, bind: Bind, tls: TlsSettings | None) -> int:
+        return serve(
+            self._server.app,
+            bind,
+            settings=ServerSettings(tls=tls),
+            limits=connection_limits(self._limits),
+            services=AsyncioServices(self._log),
+            on_start=self._started,
+        )
+
+    async def _begin(self, state: dict[str, Any]) -> None:
+        del state
+        await asyncio.to_thread(self._prepare)
+
+    def _prepare(self) -> None:
+        if not self._server.keyring.has_any():
+            _, text = self._server.keyring.make(
+                tenant=DEFAULT_TENANT, scopes=("admin",), name="first"
+            )
+            self._say(f"admin key, shown once: {text}")
+        count = self._server.recover()
+        if count:
+            self._say(f"taken up: {count} runs that had not ended")
+        threading.Thread(target=self._warm, name="cloche-warm", daemon=True).start()
+        threading.Thread(target=self._maintain, name="cloche-maintain", daemon=True).start()
+
+    def _warm(self) -> None:
+        """Make the images that runs need first, so that the first run does not wait for them."""
+        try:
+            for image in ("javascript", "python"):
+                default_runner().images.get(image)
+        except (ClocheError, OSError) as error:
+            self._log({"event": "warm", "message": str(error)})
+        self._server.is_warm.set()
+
+    def _maintain(self) -> None:
+        while not self._ended.wait(_MAINTAIN_S):
+            self._server.maintain()
+
+    def _started(self, server: WebServer) -> None:
+        self._say(f"cloche serves {server.url}, pages at {server.url}/docs")
+
+    async def _end(self, state: dict[str, Any]) -> None:
+        del state
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
+        self._ended.set()
+        if self._server.stop():
+            sessions_of(self._store).close()
+        else:
+            self._say("runs that had not ended are taken up by the next start")
+        self._host.close()
+
+    def _worker_failed(self, error: BaseException) -> None:
+        self._log({"event": "worker", "type": type(error).__name__, "message": str(error)})
+
+
+def connection_limits(limits: Limits) -> Limits:
+    """Return limits that let through what the routes take, and wait for what they wait for."""
+    longest_ms = limits.server.run_timeout_ms_max + limits.sessions.queue_timeout_ms
+    web = {
+        "body_limit_bytes": max(limits.web.body_limit_bytes, body_limit(limits)),
+        "handler_timeout_ms": max(limits.web.handler_timeout_ms, min(longest_ms, _DAY_MS)),
+    }
+    return limits.replace({"web": web})
+
+
+def check_public(bind: Bind, *, has_tls: bool, insecure: bool) -> None:
+    """Refuse to send keys over a network in the clear.
+
+    Raises:
+        ServeError: the address can be reached by others, and there is no TLS.
+    """
+    if has_tls or insecure or bind.kind != "tcp" or ipaddress.ip_address(bind.host).is_loopback:
+        return
+    raise ServeError(
+        f"{bind} can be reached from other machines, and without TLS keys would cross the network "
+        "in the clear; give --tls-cert and --tls-key, or --tls-self-signed, or put a proxy with "
+        "TLS in front and say --insecure"
+    )
+
+
+def tls_of(settings: ServeSettings) -> TlsSettings | None:
+    """Return how the server speaks TLS, None where it does not.
+
+    Raises:
+        ServeError: half of it is missing, or there are two answers.
+    """
+    chain, key = settings.tls_certificate, settings.tls_key
+    if (chain is None) != (key is None):
+        raise ServeError("--tls-cert and --tls-key belong together; give both")
+    if chain is not None and settings.tls_self_signed:
+        raise ServeError("give either --tls-cert or --tls-self-signed, not both")
+    if chain is not None and key is not None:
+        return TlsSettings(certificate=CertificateFiles(chain=chain, key=key))
+    if settings.tls_self_signed:
+        return TlsSettings(certificate=self_signed(_names(settings.bind)))
+    return None
+
+
+def _names(bind: str) -> list[str]:
+    host = parse_bind(bind).host
+    own = () if host in ("", "0.0.0.0", "::") or host in _LOCAL_NAMES else (host,)  # noqa: S104
+    return [*_LOCAL_NAMES, *own]
