@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import trustme
 
 from cloche.testing.web import CHECKS, sample_app
 from cloche.web.adapters.asgi import AsgiApp
+from cloche.web.adapters.asgi_client import AsgiBridge
 from cloche.web.adapters.fixture import run_now
+from cloche.web.adapters.server import Server, ServerSettings
+from cloche.web.adapters.tls import TlsSettings
+from cloche.web.encodings.settings import TlsServerConfig
 
 from .clients import AsgiClient, FixtureClient, HttpClient
 
@@ -61,6 +67,37 @@ def test_asgi(check, size):
 def test_asgi_server(check, server, running):
     """Under a real server the same."""
     asyncio.run(ask(check, running(server)))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=named)
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_server(check, tls):
+    """Behind the server of this project the same, with TLS and without."""
+    asyncio.run(served(check, sample_app(), tls=tls))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=named)
+def test_server_with_asgi(check):
+    """As an ASGI application behind the server of this project the same."""
+    asyncio.run(served(check, AsgiBridge(AsgiApp(sample_app())), tls=False))
+
+
+async def served(check, app, *, tls):
+    """Run a check against an application behind the server."""
+    context, settings = None, None
+    if tls:
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+        certificate = TlsServerConfig(certificates=chain, key=issued.private_key_pem.bytes())
+        settings = ServerSettings(tls=TlsSettings(certificate=certificate))
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+    async with (
+        Server(app, "127.0.0.1:0", settings=settings) as server,
+        HttpClient(server.url, ssl=context) as client,
+    ):
+        await check(client)
 
 
 async def ask(check, base):
