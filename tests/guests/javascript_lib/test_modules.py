@@ -28,8 +28,8 @@ def test_every_module_is_there_under_both_names() -> None:
 
 WEB_GLOBALS = """
 AbortController AbortSignal Blob Buffer CustomEvent DOMException Event EventTarget File Headers
-Request Response TextDecoder TextEncoder URL URLSearchParams atob btoa crypto fetch performance process
-queueMicrotask structuredClone
+Request Response TextDecoder TextEncoder URL URLSearchParams atob btoa crypto fetch performance
+process queueMicrotask structuredClone
 """
 
 

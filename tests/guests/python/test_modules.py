@@ -61,8 +61,8 @@ print(made.x)
 
 def test_failing_imports() -> None:
     """What is not there says so in one plain line; nothing advises installations."""
-    outcome = run("import requests")
-    assert outcome.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'requests'"
+    outcome = run("import flask")
+    assert outcome.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'flask'"
     outcome = run("import app.nothing", files=PACKAGE)
     assert outcome.message == "ModuleNotFoundError: No module named 'app.nothing'"
     outcome = run("from . import x")

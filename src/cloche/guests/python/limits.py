@@ -5,8 +5,8 @@ import importlib.abc
 import sys
 
 _REASONS = {
-    "ssl": "there is no TLS inside the sandbox; use the network functions that the host offers",
-    "_ssl": "there is no TLS inside the sandbox; use the network functions that the host offers",
+    "ssl": "there is no TLS inside the sandbox; net, requests and urllib call out over the host",
+    "_ssl": "there is no TLS inside the sandbox; net, requests and urllib call out over the host",
     "multiprocessing": "there are no processes in the sandbox",
     "_multiprocessing": "there are no processes in the sandbox",
     "tkinter": "there is no screen in the sandbox",
@@ -99,15 +99,8 @@ def _no_process(*args, **kwargs):
 
 def _no_socket(*args, **kwargs):
     raise OSError(
-        "sockets are not available in the sandbox; use the network functions that the host offers"
+        "sockets are not available in the sandbox; net, requests and urllib call out over the host"
     )
-
-
-def _unknown_open(self, request):
-    from urllib.error import URLError
-
-    reason = f"unknown url type: {request.type}"
-    raise URLError(_REASONS["ssl"] if request.type == "https" else reason)
 
 
 def _wait(timeout):
@@ -201,9 +194,6 @@ def _install():
     _explain_absent(os, _ABSENT["os"])
     _explain_absent(signal, _ABSENT["signal"])
     _plain_import_errors()
-    import urllib.request
-
-    urllib.request.UnknownHandler.unknown_open = _unknown_open
     try:
         import socket
     except ImportError:
