@@ -384,7 +384,11 @@ for call in (
     except RequestException as error:
         print(type(error).__name__, error.code, isinstance(error, (ConnectionError, ValueError)),
               isinstance(error, Timeout))
-print(requests.get(origin, allow_redirects=False).is_redirect, requests.head(origin).status_code)
+r = requests.get(origin, allow_redirects=False)
+print(r.is_redirect, r.next.path_url, requests.head(origin).status_code)
+made = requests.Request("POST", origin, params={"a": 1}, data="x").prepare()
+print(made, made.path_url, made.body, requests.Session().send(made, allow_redirects=False).ok)
+print(RequestException.__module__, requests.Session.__module__, type(r).__module__)
 """
     assert run(code, server) == [
         "ConnectionError NET_BLOCKED True False",
@@ -393,7 +397,9 @@ print(requests.get(origin, allow_redirects=False).is_redirect, requests.head(ori
         "InvalidSchema None True False",
         "InvalidHeader None True False",
         "ConnectionError NET_BLOCKED True False",
-        "True 302",
+        "True /x 302",
+        "<PreparedRequest [POST]> /?a=1 x True",
+        "requests.exceptions requests.sessions requests.models",
     ]
 
 
