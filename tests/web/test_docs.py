@@ -25,7 +25,7 @@ def test_examples_run(example):
 
 def test_there_are_examples():
     """The expression above finds them."""
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 4
 
 
 def test_errors_are_listed():
