@@ -17,6 +17,7 @@ HEADINGS = {
     "To build": "build",
     "To keep a store in PostgreSQL (`postgres`)": "postgres",
     "To build components (`components`)": "components",
+    "To ask a server (`client`)": "client",
     "To write pages with templates (`templates`)": "templates",
     "To send traces (`telemetry`)": "telemetry",
     "To serve on uvloop (`uvloop`)": "uvloop",

@@ -18,6 +18,8 @@ from cloche._version import __version__
 from cloche.errors import ClocheError
 
 if TYPE_CHECKING:
+    from cloche.client.asynchronous import AsyncClient
+    from cloche.client.synchronous import Client
     from cloche.egress.allowlist import NetPolicy
     from cloche.exec.api import events, replay, run, run_streaming
     from cloche.exec.async_session import AsyncSession
@@ -64,6 +66,9 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     # machines that live on
     "Session",
     "AsyncSession",
+    # a server, with the same verbs
+    "Client",
+    "AsyncClient",
     # scripts with tools
     "ScriptHarness",
     "ToolContext",
@@ -104,6 +109,8 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
 ]
 
 _HOMES = {
+    "cloche.client.asynchronous": ("AsyncClient",),
+    "cloche.client.synchronous": ("Client",),
     "cloche.egress.allowlist": ("NetPolicy",),
     "cloche.exec.api": ("events", "replay", "run", "run_streaming"),
     "cloche.exec.async_session": ("AsyncSession",),

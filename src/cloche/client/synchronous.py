@@ -1,0 +1,350 @@
+"""The client that waits. See the package for how to use it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from cloche.client import calls
+from cloche.client.calls import EventReader, Reply
+from cloche.client.errors import ServerUnreachableError
+from cloche.client.wire import CONNECT_S, default_headers, httpx_module, pause_s, sending_of
+from cloche.exec.types import ExecEvent, ExecResult, Failed, File, Finished
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from cloche.client.calls import Call
+    from cloche.server.documents import (
+        FileDocument,
+        KeyDocument,
+        KeyList,
+        ReplayDocument,
+        RunDocument,
+        RunList,
+        SessionDocument,
+        SessionList,
+        StepDocument,
+    )
+
+T = TypeVar("T")
+_OK: Final = 200
+
+
+class Client:
+    """A server. Callable from any thread; use it with `with`, or `close` it.
+
+    Args:
+        url: of the server, such as `https://runs.example.org`.
+        key: see `cloche keys`.
+        attempt_count: how often a request is sent at most when the connection breaks, or the
+            server says when to come back.
+        timeout_s: of waiting for an answer; a run may take long, so None waits.
+        verify: False for a certificate that nobody vouches for, or an `ssl.SSLContext`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        attempt_count: int = 3,
+        timeout_s: float | None = None,
+        verify: Any = True,
+    ) -> None:
+        self._httpx = httpx_module()
+        self._url = url
+        self._attempt_count = attempt_count
+        self._http = self._httpx.Client(
+            base_url=url,
+            headers=default_headers(key),
+            timeout=self._httpx.Timeout(timeout_s, connect=CONNECT_S),
+            verify=verify,
+        )
+        self.Session = Sessions(self)
+
+    def _send(self, call: Call[T]) -> T:
+        sending = sending_of(call)
+        for attempt in range(1, self._attempt_count + 1):
+            reply, retry_after, problem = None, None, ""
+            try:
+                response = self._http.request(
+                    sending.method,
+                    sending.url,
+                    params=sending.params,
+                    headers=sending.headers,
+                    content=sending.content,
+                )
+                reply = Reply(status=response.status_code, content=response.content)
+                retry_after = response.headers.get("retry-after")
+            except self._httpx.TransportError as error:
+                problem = str(error) or type(error).__name__
+            wait_s = pause_s(reply, retry_after, attempt)
+            if reply is not None and (wait_s is None or attempt == self._attempt_count):
+                return call.answer(reply)
+            if attempt < self._attempt_count:
+                time.sleep(wait_s or 0)
+        raise ServerUnreachableError(url=self._url, problem=problem)
+
+    # --- runs ---
+
+    def run(self, code: str, **options: Any) -> ExecResult:
+        """Run a program once, as `cloche.run`; tools and `record` stay at home.
+
+        Raises:
+            ExecError: as `cloche.run`, with all output so far in `.result`.
+            ClientError: the server was not reached, or refused.
+        """
+        return self._send(calls.run(code, options))
+
+    def events(self, code: str, **options: Any) -> Iterator[ExecEvent]:
+        """Run a program and yield its output, then `Finished` or `Failed`, as `cloche.events`.
+
+        A connection that breaks is made again where it was. Closing the iterator stops the run.
+        """
+        return self._own_events(self.start(code, **options))
+
+    def _own_events(self, run: RunDocument) -> Iterator[ExecEvent]:
+        is_over = False
+        try:
+            for event in self.follow(run.id):
+                is_over = isinstance(event, Finished | Failed)
+                yield event
+            is_over = True
+        finally:
+            if not is_over:
+                self.cancel_run(run.id)
+
+    def start(self, code: str, **options: Any) -> RunDocument:
+        """Start a run and return at once; `follow` or `get_run` tell what becomes of it."""
+        return self._send(calls.start(code, options))
+
+    def follow(self, run_id: str) -> Iterator[ExecEvent]:
+        """Yield what a run prints, from its beginning, then `Finished` or `Failed`.
+
+        Raises:
+            RunNotFoundError: there is none. RunSuspendedError: it was put away.
+        """
+        reader, failed_count = EventReader(), 0
+        while reader.end is None:
+            seen = reader.last_id
+            try:
+                yield from self._listen(run_id, reader)
+                problem = "the stream ended before the run"
+            except self._httpx.TransportError as error:
+                problem = str(error) or type(error).__name__
+            if reader.end is not None:
+                break
+            failed_count = 1 if reader.last_id != seen else failed_count + 1
+            if failed_count >= self._attempt_count:
+                raise ServerUnreachableError(url=self._url, problem=problem)
+            time.sleep(pause_s(None, None, failed_count) or 0)
+        yield calls.last_event(reader.end)
+
+    def _listen(self, run_id: str, reader: EventReader) -> Iterator[ExecEvent]:
+        reader.restart()
+        headers = {"last-event-id": reader.last_id} if reader.last_id else {}
+        with self._http.stream("GET", calls.events_path(run_id), headers=headers) as response:
+            if response.status_code != _OK:
+                raise calls.refusal(Reply(status=response.status_code, content=response.read()))
+            for piece in response.iter_bytes():
+                yield from reader.feed(piece)
+
+    def get_run(self, run_id: str) -> RunDocument:
+        """Return a run."""
+        return self._send(calls.get_run(run_id))
+
+    def list_runs(
+        self, *, session: str | None = None, limit: int | None = None, after: str | None = None
+    ) -> RunList:
+        """Return a page of runs, newest first."""
+        return self._send(calls.list_runs(session, limit, after))
+
+    def cancel_run(self, run_id: str) -> RunDocument:
+        """Stop a run; one that has ended stays as it is."""
+        return self._send(calls.cancel_run(run_id))
+
+    def replay_run(self, run_id: str) -> ReplayDocument:
+        """Execute a run again from its journal.
+
+        Raises:
+            ServerAnswerError: it does something else now; the answer says what.
+        """
+        return self._send(calls.replay_run(run_id))
+
+    def run_journal(self, run_id: str) -> list[str]:
+        """Return the lines of a run's journal, JSON each."""
+        return self._send(calls.run_journal(run_id))
+
+    # --- keys ---
+
+    def create_key(
+        self,
+        scopes: Iterable[str],
+        *,
+        name: str = "",
+        tenant: str | None = None,
+        expires_ms: int | None = None,
+    ) -> KeyDocument:
+        """Make a key; its text is in `key` of what is returned, and nowhere else."""
+        return self._send(calls.create_key(scopes, name=name, tenant=tenant, expires_ms=expires_ms))
+
+    def list_keys(self, *, limit: int | None = None, after: str | None = None) -> KeyList:
+        """Return a page of keys."""
+        return self._send(calls.list_keys(limit, after))
+
+    def revoke_key(self, key_id: str) -> KeyDocument:
+        """End a key now."""
+        return self._send(calls.revoke_key(key_id))
+
+    # --- its end ---
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Sessions:
+    """The sessions of a server: in the place of the class `cloche.Session`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, language: str, **options: Any) -> RemoteSession:
+        """Create a session, as `cloche.Session.create`."""
+        made = self._client._send(calls.create_session(language, options))
+        return RemoteSession(self._client, made)
+
+    def open(self, id_or_name: str) -> RemoteSession:
+        """Return a handle of a session that is kept.
+
+        Raises:
+            SessionNotFoundError: there is none.
+        """
+        return RemoteSession(self._client, self._client._send(calls.get_session(id_or_name)))
+
+    def import_(self, archive: bytes, *, name: str | None = None) -> RemoteSession:
+        """Create a session from what `export` returned.
+
+        Raises:
+            ArchiveError: it is none.
+        """
+        made = self._client._send(calls.import_session(archive, name))
+        return RemoteSession(self._client, made)
+
+    def list(self, *, limit: int | None = None, after: str | None = None) -> SessionList:
+        """Return a page of sessions."""
+        return self._client._send(calls.list_sessions(limit, after))
+
+
+class RemoteSession:
+    """A session of a server, with the verbs of `cloche.Session`."""
+
+    def __init__(self, client: Client, document: SessionDocument) -> None:
+        self._client = client
+        self.id = document.id
+        self.name = document.name
+        self.language = document.language
+
+    def run(self, code: str | None = None, **options: Any) -> ExecResult:
+        """Run a program in the session."""
+        return self._client._send(calls.run_in_session(self.id, code, options))
+
+    def run_streaming(self, code: str | None = None, **options: Any) -> Iterator[ExecEvent]:
+        """Run a program and yield its output, then `Finished` or `Failed`."""
+        return self._client._own_events(self.start(code, **options))
+
+    def start(self, code: str | None = None, **options: Any) -> RunDocument:
+        """Start a run and return at once."""
+        return self._client._send(calls.start_in_session(self.id, code, options))
+
+    def resume(self) -> ExecResult:
+        """Go on with the run that was put away."""
+        return self._client._send(calls.resume_session(self.id))
+
+    def upload(self, file: File, *, read_only: bool = False) -> None:
+        """Put a file in place."""
+        self.write_file(file.name, file.data(), read_only=read_only)
+
+    def write_file(self, path: str, content: bytes, *, read_only: bool = False) -> None:
+        """Put bytes in place as a file."""
+        self._client._send(calls.write_file(self.id, path, content, read_only=read_only))
+
+    def download(self, path: str) -> bytes:
+        """Return the content of a file."""
+        return self._client._send(calls.download(self.id, path))
+
+    def remove(self, path: str) -> None:
+        """Remove a file or an empty directory."""
+        self._client._send(calls.remove(self.id, path))
+
+    def list_files(self, path: str = ".", *, recursive: bool = False) -> list[FileDocument]:
+        """Return what is in a directory, sorted by path."""
+        return self._client._send(calls.list_files(self.id, path, recursive=recursive))
+
+    def set_working_dir(self, path: str) -> None:
+        """Change where runs start."""
+        self._client._send(calls.set_cwd(self.id, path))
+
+    @property
+    def working_dir(self) -> str:
+        """Where runs start."""
+        return self._client._send(calls.get_cwd(self.id))
+
+    def history(self) -> list[StepDocument]:
+        """Return every operation so far."""
+        return self._client._send(calls.history(self.id))
+
+    def fork(self, name: str | None = None) -> RemoteSession:
+        """Return a new session in the same state."""
+        return RemoteSession(self._client, self._client._send(calls.fork(self.id, name)))
+
+    def snapshot(self) -> str:
+        """Keep the state of now; return its name, for `restore`."""
+        return self._client._send(calls.snapshot(self.id))
+
+    def restore(self, snapshot: str) -> None:
+        """Go back to a state that was kept."""
+        self._client._send(calls.restore(self.id, snapshot))
+
+    def revert(self, *, last: int | None = None, to: int | None = None) -> None:
+        """Undo the last runs, or go back to an operation."""
+        self._client._send(calls.revert(self.id, last, to))
+
+    def export(self) -> bytes:
+        """Return the whole session as one signed archive."""
+        return self._client._send(calls.export(self.id))
+
+    def delete(self) -> None:
+        """Remove the session for ever."""
+        self._client._send(calls.delete_session(self.id))
+
+    def close(self) -> None:
+        """Do nothing: the server holds nothing for a handle."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        return f"<RemoteSession {self.id}{name} {self.language}>"
