@@ -3,7 +3,7 @@
 Owns the list of what is allowed. Invariants:
 - no shell: a command is a list of texts, and each reaches the program as it is;
 - what may run is found when the tool is made, by its full path; scripts name it like the list;
-- a command begins with the words of an entry of the list; what comes behind them is the script's, so
+- what may run is found by its full path when the tool is made; scripts name it like the list;
   an entry should hold what makes the command harmless (`git log`, not `git`);
 - of the environment a command gets a fixed path and what the list allows, no more;
 - when time is over, or nobody waits any more, the command and all that it started are stopped.
