@@ -20,7 +20,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-IMAGES = "javascript, python, python+matplotlib, python+numpy, python+pandas"
+IMAGES = "javascript, javascript+script, python, python+matplotlib, python+numpy, python+pandas"
 # name: (arguments after `run`, message)
 MESSAGES = {
     "no program": ([], "there is no program: give a FILE, -, or -c CODE"),

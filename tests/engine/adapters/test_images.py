@@ -239,8 +239,8 @@ def test_unknown_image() -> None:
     with pytest.raises(UnknownImageError) as caught:
         images().get("ruby")
     assert caught.value.message == (
-        "there is no image 'ruby'; the images are: javascript, python, python+matplotlib, "
-        "python+numpy, python+pandas"
+        "there is no image 'ruby'; the images are: javascript, javascript+script, python, "
+        "python+matplotlib, python+numpy, python+pandas"
     )
 
 
