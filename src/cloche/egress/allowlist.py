@@ -324,10 +324,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 class RuleSet:
     """The entries of one list, found by host in a few steps however long the list is."""
 
-    __slots__ = ("_exact", "_wild", "scope")
+    __slots__ = ("_exact", "_verdicts", "_wild", "scope")
 
     def __init__(self, scope: str, entries: Iterable[Entry]) -> None:
         self.scope = scope
+        self._verdicts: dict[int, Decision] = {}
         self._exact: dict[str, list[tuple[int, Entry]]] = {}
         self._wild: dict[str, list[tuple[int, Entry]]] = {}
         for position, entry in enumerate(entries):
@@ -335,6 +336,21 @@ class RuleSet:
                 self._wild.setdefault(entry.host[2:], []).append((position, entry))
             else:
                 self._exact.setdefault(entry.host, []).append((position, entry))
+
+    def verdict(self, entry: Entry) -> Decision:
+        """Return what an entry of this list says where it fits."""
+        found = self._verdicts.get(id(entry))  # an entry lives as long as its list
+        if found is None:
+            denies = entry.action == "deny"
+            found = _decision(
+                not denies,
+                "denied" if denies else "allowed",
+                f"{'denies' if denies else 'allows'} {_what(entry)}",
+                self.scope,
+                entry,
+            )
+            self._verdicts[id(entry)] = found
+        return found
 
     def candidates(self, host: str) -> list[tuple[int, Entry]]:
         """Return the entries that name a host, in the order of the list."""
@@ -366,9 +382,7 @@ def decide(
             if miss:
                 misses.append((miss, rules.scope, entry))
                 continue
-            if entry.action == "deny":
-                return _decision(False, "denied", f"denies {_what(entry)}", rules.scope, entry)
-            return _decision(True, "allowed", f"allows {_what(entry)}", rules.scope, entry)
+            return rules.verdict(entry)
     # Nothing fits: the entry that came closest is what people want to know of.
     for miss, scope, entry in misses:
         if entry.action == "allow":

@@ -63,7 +63,8 @@ _OF_CONNECTION: Final = frozenset(
 )
 
 # What passes only where the policy says cookies.
-_COOKIES: Final = frozenset({"cookie", "cookie2", "set-cookie", "set-cookie2"})
+SET_COOKIES: Final = frozenset({"set-cookie", "set-cookie2"})
+_COOKIES: Final = frozenset({"cookie", "cookie2", *SET_COOKIES})
 
 CREDENTIALS: Final = frozenset({"authorization", "cookie", "cookie2"})
 
@@ -90,7 +91,9 @@ def request_headers(given: Any, limits: Limits, *, cookies: bool = False) -> Hea
         NetBlockedError: a name or value is malformed.
         NetSizeError: too many, or too large.
     """
-    pairs = list(_pairs(given))
+    # A mapping of names to single values is what nearly all requests have.
+    simple = type(given) is dict and not any(type(v) in (list, tuple) for v in given.values())
+    pairs = list(given.items() if simple else _pairs(given))
     if len(pairs) > limits.egress.header_count_max:
         raise NetSizeError(
             f"the request has {len(pairs)} headers; egress.header_count_max allows "

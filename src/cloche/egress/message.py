@@ -99,8 +99,8 @@ def request_of(args: Any, limits: Limits, *, cookies: bool = False) -> NetReques
     """
     if not isinstance(args, dict):
         raise _refused("its arguments are an object")
-    unknown = sorted(map(str, set(args) - _NAMES))
-    if unknown:
+    if not args.keys() <= _NAMES:
+        unknown = sorted(map(str, set(args) - _NAMES))
         raise _refused(f"its arguments have unknown names: {', '.join(unknown)[:80]}")
     try:
         method = canonical_method(args.get("method") or "GET")

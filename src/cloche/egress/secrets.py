@@ -192,7 +192,10 @@ def inject(secret: Secret, url: Url, headers: Headers) -> tuple[Url, Headers]:
 
 def placeholders(headers: Headers, body: bytes) -> frozenset[str]:
     """Return the names of the secrets that headers and body ask for."""
-    names = {name for _, value in headers for name in PLACEHOLDER.findall(value)}
+    names: set[str] = set()
+    for _, value in headers:
+        if "{{secret:" in value:
+            names.update(PLACEHOLDER.findall(value))
     if b"{{secret:" in body:
         names.update(name.decode() for name in _PLACEHOLDER_BYTES.findall(body))
     return frozenset(names)

@@ -57,6 +57,10 @@ _REFUSED: Final = re.compile("[\x00-\x20\x7f\\\\\x80-\xa0\u2028\u2029\ud800-\udf
 _NOT_IN_HOST: Final = re.compile(r"[\x00-\x20\x7f#/:<>?@\[\\\]^|%]")
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+# What was parsed is kept for so many URLs of at most so many characters.
+_URL_CACHE_COUNT: Final = 512
+_KEPT_LENGTH_MAX: Final = 512
+
 _TO_ENCODE: Final = re.compile(rf"[^{_SAFE}?%]|%(?![0-9A-Fa-f]{{2}})")
 _ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _MANIFOLD: Final = re.compile(r"%(?:25)+")
@@ -108,6 +112,12 @@ def parse_url(text: object, *, limit_bytes: int) -> Url:
         raise _refused("a URL is a text")
     if len(text) > limit_bytes:
         raise _too_long(limit_bytes)
+    if len(text) <= _KEPT_LENGTH_MAX:
+        return _parse_kept(text, limit_bytes)
+    return _parse(text, limit_bytes)
+
+
+def _parse(text: str, limit_bytes: int) -> Url:
     plain = _PLAIN.fullmatch(text)
     if plain is not None:
         scheme, host, port, path, query = plain.groups()
@@ -117,6 +127,10 @@ def parse_url(text: object, *, limit_bytes: int) -> Url:
             path = _without_dots(path)
         return _url(scheme, canonical_host(host), port, path, query)
     return _parse_any(text, limit_bytes)
+
+
+# Programs ask for the same again and again.
+_parse_kept = functools.lru_cache(maxsize=_URL_CACHE_COUNT)(_parse)
 
 
 def _parse_any(text: str, limit_bytes: int) -> Url:

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 # What the client would add by itself; a guest's own values stay.
 _SKIPPED_HEADERS: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
-_USER_AGENT: Final = "cloche"
+# A guest's own come instead of these, but for Accept-Encoding, which it cannot set.
+_HEADERS: Final = {"User-Agent": "cloche", "Accept": "*/*", "Accept-Encoding": "identity"}
 _SWITCHING_PROTOCOLS: Final = 101
 
 
@@ -157,8 +158,10 @@ class Reply:
     def headers(self) -> Headers:
         """The header fields as they came."""
         return tuple(
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in self._response.raw_headers
+            [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in self._response.raw_headers
+            ]
         )
 
     async def read(self, limit_bytes: int) -> bytes:
@@ -172,25 +175,30 @@ class Reply:
             said = response.content_length
             if said is not None and said > limit_bytes and response.method != "HEAD":
                 raise _too_large(self._host, limit_bytes)
-            chunks: list[bytes] = []
-            size = 0
-            if response.content.is_eof():
-                # All of it is here, as with most small responses; it fits what a reader holds.
-                chunks.append(response.content.read_nowait(-1))
-                size = len(chunks[0])
-                if size > limit_bytes:
-                    raise _too_large(self._host, limit_bytes)
-            async for chunk in response.content.iter_any():
-                size += len(chunk)
-                if size > limit_bytes:
-                    raise _too_large(self._host, limit_bytes)
-                chunks.append(chunk)
+            body = await self._body(limit_bytes)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = translated(error, self._host, self._limits)
         else:
             response.release()
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return body
         raise failure
+
+    async def _body(self, limit_bytes: int) -> bytes:
+        content = self._response.content
+        if content.is_eof():
+            # All of it is here, as with most small responses; it fits what a reader holds.
+            body = content.read_nowait(-1)
+            if len(body) > limit_bytes:
+                raise _too_large(self._host, limit_bytes)
+            return body
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in content.iter_any():
+            size += len(chunk)
+            if size > limit_bytes:
+                raise _too_large(self._host, limit_bytes)
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def close(self) -> None:
         """End the connection unless the body was read to its end."""
@@ -238,6 +246,7 @@ class Client:
             trust_env=False,
             auto_decompress=False,
             skip_auto_headers=_SKIPPED_HEADERS,
+            headers=_HEADERS,
             timeout=aiohttp.ClientTimeout(total=None, connect=egress.connect_timeout_ms / 1000),
             # A line longer than all headers may be is refused by the parser, not kept.
             max_line_size=egress.header_limit_bytes,
@@ -263,9 +272,6 @@ class Client:
         if url.address is not None:
             self._resolver.check_address(url.host, url.address)
         fields = CIMultiDict(headers)
-        fields.setdefault("User-Agent", _USER_AGENT)
-        fields.setdefault("Accept", "*/*")
-        fields["Accept-Encoding"] = "identity"
         try:
             if left_s <= self._limit_s:
                 # The caller's deadline comes first: a second one would cost and do nothing.

@@ -35,7 +35,7 @@ from cloche.egress.errors import (
     NetStoreError,
     NetTimeoutError,
 )
-from cloche.egress.headers import Headers, get_header, is_dropped, response_headers
+from cloche.egress.headers import SET_COOKIES, Headers, get_header, response_headers
 from cloche.egress.log import LogBuffer, Record, shown_path
 from cloche.egress.message import NetRequest, NetResponse
 from cloche.egress.rate import Buckets
@@ -289,9 +289,11 @@ class _Call:
                 egress.slots.give_back(run.owner)
 
     def _timeout_ms(self, decision: Decision) -> int | None:
-        entry = decision.entry
-        asked = [self._request.timeout_ms, entry.timeout_ms if entry is not None else None]
-        return min((value for value in asked if value), default=None)
+        asked_ms = self._request.timeout_ms
+        entry_ms = 0 if decision.entry is None else decision.entry.timeout_ms
+        if asked_ms and entry_ms:
+            return min(asked_ms, entry_ms)
+        return asked_ms or entry_ms or None
 
     # --- hops ---
 
@@ -508,12 +510,9 @@ class _Call:
         *,
         cached: bool = False,
     ) -> NetResponse:
-        cookies = self._run.policy.cookies
-        seen = tuple(
-            pair
-            for pair in headers
-            if not (pair[0].startswith("set-cookie") and is_dropped(pair[0], cookies=cookies))
-        )
+        seen = headers
+        if not self._run.policy.cookies:
+            seen = tuple([pair for pair in headers if pair[0] not in SET_COOKIES])
         url = hop.url.text
         if self._scrubber:
             clean = self._scrubber.bytes(body)
