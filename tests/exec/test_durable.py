@@ -99,11 +99,19 @@ class Notes:
         return len(self.taken)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The URL of an empty store of each kind that lasts."""
+    if request.param == "sqlite":
+        return str(tmp_path / "cloche.db")
+    return request.getfixturevalue("postgresql_url")
+
+
 @pytest.fixture(params=["python", "javascript"])
-def session(request, tmp_path, monkeypatch):
+def session(request, url, monkeypatch):
     """A session on a store of its own, whose wall clock the test moves."""
     monkeypatch.setenv("CLOCHE_SESSIONS_SUSPEND_AFTER_MS", "60")
-    store = open_store(tmp_path / "cloche.db", durability="normal")
+    store = open_store(url, durability="normal")
     made = Session.create(request.param, name="durable", store=store)
     sessions = made._sessions
     clock = {"ahead_ns": 0}

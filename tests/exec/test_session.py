@@ -88,10 +88,18 @@ SAY = {
 }
 
 
+# What touches the store is tested on each kind that lasts.
+both_stores = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """One SQLite store for the tests of this file."""
-    opened = open_store(tmp_path_factory.mktemp("store") / "cloche.db", durability="normal")
+def store(request, tmp_path_factory):
+    """One store for the tests of this file: SQLite, where a test does not want both."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        url = str(tmp_path_factory.mktemp("store") / "cloche.db")
+    else:
+        url = request.getfixturevalue("server").new_url()
+    opened = open_store(url, durability="normal")
     yield opened
     sessions_of(opened).close()
     opened.close()
@@ -117,6 +125,7 @@ def asleep(session):
 # --- state ---
 
 
+@both_stores
 def test_variables_persist(session):
     """What one run defines is there in the next, functions and closures too."""
     say(session, "set")
@@ -124,6 +133,7 @@ def test_variables_persist(session):
     assert say(session, "push") == "3\n"
 
 
+@both_stores
 def test_state_survives_sleep(session):
     """A session that was put to sleep wakes as it was."""
     say(session, "set")
@@ -132,6 +142,7 @@ def test_state_survives_sleep(session):
     assert say(session, "push") == "3\n"
 
 
+@both_stores
 def test_state_survives_without_a_snapshot(session, monkeypatch):
     """Where no snapshot could be taken the operations are repeated."""
     say(session, "set")
@@ -142,6 +153,7 @@ def test_state_survives_without_a_snapshot(session, monkeypatch):
     assert say(session, "push") == "3\n"
 
 
+@both_stores
 def test_state_survives_the_process(store, tmp_path):
     """Another process opens the session by name and goes on."""
     with Session.create("python", name="across", store=store) as made:
@@ -161,6 +173,7 @@ def test_state_survives_the_process(store, tmp_path):
         assert made.run("print(len(d))").run.stdout == "2\n"
 
 
+@both_stores
 def test_an_error_keeps_what_was_done(session):
     """A program that fails leaves what it did before, and its output."""
     say(session, "set")
@@ -170,6 +183,7 @@ def test_an_error_keeps_what_was_done(session):
     assert say(session, "count") == "2\n"
 
 
+@both_stores
 def test_a_stopped_run_changes_nothing(session):
     """After a limit the session is as it was before the run."""
     say(session, "set")
@@ -187,6 +201,7 @@ def test_running_out_of_memory_changes_nothing(session):
     assert say(session, "count") == "1\n"
 
 
+@both_stores
 def test_exit_keeps_the_state(session):
     """Leaving a program with a code is no failure of the session."""
     say(session, "set")
@@ -194,6 +209,7 @@ def test_exit_keeps_the_state(session):
     assert say(session, "count") == "2\n"
 
 
+@both_stores
 def test_a_syntax_error_changes_nothing(session):
     """Nothing of it ran."""
     say(session, "set")
@@ -210,6 +226,7 @@ def test_arguments_environment_and_input_belong_to_a_run(session):
     assert say(session, "stdin", stdin="two") == "two\n"
 
 
+@both_stores
 def test_randomness(store):
     """Two sessions differ, equal seeds are equal, and each run has new numbers."""
     for language in LANGUAGES:
@@ -225,6 +242,7 @@ def test_randomness(store):
             assert say(one, "random") != first
 
 
+@both_stores
 @pytest.mark.parametrize(
     ("language", "first", "second", "output"),
     [
@@ -262,6 +280,7 @@ def test_what_lives_on(store, language, first, second, output):
         assert session.run(second).run.stdout == output
 
 
+@both_stores
 def test_modules_and_entrypoints(store):
     """Modules are there from the start; a file can be run by name."""
     modules = {
@@ -290,6 +309,7 @@ def test_typescript(store):
 # --- files ---
 
 
+@both_stores
 def test_upload_run_download(session):
     """Files go in and out; what a program made is there too."""
     session.upload(File(name="a.txt", content="héllo".encode()))
@@ -322,6 +342,7 @@ def test_wrong_encoding_changes_nothing(session):
     assert session.list_files() == []
 
 
+@both_stores
 def test_listing(session):
     """Sorted, with kinds and sizes; files of the caller and of the program alike."""
     session.upload(File(name="b/é.txt", content=b"123"))
@@ -337,6 +358,7 @@ def test_listing(session):
     assert [entry.path for entry in session.list_files("b")] == ["/b/é.txt"]
 
 
+@both_stores
 def test_read_only_files(session):
     """A program cannot write one, the caller can replace it."""
     session.upload(File(name="a.txt", content=b"theirs"), read_only=True)
@@ -348,6 +370,7 @@ def test_read_only_files(session):
     assert session.download("a.txt") == b"mine"
 
 
+@both_stores
 def test_working_directory(session):
     """Runs start there, relative paths mean below it, before the first run too."""
     session.upload(File(name="d/a.txt", content=b"inside"))
@@ -396,6 +419,7 @@ def test_quota_of_files(session):
     assert session.download("a.txt") == b"old"
 
 
+@both_stores
 def test_removing(session):
     """A file is gone, in the next run and after waking."""
     session.upload(File(name="a.txt", content=b"x"))
@@ -409,6 +433,7 @@ def test_removing(session):
 # --- one at a time ---
 
 
+@both_stores
 def test_a_second_run_waits(session):
     """Two threads take turns; both are done."""
     say(session, "set")
@@ -442,6 +467,7 @@ def test_a_second_run_is_refused_if_it_will_not_wait(session):
     thread.join()
 
 
+@both_stores
 def test_another_process_holds_it(store):
     """A lease that is not over keeps others out; released, it lets them in."""
     with Session.create("javascript", store=store) as session:
@@ -457,6 +483,7 @@ def test_another_process_holds_it(store):
         assert session.run("console.log(x)").run.stdout == "1\n"
 
 
+@both_stores
 def test_sessions_do_not_see_each_other(store):
     """Neither variables nor files."""
     with (
@@ -472,6 +499,7 @@ def test_sessions_do_not_see_each_other(store):
 # --- time travel ---
 
 
+@both_stores
 def test_fork(session):
     """Two sessions go on from the same point, each its own way."""
     say(session, "set")
@@ -485,6 +513,7 @@ def test_fork(session):
         assert [s.state for s in forked.history()][:2] == [s.state for s in session.history()][:2]
 
 
+@both_stores
 def test_revert(session):
     """The last runs are undone with all they did."""
     say(session, "set")
@@ -499,6 +528,7 @@ def test_revert(session):
         say(session, "count")
 
 
+@both_stores
 def test_revert_too_far(session):
     """There are not so many runs; nothing changed."""
     say(session, "set")
@@ -508,6 +538,7 @@ def test_revert_too_far(session):
     assert say(session, "count") == "1\n"
 
 
+@both_stores
 def test_snapshot_and_restore(session):
     """Back to a state that was kept, as often as one likes."""
     say(session, "set")
@@ -522,6 +553,7 @@ def test_snapshot_and_restore(session):
         session.restore("nonsense")
 
 
+@both_stores
 def test_export_and_import(session, store):
     """One file holds everything: state, files, history; any changed byte is found."""
     say(session, "set")
@@ -544,6 +576,7 @@ def test_export_and_import(session, store):
         Session.import_(b"", store=store)
 
 
+@both_stores
 def test_archive_with_a_key_of_its_own(session, store):
     """Two machines share a key for the archive, not their own."""
     say(session, "set")
@@ -555,6 +588,7 @@ def test_archive_with_a_key_of_its_own(session, store):
 # --- handles ---
 
 
+@both_stores
 def test_names(store):
     """A name is unique and opens the session; ids do too."""
     with Session.create("python", name="n1", store=store) as session:
@@ -570,6 +604,7 @@ def test_names(store):
                 Session.create("python", name=wrong, store=store)
 
 
+@both_stores
 def test_closing(session):
     """Closing twice is fine, using a closed handle is a typed error, the session is kept."""
     say(session, "set")
@@ -584,6 +619,7 @@ def test_closing(session):
     again.close()
 
 
+@both_stores
 def test_deleting(store):
     """It is gone, with its runs."""
     session = Session.create("javascript", store=store)
@@ -629,6 +665,7 @@ def test_arguments_of_the_wrong_shape(session):
     assert session.history() == []
 
 
+@both_stores
 def test_streaming(session):
     """Output comes as it is written, then the end."""
     program = {
@@ -641,6 +678,7 @@ def test_streaming(session):
     assert isinstance(events[-1], Finished)
 
 
+@both_stores
 def test_async_sessions(store):
     """The same calls, awaited; cancelling stops the guest and the session lives on."""
 
@@ -668,6 +706,7 @@ def test_the_async_front_is_whole():
     assert calls - set(vars(AsyncSession)) == set()
 
 
+@both_stores
 def test_idle_sessions_sleep(store, monkeypatch):
     """What nobody used for a while holds nothing, and wakes when it is used."""
     with Session.create("python", store=store) as session:
@@ -689,6 +728,7 @@ def test_the_front_door_has_sessions():
 # --- another image ---
 
 
+@both_stores
 def test_update_moves_a_session_to_another_image(store):
     """All is repeated there; variables, files and answers of tools are as they were."""
     calls = []
@@ -707,6 +747,7 @@ def test_update_moves_a_session_to_another_image(store):
             assert step.ordinal == 1
 
 
+@both_stores
 def test_update_is_refused_where_a_run_differs(store):
     """Both sides are shown, the run is named, and the session is as it was."""
     with Session.create("python", store=store) as session:
@@ -721,6 +762,7 @@ def test_update_is_refused_where_a_run_differs(store):
             session.update("javascript")
 
 
+@both_stores
 def test_many_sessions_at_once(store):
     """Threads work in sessions of both languages; none sees anything of another."""
     sessions = [Session.create(LANGUAGES[n % 2], store=store) for n in range(12)]
