@@ -74,6 +74,7 @@ def serve(context, ready):
                     for _ in range(BIG_BYTES >> 16):
                         writer.write(bytes(1 << 16))
                         await writer.drain()
+                        await asyncio.sleep(0)  # so that it is heard when the client has gone
                         if writer.is_closing():
                             break
                     break
