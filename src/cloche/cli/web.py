@@ -1,7 +1,8 @@
 """`cloche web`: serve applications, show their routes, replay recorded traffic.
 
 Owns the words on the screen; what is served and replayed, the room `web` says.
-Exit codes: 0 fine, 1 a replay differs or a server cannot start, 2 usage, 3 requests were cut.
+Exit codes: 0 fine, 1 a replay differs, a case fails or a server cannot start, 2 usage, 3 requests
+were cut.
 """
 
 # ruff: noqa: PLC0415 - heavy imports wait for the command that needs them
@@ -174,6 +175,48 @@ def replay(
                 typer.echo(f"{each.method} {_printable(each.target)}: {each.problem}")
         typer.echo(f"{len(found) - differing} of {len(found)} answers have the same bytes")
     if differing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def smoke(
+    files: Annotated[list[Path], typer.Argument(help="Suites of cases (smoke_suite@0.1.0).")],
+    name: Annotated[
+        str, typer.Option("--app", metavar="MODULE:APP", help="For the program fixture.run_v1.")
+    ] = "",
+    folder: AppFolder = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Run smoke suites: bytes in, bytes out, each case twice. Exits with 1 if any case fails."""
+    from cloche.web.adapters.fixture import run_v1
+    from cloche.web.smoke import SuiteError, read_suite, run_suite
+
+    program = None
+    if name:
+        found = _load(name, folder, factory=False)
+
+        def program(data: bytes) -> bytes:
+            return run_v1(found, data)
+
+    outcomes = []
+    for file in files:
+        try:
+            text = file.read_bytes()
+        except OSError as failure:
+            raise SuiteError(problem=f"{file}: {failure.strerror}") from failure
+        outcomes += run_suite(read_suite(text), program)
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    if as_json:
+        rows = [
+            {"suite": each.suite_id, "name": each.name, "problem": each.problem}
+            for each in outcomes
+        ]
+        print_json({"passed": len(outcomes) - len(failed), "failed": len(failed), "cases": rows})
+    else:
+        for each in failed:
+            typer.echo(f"{each.suite_id} {each.name}: {each.problem}")
+        typer.echo(f"{len(outcomes) - len(failed)} of {len(outcomes)} cases passed")
+    if failed:
         raise typer.Exit(1)
 
 
