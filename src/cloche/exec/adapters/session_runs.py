@@ -8,7 +8,7 @@ Owns the life of a run's row. Invariants:
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -278,16 +278,19 @@ def _status(execution: Execution) -> RunStatus:
     error = execution.error
     if error is None:
         return "completed"
-    return "cancelled" if error.fields.get("resource") == "cancelled" else "failed"
+    return "cancelled" if error.fields.get("reason") == "cancelled" else "failed"
 
 
 def _result_document(execution: Execution) -> dict[str, object]:
     result, error = execution.result, execution.error
+    compiled = result.compile
     return {
         "exit_code": execution.exit_code,
         "journal_hash": execution.journal_hash,
         "stdout": result.run.stdout,
         "stderr": result.run.stderr,
+        "signal": result.run.signal,
+        "compile": None if compiled is None else asdict(compiled),
         "time_ms": result.time_ms,
         "memory_bytes": result.memory_bytes,
         "error": None if error is None else error.to_document(),
