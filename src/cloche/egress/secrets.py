@@ -8,8 +8,10 @@ Invariants:
 - a value is long enough to be looked for: below `VALUE_LENGTH_MIN` bytes it would be found by
   chance, and taking it out would spoil responses;
 - what is scrubbed are the forms that a server can echo without knowing it: raw, base64 at each of
-  its three alignments, percent-encoded, JSON-escaped, hexadecimal. A server that encrypts or
-  splits what it got can still hand it to a guest: bind secrets to servers you trust.
+  its three alignments, percent-encoded, JSON-escaped, hexadecimal, and the same of the form in
+  which the secret was sent (a query percent-encoded, a user and password in base64). A server
+  that encrypts or splits what it got can still hand it to a guest: bind secrets to servers you
+  trust.
 
 It does not store anything.
 """
@@ -179,9 +181,7 @@ def inject(secret: Secret, url: Url, headers: Headers) -> tuple[Url, Headers]:
         case "bearer":
             return url, _set(headers, "Authorization", f"Bearer {value}")
         case "basic":
-            pair = f"{secret.key}:{value}" if secret.key else value
-            encoded = base64.b64encode(pair.encode()).decode()
-            return url, _set(headers, "Authorization", f"Basic {encoded}")
+            return url, _set(headers, "Authorization", f"Basic {_basic(secret, value)}")
         case "header":
             return url, _set(headers, secret.key, value)
         case "query":
@@ -317,8 +317,23 @@ def _values(secret: Secret) -> list[bytes]:
     if secret.inject_as == "basic":
         # The password alone is as good as the pair.
         values += [value.partition(":")[2] for value in values if ":" in value]
+    # As they are sent: a server may encode once more what it got.
+    values += [sent for value in values for sent in _sent_forms(secret, value)]
     encoded = {value.encode(encoding) for value in values for encoding in ("utf-8", "latin-1")}
     return sorted(value for value in encoded if len(value) >= VALUE_LENGTH_MIN)
+
+
+def _sent_forms(secret: Secret, value: str) -> list[str]:
+    if secret.inject_as == "query":
+        return [quote(value, safe="")]
+    if secret.inject_as == "basic":
+        return [_basic(secret, value)]
+    return []
+
+
+def _basic(secret: Secret, value: str) -> str:
+    pair = f"{secret.key}:{value}" if secret.key else value
+    return base64.b64encode(pair.encode()).decode()
 
 
 def _forms(value: bytes) -> set[bytes]:
