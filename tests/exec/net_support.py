@@ -23,14 +23,15 @@ class Net:
     Servers run on the service's own loop: `server` starts one, `policy` allows calling it.
     """
 
-    def __init__(self, limits=None):
+    def __init__(self, limits=None, **egress):
         self.world = None
         self._limits = limits
+        self._egress = egress
         self.service = NetService(self._make)
         self.service.call(lambda egress: egress)
 
     def _make(self):
-        self.world = World(self._limits or {})
+        self.world = World(self._limits or {}, **self._egress)
         return self.world.egress
 
     def server(self, *names, answer=OK, **options):
@@ -47,9 +48,9 @@ class Net:
 
 
 @contextmanager
-def net_world(limits=None):
+def net_world(limits=None, **egress):
     """Make a world that of the process's service, until the end of the block."""
-    net = Net(limits)
+    net = Net(limits, **egress)
     use_service(net.service)
     try:
         yield net
