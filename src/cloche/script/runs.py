@@ -72,6 +72,7 @@ class _Work:
     journal: Journal | None
     used_ms: int
     is_new: bool = False
+    sink: ShelfSink | None = None
     time: ActiveTime | None = None
 
     @property
@@ -303,7 +304,7 @@ class ScriptRuns:
             cancel, left_ms=max(1, timeout_ms - work.used_ms), resumed=is_resumed
         )
         work.taken.on_loss = time.cancel
-        sink = ShelfSink(
+        sink = work.sink = ShelfSink(
             self._store, work.taken.row, count=count, is_new=work.is_new, on_append=time.go_live
         )
         try:
@@ -329,8 +330,12 @@ class ScriptRuns:
         return result
 
     def _over(self, work: _Work, execution: Execution) -> ScriptResult:
-        result = self._result(work, execution, self._ended(work, execution))
         work.calls.end()
+        if work.sink is not None and work.sink.open_sequences(work.journal):
+            # What became of calls that nobody awaited is what the journal says, not what threads
+            # have noted by now: so a result does not depend on their speed.
+            work.calls = self._recalled(work)
+        result = self._result(work, execution, self._ended(work, execution))
         used = Used(time_ms=work.used_ms, failures=work.calls.failures)
         row = dataclasses.replace(work.taken.row, usage=msgspec.json.encode(used))
         self._end(work, row, result)
@@ -429,6 +434,11 @@ class ScriptRuns:
         return decided
 
     # --- what it is made of ---
+
+    def _recalled(self, work: _Work) -> ScriptCalls:
+        journal = self.shelf.journal(work.id)
+        used = Used(failures=work.calls.failures)
+        return self._work(work.taken, work.asked, work.request, journal, used).calls
 
     def _work(
         self,

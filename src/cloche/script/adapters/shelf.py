@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cloche.gate.journal import encode_file, load_journal
+from cloche.gate.entries import EffectCompleted, EffectStarted, Entry
+from cloche.gate.journal import Record, encode_file, load_journal
 from cloche.script.errors import ScriptRunBusyError, ScriptRunUnknownError
 from cloche.script.finder import Language  # noqa: TC001 - msgspec reads it
 from cloche.script.items import ScriptResult
@@ -38,6 +39,8 @@ NS_PER_MS: Final = 1_000_000
 CLAIM_KIND: Final = "script-claim"
 LEASE_SHARE: Final = 3  # a claim is renewed when a third of it is over
 REQUEST_TYPE: Final = "script"
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _request_encoder = msgspec.json.Encoder()
 
 
@@ -107,6 +110,7 @@ class ShelfSink:
         self._row = row
         self.count = count
         self._is_new = is_new
+        self._records: list[bytes] = []
         self._on_append = on_append
 
     def append(self, records: Sequence[bytes]) -> None:
@@ -116,6 +120,22 @@ class ShelfSink:
             self._store.runs.create(self._row)
             self._is_new = False
         self.count = self._store.journals.append(self._row.id, records, expected_count=self.count)
+        self._records += records
+
+    def open_sequences(self, before: Journal | None) -> set[int]:
+        """Return the effects that were begun and have no answer in the journal.
+
+        Args:
+            before: the journal behind which this sink wrote.
+        """
+        here = (_decode_entry(_decode_record(record).body) for record in self._records)
+        still_open: set[int] = set()
+        for entry in (*(() if before is None else before.entries), *here):
+            if isinstance(entry, EffectStarted):
+                still_open.add(entry.sequence)
+            elif isinstance(entry, EffectCompleted):
+                still_open.discard(entry.sequence)
+        return still_open
 
     def close(self) -> None:
         """Nothing is held."""
