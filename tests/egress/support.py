@@ -151,8 +151,17 @@ class World:
         return self
 
     async def __aexit__(self, *error):
+        if error[:1] in ((), (None,)):
+            self.check_nothing_is_left()
         await self.egress.close()
         await self._stack.aclose()
+
+    def check_nothing_is_left(self):
+        """Check that no slot is held, nobody waits, and no connection is in use."""
+        assert (self.egress.slots.held, self.egress.slots.waiting) == (0, 0)
+        session = self.egress._client._session
+        assert session is None or not session.connector._acquired
+        assert not self.egress._deadlines._open
 
     # --- ports ---
 

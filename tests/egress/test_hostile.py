@@ -13,6 +13,7 @@ import pytest
 import trustme
 from tests.egress.support import OK, World, authority, redirect, response, run
 
+from cloche.egress.allowlist import Entry
 from cloche.egress.errors import (
     NetBlockedError,
     NetError,
@@ -205,29 +206,64 @@ def test_what_is_no_http(data):
     attack(send(data), code="NET_ERROR")
 
 
-WHOLE = HEAD + b"Transfer-Encoding: chunked\r\nA: b\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\nA: b\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+COUNTED = HEAD + b"Content-Length: 5\r\nA: b\r\n\r\nabcde"
 
 
-def test_a_connection_that_closes_at_every_byte():
+@pytest.mark.parametrize("whole", [CHUNKED, COUNTED], ids=["chunked", "counted"])
+def test_a_connection_that_closes_at_every_byte(whole):
     """A response cut at any place is an error; only the whole one is a response."""
 
     async def scenario():
         limits = {**QUICK, "net": {"max_calls": 20}}
         async with World(limits) as net:
             server = await net.server(
-                "evil.example.com", answer=lambda r: send(WHOLE[: int(r.target[1:])])
+                "evil.example.com", answer=lambda r: send(whole[: int(r.target[1:])])
             )
-            for cut in range(len(WHOLE) + 1):
+            for cut in range(len(whole) + 1):
                 net.new_run()
                 net.allow(server, "evil.example.com")
                 url = f"https://evil.example.com:{server.port}/{cut}"
-                if cut == len(WHOLE):
+                if cut == len(whole):
                     assert (await net.fetch(url)).body == b"abcde"
                     continue
                 with pytest.raises(NetError) as caught:
                     await net.fetch(url)
                 assert caught.value.code == "NET_ERROR"
-            assert net.egress.slots.held == 0
+                net.check_nothing_is_left()
+            await _until(lambda: server.open_connections == 0)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 6, 50, 200, 800])
+def test_a_handshake_that_is_cut(count):
+    """A connection that closes within the TLS handshake is an error; nothing was sent."""
+
+    async def scenario():
+        async with World(QUICK) as net:
+            real = await net.server("evil.example.com")
+            seen = []
+
+            async def relay(reader, writer):
+                inner_reader, inner = await asyncio.open_connection("127.0.0.1", real.port)
+                inner.write(await reader.read(65536))
+                data = await inner_reader.read(65536)
+                seen.append(len(data))
+                writer.write(data[:count])
+                await writer.drain()
+                for each in (writer, inner):
+                    each.close()
+
+            cutting = await asyncio.start_server(relay, "127.0.0.1", 0)
+            port = cutting.sockets[0].getsockname()[1]
+            net.run = net.new_run(Entry(host="evil.example.com", ports=(port,)))
+            with pytest.raises(NetError) as caught:
+                await net.fetch(f"https://evil.example.com:{port}/")
+            assert caught.value.code == "NET_ERROR"
+            assert real.requests == []
+            assert min(seen) > count
+            cutting.close()
 
     run(scenario())
 

@@ -1,6 +1,6 @@
 """The 28 cases that the source plan names, in its order and with its numbers.
 
-Cases 20 and 21 (a guest reads JSON) are in the tests of the guests.
+Cases 20 and 21 (a guest reads JSON) are in test_cases_in_guests.py.
 """
 
 from __future__ import annotations
