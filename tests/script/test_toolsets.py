@@ -17,11 +17,11 @@ from cloche.egress.adapters.service import NetService
 from cloche.gate.ports import EffectFailure
 from cloche.script.adapters.mcp import HttpServer, McpConnectionError, McpTools, StdioServer
 from cloche.script.adapters.modules import load_tools
-from cloche.script.openapi_tools import openapi_tools
 from cloche.script.approvals import Made
 from cloche.script.errors import ToolDeclarationError, ToolValidationError
 from cloche.script.json_schemas import clean_name, schema_tool
 from cloche.script.openapi import read_operations
+from cloche.script.openapi_tools import openapi_tools
 from cloche.script.tools import ToolSet
 
 SERVER = Path(__file__).parent / "data" / "mcp_server.py"

@@ -1,0 +1,203 @@
+"""`cloche script`, as a real process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+from tests.cli.support import START, cloche, environment
+
+MODULE = '''
+import pathlib
+import cloche
+
+
+@cloche.tool(read_only=True)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def unwrite(args, result):
+    pathlib.Path(args["path"]).unlink()
+
+
+@cloche.tool(revert=unwrite)
+def write(path: str, text: str) -> int:
+    """Write a file."""
+    return pathlib.Path(path).write_text(text)
+'''
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Return a function that runs `cloche script` in a folder with tools and a store."""
+    (tmp_path / "script_tools.py").write_text(MODULE)
+
+    def run(*arguments, stdin=b""):
+        env = {"CLOCHE_STORE": str(tmp_path / "store.db")}
+        return cloche(*arguments, cwd=tmp_path, stdin=stdin, env=env)
+
+    run.folder = tmp_path
+    return run
+
+
+TOOLS = ("--tools", "script_tools")
+
+
+def test_a_program(script):
+    """A plain program from standard input; its value and what it printed."""
+    done = script(
+        "script", "-", *TOOLS, stdin=b"console.log('hi'); return await tools.add({ a: 1, b: 2 })"
+    )
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "hi\n3\n", "")
+
+
+def test_json(script):
+    """One object with the fields that are promised, in a file's own language."""
+    (script.folder / "a.py").write_text("print('x')\ntools.add(a=1, b=2)")
+    document = script("script", "a.py", *TOOLS, "--json").document
+    assert list(document) == [
+        "run_id",
+        "status",
+        "value",
+        "output",
+        "tool_calls",
+        "error",
+        "usage",
+    ]
+    assert (document["status"], document["value"], document["output"]) == ("completed", 3, "x\n")
+    assert [call["tool"] for call in document["tool_calls"]] == ["add"]
+    assert document["usage"]["tool_calls"] == 1
+
+
+def test_a_message_with_several_scripts(script):
+    """An array, one object for each; the exit code is that of the first that failed."""
+    (script.folder / "message.md").write_text(
+        "First\n<tool-calls>return 1</tool-calls>\nthen\n"
+        '<tool-calls lang="python">1 / 0</tool-calls>\n<tool-calls>return 3</tool-calls>'
+    )
+    done = script("script", "message.md", "--json")
+    assert [one["status"] for one in done.document] == ["completed", "failed", "skipped"]
+    assert done.exit_code == 1
+    going_on = script("script", "message.md", "--json", "--go-on")
+    assert [one["status"] for one in going_on.document] == ["completed", "failed", "completed"]
+
+
+def test_waiting_approving_and_going_on(script):
+    """Exit code 75; another process approves with other arguments, a third goes on."""
+    (script.folder / "w.ts").write_text("return await tools.write({ path: 'o.txt', text: 'hi' })")
+    waits = script("script", "w.ts", *TOOLS)
+    assert waits.exit_code == 75
+    assert 'write {"path": "o.txt", "text": "hi"}' in waits.stdout
+    run_id = waits.stdout.split()[1]
+    (approval,) = script("approvals", "list", "--json").document["approvals"]
+    approved = script(
+        "approvals", "approve", approval["id"][:12], "--args", '{"path":"o.txt","text":"other"}'
+    )
+    assert approved.exit_code == 0
+    assert f"go on: cloche script resume {run_id}" in approved.stdout
+    done = script("script", "resume", run_id, *TOOLS, "--json")
+    assert (done.exit_code, done.document["value"]) == (0, 5)
+    assert (script.folder / "o.txt").read_text() == "other"
+    undone = script("script", "rollback", run_id, *TOOLS, "--json")
+    assert (undone.exit_code, undone.document["status"]) == (0, "rolled_back")
+    assert not (script.folder / "o.txt").exists()
+
+
+def test_a_rejected_run(script):
+    """Exit code 77, and nothing happened."""
+    waits = script(
+        "script", "-", *TOOLS, "--json", stdin=b"await tools.write({ path: 'o', text: '' })"
+    )
+    (approval,) = script("approvals", "list", "--json").document["approvals"]
+    script("approvals", "reject", approval["id"], "--run", "--reason", "no")
+    done = script("script", "resume", waits.document["run_id"], *TOOLS)
+    assert done.exit_code == 77
+    assert done.stderr.startswith("cloche: rejected: ")
+    assert not (script.folder / "o").exists()
+
+
+def test_modes(script):
+    """Dry-run reports and runs nothing; disabled warns."""
+    source = b"await tools.write({ path: 'o', text: '' }); await tools.ad({})"
+    dry = script("script", "-", *TOOLS, "--mode", "dry-run", "--json", stdin=source)
+    assert (dry.exit_code, dry.document["status"]) == (1, "failed")
+    assert dry.document["error"]["code"] == "TOOL_NOT_FOUND"
+    assert dry.document["value"]["tools"] == [
+        {"tool": "write", "line": 1, "known": True},
+        {"tool": "ad", "line": 1, "known": False},
+    ]
+    off = script("script", "-", "--mode", "disabled", stdin=b"return 1")
+    assert (off.exit_code, off.stdout) == (0, "")
+    assert "scripts are disabled" in off.stderr
+
+
+def test_a_policy(script):
+    """Rules of a file come before what tools say."""
+    (script.folder / "rules.json").write_text(
+        json.dumps([{"tool": "write", "when": {"path": "*.txt"}, "verdict": "allow"}])
+    )
+    done = script(
+        "script",
+        "-",
+        *TOOLS,
+        "--policy",
+        "rules.json",
+        stdin=b"return await tools.write({ path: 'a.txt', text: 'abc' })",
+    )
+    assert (done.exit_code, done.stdout) == (0, "3\n")
+
+
+def test_a_workspace_and_commands(script):
+    """Granted by options, and only then."""
+    (script.folder / "found.txt").write_text("")
+    source = b"return (await tools.fileSearch({ pattern: 'found' })).length"
+    assert script("script", "-", "--workspace", ".", stdin=source).stdout == "1\n"
+    assert "TOOL_NOT_FOUND" in script("script", "-", "--json", stdin=source).stdout
+    command = b"return await tools.exec({ command: ['echo', 'hi'] })"
+    waits = script("script", "-", "--workspace", ".", "--exec", "echo", stdin=command)
+    assert waits.exit_code == 75
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["resume"], "RUN goes with `resume`"),
+        (["a.ts", "run"], "RUN goes with `resume`"),
+        (["-", "--mode", "on"], "--mode is 'on'"),
+        (["-", "--language", "perl"], "--language is 'perl'"),
+        (["none.ts"], "cannot read none.ts"),
+        (["-", "--tools", "no_such_module"], "cannot be imported"),
+        (["-", "--exec", "echo"], "--exec needs --workspace"),
+        (["-", "--policy", "none.json"], "cannot read none.json"),
+        (["resume", "nothing"], "nothing"),
+    ],
+)
+def test_wrong_options(script, arguments, problem):
+    """A clear message and exit code 2."""
+    done = script("script", *arguments)
+    assert done.exit_code == 2
+    assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_keeps_what_is_there(script):
+    """Ctrl-C ends the run as cancelled, with what it printed."""
+    (script.folder / "endless.ts").write_text("console.log('begun'); for (;;) {}")
+    process = subprocess.Popen(
+        [*START, "script", "endless.ts", "--json"],
+        cwd=script.folder,
+        env=environment(CLOCHE_STORE=str(script.folder / "store.db")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(3)  # nothing tells from outside that the script has begun
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=30)
+    document = json.loads(stdout)
+    assert (document["status"], document["output"]) == ("cancelled", "begun\n")
+    assert process.returncode == 130
