@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from cloche.client import calls
 from cloche.client.calls import EventReader, Reply
 from cloche.client.errors import ServerUnreachableError
-from cloche.client.wire import CONNECT_S, default_headers, httpx_module, pause_s, sending_of
-from cloche.exec.types import ExecEvent, ExecResult, Failed, File, Finished
+from cloche.client.wire import (
+    CONNECT_S,
+    Heard,
+    Sending,
+    default_headers,
+    httpx_module,
+    pause_s,
+    sending_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from types import TracebackType
 
     from cloche.client.calls import Call
+    from cloche.exec.types import ExecEvent, ExecResult, File
     from cloche.server.documents import (
         FileDocument,
         KeyDocument,
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
         SessionList,
         StepDocument,
     )
+
+    Events = AsyncGenerator[ExecEvent, None]
 
 T = TypeVar("T")
 _OK: Final = 200
@@ -99,64 +109,84 @@ class AsyncClient:
         """
         return await self._send(calls.run(code, options))
 
-    async def events(self, code: str, **options: Any) -> AsyncGenerator[ExecEvent, None]:
+    async def events(self, code: str, **options: Any) -> Events:
         """Run a program and yield its output, then `Finished` or `Failed`, as `cloche.events`.
 
         A connection that breaks is made again where it was. Closing the iterator stops the run.
         """
-        run = await self.start(code, **options)
-        async with aclosing(self._own_events(run)) as found:
+        async with aclosing(self._own_events(calls.run(code, options))) as found:
             async for event in found:
                 yield event
 
-    async def _own_events(self, run: RunDocument) -> AsyncGenerator[ExecEvent, None]:
-        is_over = False
+    async def _own_events(self, call: Call[Any]) -> Events:
+        """Yield the events of a run that is this caller's own: it ends with the iterator."""
+        reader = EventReader()
         try:
-            async with aclosing(self.follow(run.id)) as found:
+            async with aclosing(self._listen_on(sending_of(call, as_events=True), reader)) as found:
                 async for event in found:
-                    is_over = isinstance(event, Finished | Failed)
                     yield event
-            is_over = True
         finally:
-            if not is_over:
-                await self.cancel_run(run.id)
+            if reader.run_id and reader.end is None:
+                await self.cancel_run(reader.run_id)
 
     async def start(self, code: str, **options: Any) -> RunDocument:
         """Start a run and return at once; `follow` or `get_run` tell what becomes of it."""
         return await self._send(calls.start(code, options))
 
-    async def follow(self, run_id: str) -> AsyncGenerator[ExecEvent, None]:
+    async def follow(self, run_id: str) -> Events:
         """Yield what a run prints, from its beginning, then `Finished` or `Failed`.
+
+        Of a run that has ended, the order between the two streams is not kept.
 
         Raises:
             RunNotFoundError: there is none. RunSuspendedError: it was put away.
         """
-        reader, failed_count = EventReader(), 0
+        sending = sending_of(calls.run_events(run_id))
+        async with aclosing(self._listen_on(sending, EventReader(run_id))) as found:
+            async for event in found:
+                yield event
+
+    async def _listen_on(self, first: Sending, reader: EventReader) -> Events:
+        """Listen until the end, over as many connections as that takes."""
+        sending, failed_count = first, 0
         while reader.end is None:
-            seen = reader.last_id
+            seen, heard = reader.last_id, Heard()
             try:
-                async with aclosing(self._listen(run_id, reader)) as found:
+                async with aclosing(self._listen(sending, reader, heard)) as found:
                     async for event in found:
                         yield event
-                problem = "the stream ended before the run"
             except self._httpx.TransportError as error:
-                problem = str(error) or type(error).__name__
+                heard.problem = str(error) or type(error).__name__
             if reader.end is not None:
                 break
             failed_count = 1 if reader.last_id != seen else failed_count + 1
+            wait_s = pause_s(heard.refusal, heard.retry_after, failed_count)
+            if heard.refusal is not None and (
+                wait_s is None or failed_count >= self._attempt_count
+            ):
+                raise calls.refusal(heard.refusal)
             if failed_count >= self._attempt_count:
-                raise ServerUnreachableError(url=self._url, problem=problem)
-            await asyncio.sleep(pause_s(None, None, failed_count) or 0)
+                raise ServerUnreachableError(url=self._url, problem=heard.problem)
+            await asyncio.sleep(wait_s or 0)
+            if reader.run_id:
+                again = sending_of(calls.run_events(reader.run_id))
+                sending = again.listening_from(reader.last_id)
         yield calls.last_event(reader.end)
 
-    async def _listen(self, run_id: str, reader: EventReader) -> AsyncGenerator[ExecEvent, None]:
+    async def _listen(self, sending: Sending, reader: EventReader, heard: Heard) -> Events:
         reader.restart()
-        headers = {"last-event-id": reader.last_id} if reader.last_id else {}
-        async with self._http.stream("GET", calls.events_path(run_id), headers=headers) as response:
+        async with self._http.stream(
+            sending.method,
+            sending.url,
+            params=sending.params,
+            headers=sending.headers,
+            content=sending.content,
+        ) as response:
             if response.status_code != _OK:
-                raise calls.refusal(
-                    Reply(status=response.status_code, content=await response.aread())
-                )
+                content = await response.aread()
+                heard.refusal = Reply(status=response.status_code, content=content)
+                heard.retry_after = response.headers.get("retry-after")
+                return
             async for piece in response.aiter_bytes():
                 for event in reader.feed(piece):
                     yield event
@@ -276,12 +306,11 @@ class AsyncRemoteSession:
         """Run a program in the session."""
         return await self._client._send(calls.run_in_session(self.id, code, options))
 
-    async def run_streaming(
-        self, code: str | None = None, **options: Any
-    ) -> AsyncGenerator[ExecEvent, None]:
+    async def run_streaming(self, code: str | None = None, **options: Any) -> Events:
         """Run a program and yield its output, then `Finished` or `Failed`."""
-        run = await self.start(code, **options)
-        async with aclosing(self._client._own_events(run)) as found:
+        async with aclosing(
+            self._client._own_events(calls.run_in_session(self.id, code, options))
+        ) as found:
             async for event in found:
                 yield event
 

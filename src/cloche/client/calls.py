@@ -196,7 +196,8 @@ def exec_result(document: RunDocument) -> ExecResult:
         run=StageResult(
             stdout=document.stdout,
             stderr=document.stderr,
-            exit_code=None if document.signal is not None else document.exit_code,
+            # A program that was stopped, or never ran, has no exit code; a shell still sees one.
+            exit_code=None if document.signal or compiled else document.exit_code,
             signal=document.signal,
         ),
         time_ms=document.time_ms,
@@ -271,19 +272,21 @@ def run_journal(run_id: str) -> Call[list[str]]:
     )
 
 
-def events_path(run_id: str) -> str:
-    """Return where the events of a run are."""
-    return f"/v1/runs/{_part(run_id)}/events"
+def run_events(run_id: str) -> Call[None]:
+    """Listen to a run."""
+    return Call(method="GET", path=f"/v1/runs/{_part(run_id)}/events", read=_nothing)
 
 
 class EventReader:
     """Reads events from bytes, as they come.
 
     Lines end with a line feed alone: text of programs may hold every other kind of line end.
-    `last_id` is what to come back with; `end` is the run when it has ended.
+    `run_id` is whose events they are; `last_id` is what to come back with; `end` is the run when
+    it has ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run_id: str = "") -> None:
+        self.run_id = run_id
         self.last_id = ""
         self.end: RunDocument | None = None
         self._rest = b""
@@ -307,7 +310,9 @@ class EventReader:
         if b"id" in fields:
             self.last_id = fields[b"id"].decode()
         kind, data = fields.get(b"event"), fields.get(b"data", b"")
-        if kind == b"end":
+        if kind == b"start":
+            self.run_id = msgspec.json.decode(data, type=dict[str, str])["id"]
+        elif kind == b"end":
             self.end = msgspec.json.decode(data, type=RunDocument)
         elif kind in (b"stdout", b"stderr"):
             text = msgspec.json.decode(data, type=dict[str, str])["text"].encode()

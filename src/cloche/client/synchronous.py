@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from cloche.client import calls
 from cloche.client.calls import EventReader, Reply
 from cloche.client.errors import ServerUnreachableError
-from cloche.client.wire import CONNECT_S, default_headers, httpx_module, pause_s, sending_of
-from cloche.exec.types import ExecEvent, ExecResult, Failed, File, Finished
+from cloche.client.wire import (
+    CONNECT_S,
+    Heard,
+    Sending,
+    default_headers,
+    httpx_module,
+    pause_s,
+    sending_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from cloche.client.calls import Call
+    from cloche.exec.types import ExecEvent, ExecResult, File
     from cloche.server.documents import (
         FileDocument,
         KeyDocument,
@@ -103,18 +111,16 @@ class Client:
 
         A connection that breaks is made again where it was. Closing the iterator stops the run.
         """
-        return self._own_events(self.start(code, **options))
+        return self._own_events(calls.run(code, options))
 
-    def _own_events(self, run: RunDocument) -> Iterator[ExecEvent]:
-        is_over = False
+    def _own_events(self, call: Call[Any]) -> Iterator[ExecEvent]:
+        """Yield the events of a run that is this caller's own: it ends with the iterator."""
+        reader = EventReader()
         try:
-            for event in self.follow(run.id):
-                is_over = isinstance(event, Finished | Failed)
-                yield event
-            is_over = True
+            yield from self._listen_on(sending_of(call, as_events=True), reader)
         finally:
-            if not is_over:
-                self.cancel_run(run.id)
+            if reader.run_id and reader.end is None:
+                self.cancel_run(reader.run_id)
 
     def start(self, code: str, **options: Any) -> RunDocument:
         """Start a run and return at once; `follow` or `get_run` tell what becomes of it."""
@@ -123,31 +129,53 @@ class Client:
     def follow(self, run_id: str) -> Iterator[ExecEvent]:
         """Yield what a run prints, from its beginning, then `Finished` or `Failed`.
 
+        Of a run that has ended, the order between the two streams is not kept.
+
         Raises:
             RunNotFoundError: there is none. RunSuspendedError: it was put away.
         """
-        reader, failed_count = EventReader(), 0
+        sending = sending_of(calls.run_events(run_id))
+        return self._listen_on(sending, EventReader(run_id))
+
+    def _listen_on(self, first: Sending, reader: EventReader) -> Iterator[ExecEvent]:
+        """Listen until the end, over as many connections as that takes."""
+        sending, failed_count = first, 0
         while reader.end is None:
-            seen = reader.last_id
+            seen, heard = reader.last_id, Heard()
             try:
-                yield from self._listen(run_id, reader)
-                problem = "the stream ended before the run"
+                yield from self._listen(sending, reader, heard)
             except self._httpx.TransportError as error:
-                problem = str(error) or type(error).__name__
+                heard.problem = str(error) or type(error).__name__
             if reader.end is not None:
                 break
             failed_count = 1 if reader.last_id != seen else failed_count + 1
+            wait_s = pause_s(heard.refusal, heard.retry_after, failed_count)
+            if heard.refusal is not None and (
+                wait_s is None or failed_count >= self._attempt_count
+            ):
+                raise calls.refusal(heard.refusal)
             if failed_count >= self._attempt_count:
-                raise ServerUnreachableError(url=self._url, problem=problem)
-            time.sleep(pause_s(None, None, failed_count) or 0)
+                raise ServerUnreachableError(url=self._url, problem=heard.problem)
+            time.sleep(wait_s or 0)
+            if reader.run_id:
+                again = sending_of(calls.run_events(reader.run_id))
+                sending = again.listening_from(reader.last_id)
         yield calls.last_event(reader.end)
 
-    def _listen(self, run_id: str, reader: EventReader) -> Iterator[ExecEvent]:
+    def _listen(self, sending: Sending, reader: EventReader, heard: Heard) -> Iterator[ExecEvent]:
         reader.restart()
-        headers = {"last-event-id": reader.last_id} if reader.last_id else {}
-        with self._http.stream("GET", calls.events_path(run_id), headers=headers) as response:
+        with self._http.stream(
+            sending.method,
+            sending.url,
+            params=sending.params,
+            headers=sending.headers,
+            content=sending.content,
+        ) as response:
             if response.status_code != _OK:
-                raise calls.refusal(Reply(status=response.status_code, content=response.read()))
+                content = response.read()
+                heard.refusal = Reply(status=response.status_code, content=content)
+                heard.retry_after = response.headers.get("retry-after")
+                return
             for piece in response.iter_bytes():
                 yield from reader.feed(piece)
 
@@ -264,7 +292,7 @@ class RemoteSession:
 
     def run_streaming(self, code: str | None = None, **options: Any) -> Iterator[ExecEvent]:
         """Run a program and yield its output, then `Finished` or `Failed`."""
-        return self._client._own_events(self.start(code, **options))
+        return self._client._own_events(calls.run_in_session(self.id, code, options))
 
     def start(self, code: str | None = None, **options: Any) -> RunDocument:
         """Start a run and return at once."""

@@ -7,7 +7,7 @@ a connection that broke and a server that said when to come back, nothing else.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
@@ -56,11 +56,28 @@ class Sending:
     headers: dict[str, str]
     content: bytes | None
 
+    def listening_from(self, last_id: str) -> Sending:
+        """Return the same, from behind an event."""
+        if not last_id:
+            return self
+        return replace(self, headers={**self.headers, "last-event-id": last_id})
 
-def sending_of(call: Call[Any]) -> Sending:
-    """Return how a call is sent."""
+
+@dataclass(slots=True)
+class Heard:
+    """What became of one connection to events, where it was not their end."""
+
+    problem: str = "the stream ended before the run"
+    refusal: Reply | None = None
+    retry_after: str | None = None
+
+
+def sending_of(call: Call[Any], *, as_events: bool = False) -> Sending:
+    """Return how a call is sent; `as_events` asks for its answer as a stream."""
     content, media_type = call.payload()
     headers = {} if content is None else {"content-type": media_type}
+    if as_events:
+        headers["accept"] = "text/event-stream"
     if call.method == "POST":
         headers["idempotency-key"] = secrets.token_hex(16)
     return Sending(

@@ -178,9 +178,7 @@ class Execution:
                     break
                 time.sleep(_BUSY_PAUSE_S)
         kept = self._kept(row)
-        result = msgspec.json.decode(kept.result, type=KeptResult)
-        live.output.write_text("stdout", result.stdout)
-        live.output.write_text("stderr", result.stderr)
+        live.output.write_result(msgspec.json.decode(kept.result, type=KeptResult))
         return kept
 
     def cancel_suspended(self, row: Run) -> None:
@@ -259,7 +257,7 @@ def _status_of(done: Done) -> RunStatus:
     error = done.error
     if error is None:
         return "completed"
-    return "cancelled" if error.fields.get("resource") == "cancelled" else "failed"
+    return "cancelled" if error.fields.get("reason") == "cancelled" else "failed"
 
 
 def _result_of(done: Done) -> KeptResult:

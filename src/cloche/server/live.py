@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cloche.errors import ClocheError
     from cloche.exec.request import RunRequest
-    from cloche.server.documents import KeptRequest, RunDocument
+    from cloche.server.documents import KeptRequest, KeptResult, RunDocument
     from cloche.server.events import Piece, Position, StreamName
     from cloche.store.rows import Run, RunStatus
 
@@ -41,10 +41,14 @@ class LiveOutput:
             listeners = tuple(self._listeners)
         _tell(listeners)
 
-    def write_text(self, stream: StreamName, text: str) -> None:
-        """Add text that was decoded before."""
+    def write_result(self, result: KeptResult) -> None:
+        """Add all that a run has printed; in which order the streams were written is not kept."""
+        stages = (result.compile, result)
         with self._lock:
-            self._output.write_text(stream, text)
+            for stage in stages:
+                if stage is not None:
+                    self._output.write_text("stdout", stage.stdout)
+                    self._output.write_text("stderr", stage.stderr)
 
     def end(self) -> None:
         """Say that nothing more comes."""

@@ -265,9 +265,7 @@ class Runs:
         """Return a run that is not live here, so that it can be listened to like one that is."""
         live = LiveRun(row, request_of(row))
         live.status = row.status
-        result = msgspec.json.decode(row.result, type=KeptResult)
-        live.output.write_text("stdout", result.stdout)
-        live.output.write_text("stderr", result.stderr)
+        live.output.write_result(msgspec.json.decode(row.result, type=KeptResult))
         live.output.end()
         return live
 

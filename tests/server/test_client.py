@@ -1,0 +1,238 @@
+"""The Python clients, on the real server: results, events, sessions and errors as at home."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import cloche
+from cloche.client.asynchronous import AsyncClient
+from cloche.client.errors import ServerAnswerError, ServerUnreachableError
+from cloche.client.synchronous import Client
+from cloche.exec.errors import (
+    CompilationFailedError,
+    FileAccessError,
+    InvalidRunError,
+    RunNotFoundError,
+    RunSuspendedError,
+    RuntimeFailedError,
+    SessionExistsError,
+    SessionNotFoundError,
+    TimeoutExceededError,
+)
+from cloche.exec.types import Failed, File, Finished, StderrChunk, StdoutChunk
+from cloche.exec.types import Limits as RunLimits
+
+from .process import serving
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that the tests of this module share."""
+    with serving(tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
+@pytest.fixture
+def client(server):
+    """A client with the admin key."""
+    with server.client() as found:
+        yield found
+
+
+def comparable(result):
+    """Return a result without what differs between two runs of one program."""
+    return (result.compile, result.run)
+
+
+PROGRAMS = [
+    ("print(6 * 7)", {"language": "python"}),
+    ("console.log('é'); console.error('b')", {"language": "javascript"}),
+    ("const n: number = 1; console.log(n)", {"language": "typescript"}),
+    ("import sys; print(sys.argv, sys.stdin.read())", {"args": ["a"], "stdin": b"\x00x"}),
+    ("print(open('d/a').read())", {"files": [File(name="d/a", content=b"hi")]}),
+    ("import os; print(os.environ['A'])", {"env": {"A": "1"}}),
+    ("import sys; sys.exit(3)", {}),
+    ("import random; print(random.random())", {"seed": 5, "now_ns": 10**18}),
+]
+
+
+@pytest.mark.parametrize(("code", "options"), PROGRAMS)
+def test_the_same_as_at_home(client, code, options):
+    """A run on the server is the run that this process would have made."""
+    options = {"language": "python", **options}
+    assert comparable(client.run(code, **options)) == comparable(cloche.run(code, **options))
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "kind"),
+    [
+        ("print('a')\nraise ValueError('b')", {}, RuntimeFailedError),
+        ("print(", {}, CompilationFailedError),
+        ("while True: pass", {"limits": RunLimits(time_ms=50)}, TimeoutExceededError),
+    ],
+)
+def test_failures_are_the_same(client, code, options, kind):
+    """It raises what the local call raises, with the output so far."""
+    with pytest.raises(kind) as remote:
+        client.run(code, language="python", **options)
+    with pytest.raises(kind) as local:
+        cloche.run(code, language="python", **options)
+    assert remote.value.message == local.value.message
+    assert comparable(remote.value.result) == comparable(local.value.result)
+
+
+def test_refusals(client, server):
+    """What cannot be is the local error; what only a server says is one of its own."""
+    with pytest.raises(InvalidRunError):
+        client.run("1", language="python", files=[File(name="../..", content=b"")])
+    with pytest.raises(TypeError, match="takes no tools"):
+        client.run("1", tools={})
+    with server.client("clk_" + "a" * 12 + "_" + "A" * 43) as stranger:
+        with pytest.raises(ServerAnswerError) as caught:
+            stranger.run("1")
+        assert (caught.value.status, caught.value.server_code) == (401, "WEB_UNAUTHORIZED")
+    with pytest.raises(RunNotFoundError):
+        client.get_run("nothing")
+
+
+def test_nobody_answers():
+    """It says where, after it tried so often."""
+    client = Client("http://127.0.0.1:1", "x", attempt_count=2)
+    with client, pytest.raises(ServerUnreachableError) as caught:
+        client.run("1")
+    assert caught.value.url == "http://127.0.0.1:1"
+
+
+def test_events(client):
+    """Output comes in order as bytes, and the last event says how it ended."""
+    code = "console.log('a\\u2028\\u0085b'); console.error('c'); console.log('d')"
+    found = list(client.events(code, language="javascript"))
+    assert found[:-1] == [
+        StdoutChunk(data="a\u2028\u0085b\n".encode()),
+        StderrChunk(data=b"c\n"),
+        StdoutChunk(data=b"d\n"),
+    ]
+    assert isinstance(found[-1], Finished)
+    failed = list(client.events("throw new Error('x')", language="javascript"))[-1]
+    assert isinstance(failed, Failed)
+    assert failed.error.code == "RUNTIME_FAILED"
+
+
+def test_output_comes_while_the_program_runs(client):
+    """The first piece is here before the end; closing the iterator stops the run."""
+    events = client.events("print('a', flush=True)\nwhile True: pass", language="python")
+    assert next(events) == StdoutChunk(data=b"a\n")
+    run_id = client.list_runs(limit=1).items[0].id
+    assert client.get_run(run_id).status == "running"
+    events.close()
+    assert isinstance(list(client.follow(run_id))[-1], Failed)
+    assert client.get_run(run_id).status == "cancelled"
+
+
+def test_started_and_followed(client):
+    """A run that was started can be followed by whoever knows its id, as often as they like."""
+    run = client.start("print(1)", language="python")
+    for _ in range(2):
+        first, last = client.follow(run.id)
+        assert (first, type(last)) == (StdoutChunk(data=b"1\n"), Finished)
+    assert client.get_run(run.id).stdout == "1\n"
+    assert client.replay_run(run.id).same
+    assert '"entry":"run_finished"' in client.run_journal(run.id)[-1]
+    assert client.cancel_run(run.id).status == "completed"
+
+
+def test_a_session(client):
+    """Every verb of a session."""
+    with client.Session.create("python", name="notes", seed=1) as session:
+        session.run("x = 40")
+        assert session.run("print(x + 2)").run.stdout == "42\n"
+        session.upload(File(name="d/a é.txt", content=b"hi"))
+        session.write_file("/b", b"b")
+        assert session.download("d/a é.txt") == b"hi"
+        listed = session.list_files("/", recursive=True)
+        assert [(entry.path, entry.read_only) for entry in listed] == [
+            ("/b", False),
+            ("/d", False),
+            ("/d/a é.txt", False),
+        ]
+        session.set_working_dir("d")
+        assert session.working_dir == "/d"
+        snapshot = session.snapshot()
+        fork = session.fork("other")
+        session.run("x = 0")
+        session.restore(snapshot)
+        assert [type(event) for event in session.run_streaming("print(x)")] == [
+            StdoutChunk,
+            Finished,
+        ]
+        session.revert(last=1)
+        session.remove("/b")
+        assert [step.operation for step in session.history()][-2:] == ["cwd", "remove"]
+        copy = client.Session.import_(fork.export(), name="copy")
+        assert copy.run("print(x)").run.stdout == "40\n"
+        assert {item.name for item in client.Session.list().items} == {"notes", "other", "copy"}
+        for each in (session, fork, copy):
+            each.delete()
+        with pytest.raises(SessionNotFoundError):
+            client.Session.open("notes")
+
+
+def test_errors_of_sessions(client):
+    """They are those of the local API."""
+    session = client.Session.create("javascript", name="taken")
+    with pytest.raises(SessionExistsError):
+        client.Session.create("javascript", name="taken")
+    with pytest.raises(FileAccessError) as caught:
+        session.download("nothing")
+    assert caught.value.reason == "NOENT"
+    with pytest.raises(RunSuspendedError):
+        session.run("await cloche.sleep(3600)")
+    session.delete()
+
+
+def test_keys(client, server):
+    """A key that was made does what it may, until it is revoked."""
+    made = client.create_key(["run"], name="ci")
+    with server.client(made.key) as other:
+        assert other.run("print(1)", language="python").run.stdout == "1\n"
+        with pytest.raises(ServerAnswerError) as caught:
+            other.list_keys()
+        assert caught.value.status == 403
+        assert client.revoke_key(made.id).revoked_ms is not None
+        with pytest.raises(ServerAnswerError) as caught:
+            other.run("1")
+        assert caught.value.status == 401
+
+
+def test_on_an_event_loop(server):
+    """The same verbs, awaited; many at once."""
+
+    async def main():
+        async with AsyncClient(server.url, server.key) as client:
+            results = await asyncio.gather(
+                *(client.run(f"print({n})", language="python") for n in range(8))
+            )
+            assert [result.run.stdout for result in results] == [f"{n}\n" for n in range(8)]
+            events = [event async for event in client.events("print(1)", language="python")]
+            assert [type(event) for event in events] == [StdoutChunk, Finished]
+            session = await client.Session.create("python")
+            async with session:
+                await session.run("x = 1")
+                await session.upload(File(name="a", content=b"a"))
+                assert await session.download("a") == b"a"
+                assert await session.working_dir() == "/"
+                events = [event async for event in session.run_streaming("print(x)")]
+                assert events[0] == StdoutChunk(data=b"1\n")
+            endless = client.events("print('a', flush=True)\nwhile True: pass", language="python")
+            assert await anext(endless) == StdoutChunk(data=b"a\n")
+            await endless.aclose()
+            run = (await client.list_runs(limit=1)).items[0]
+            last = [event async for event in client.follow(run.id)][-1]
+            assert isinstance(last, Failed)
+            with pytest.raises(RuntimeFailedError):
+                await client.run("raise ValueError", language="python")
+            await session.delete()
+
+    asyncio.run(main())
