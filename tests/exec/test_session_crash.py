@@ -1,97 +1,119 @@
-"""Tests of sessions against SIGKILL: nothing acknowledged is lost, nothing done is repeated."""
+"""Tests of sessions against SIGKILL: nothing acknowledged is lost, nothing done is repeated.
+
+The workload is a run with three effects, an upload and a snapshot, in a session that goes on. It is
+killed before and after each change that it makes to the store, inside each effect, and at moments
+that nobody chose; `CLOCHE_TEST_CRASH_COUNT` says how many of those, of all stores and languages.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.cli.support import cloche
 
 from cloche.exec.session import Session, sessions_of
 from cloche.store.open import open_store
 
 CHILD = Path(__file__).with_name("crash_child.py")
 LEASE_MS = "100"
-POINTS = {
-    "runs.create": (1,),
-    "journals.append": (1, 2, 3, 4, 8, 9),  # the start, the first effect's three, the end
-    "sessions.apply": (1,),
-    "blobs.put": (1,),
-    "leases.acquire": (1,),
-    "leases.release": (1,),
-}
-PLANS = [
-    f"{method}:{when}:{number}"
-    for method, numbers in POINTS.items()
-    for number in numbers
-    for when in ("before", "after")
-] + ["tool:1", "tool:2", "tool:3"]
-RANDOM_COUNT = 8
+LANGUAGES = ("python", "javascript")
+RANDOM_COUNT = int(os.environ.get("CLOCHE_TEST_CRASH_COUNT", "200"))
+# Of the random moments, how many each store and language gets; a server takes longer.
+SHARES = {"sqlite": 0.4, "postgresql": 0.1}
+ANY_MOMENT_MS = (10, 450)
+EFFECT_COUNT = 3
 
 
 class World:
-    """A store with one session, and the effects that were performed outside."""
+    """A store with one session, the effects that were performed outside, and who is killed."""
 
-    def __init__(self, folder, language):
-        self.folder, self.language = folder, language
-        self.path = folder / "cloche.db"
+    def __init__(self, folder, url, language, **options):
+        self.url, self.language = url, language
         self.effects = folder / "effects.txt"
         self.effects.touch()
-        store = open_store(self.path)
-        Session.create(language, name="worker", store=store, seed=1).close()
+        self.killed = 0
+        self.acknowledged = Counter()
+        store = open_store(url)
+        Session.create(language, name="worker", store=store, seed=1, **options).close()
         sessions_of(store).close()
         store.close()
-
-    def work(self, plan, runs=1):
-        """Run the child; return its exit code and what it printed."""
-        arguments = [str(self.path), str(self.effects), plan, self.language, str(runs)]
-        done = subprocess.run(
-            [sys.executable, str(CHILD), *arguments],
-            capture_output=True,
+        self._server = subprocess.Popen(
+            [sys.executable, str(CHILD), str(url), str(self.effects), language],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
-            timeout=60,
-            check=False,
             env={**_environment(), "CLOCHE_SESSIONS_LEASE_MS": LEASE_MS},
         )
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        return done.returncode, done.stdout.splitlines()
+
+    def close(self):
+        """End the process that forks the others."""
+        self._server.communicate(timeout=30)
+
+    def work(self, **plan):
+        """Let one process work, and note what it acknowledged; return its answer."""
+        self._server.stdin.write(json.dumps(plan) + "\n")
+        self._server.stdin.flush()
+        answer = json.loads(self._server.stdout.readline())
+        assert answer["code"] in (0, -signal.SIGKILL)
+        self.killed += answer["code"] != 0
+        for line in answer["lines"]:
+            word, *count = line.split()
+            self.acknowledged[word] = max(self.acknowledged[word], int((count or [0])[0]))
+        return answer
 
     def performed(self):
-        """Return how often each effect was performed."""
-        return Counter(self.effects.read_text(encoding="utf-8").split())
+        """Return the effects that were performed, in order, as pairs of name and key."""
+        lines = self.effects.read_text(encoding="utf-8").splitlines()
+        return [tuple(line.split()) for line in lines]
 
-    def check(self, acknowledged):
-        """Look at what is kept, after a last run that nobody killed."""
-        for _ in range(50):
-            code, lines = self.work("none")
-            if code == 0 and lines:
-                break
-        assert lines, "the session could not be used again"
-        word, count = lines[-1].split()
-        assert word == "done"
-        done = int(count)
-        assert done >= acknowledged + 1
-        performed = self.performed()
-        assert {f"{run}-{n}" for run in range(done) for n in range(3)} <= performed.keys()
-        # What was in flight when the process died may have been performed twice, nothing else.
-        assert max(performed.values()) <= 2
-        assert sum(count - 1 for count in performed.values()) <= 1
-        store = open_store(self.path)
+    def check(self):
+        """Look at what is kept, after a last process that nobody killed."""
+        before = dict(self.acknowledged)
+        answer = self.work(kind="none")
+        assert answer["code"] == 0
+        assert answer["lines"][-1] == "snapshot"
+        done = self.acknowledged["done"]
+        assert done >= before.get("done", 0) + 1
+        pairs = Counter(self.performed())
+        names = Counter(name for name, _ in pairs)
+        wanted = {f"{run}-{n}" for run in range(done) for n in range(EFFECT_COUNT)}
+        assert names.keys() == wanted
+        # The same place has the same key, whichever process got there.
+        assert set(names.values()) == {1}
+        # What was in flight when a process died may have been performed again, nothing else.
+        assert sum(count - 1 for count in pairs.values()) <= self.killed
+        assert max(pairs.values()) <= 1 + self.killed
+        self._check_store(done, before.get("uploaded", 0))
+
+    def _check_store(self, done, uploaded):
+        store = open_store(self.url)
         try:
             with Session.open("worker", store=store) as session:
-                assert session.download("done.txt") == count.encode()
-            statuses = [run.status for run in store.runs.list()]
-            assert set(statuses) <= {"completed", "interrupted"}
-            assert statuses.count("completed") == done
-            for run in store.runs.list():
+                assert session.download("done.txt") == str(done).encode()
+                if uploaded:
+                    assert session.download(f"up-{uploaded}.txt") == str(uploaded).encode()
+            runs = []
+            while page := store.runs.list(after=runs[-1].id if runs else ""):
+                runs += page
+            statuses = Counter(run.status for run in runs)
+            assert statuses["completed"] == done
+            # Only a run that was killed before its first record cannot go on.
+            assert statuses.keys() <= {"completed", "interrupted"}
+            for run in runs:
                 if run.status == "completed":
                     assert "done" in msgspec.json.decode(run.result)["stdout"]
+                else:
+                    assert store.journals.read(run.id) == []
         finally:
             sessions_of(store).close()
             store.close()
@@ -101,32 +123,117 @@ def _environment():
     return {key: value for key, value in os.environ.items() if not key.startswith("CLOCHE_")}
 
 
-@pytest.mark.parametrize("plan", PLANS)
-def test_killed_at_a_named_point(tmp_path, plan):
-    """Whichever step was the last: the run is finished or resumed, and all goes on."""
-    language = ("python", "javascript")[sum(plan.encode()) % 2]
-    world = World(tmp_path, language)
-    code, lines = world.work(plan)
-    world.check(acknowledged=len([line for line in lines if line.startswith("done")]))
-    assert code in (0, -signal.SIGKILL)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """Return the URL of an empty store of both kinds that last."""
+    if request.param == "sqlite":
+        return str(tmp_path / "cloche.db")
+    return request.getfixturevalue("postgresql_url")
 
 
-def test_killed_at_random_moments(tmp_path):
+@pytest.fixture(params=LANGUAGES)
+def world(request, url, tmp_path):
+    """A session in each language on each store."""
+    made = World(tmp_path, url, request.param)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_every_change(world, when):
+    """Whichever change was the last: the run is finished or resumed, and all goes on."""
+    points = world.work(kind="count")["points"]
+    assert points.keys() >= {"runs.create", "journals.append", "sessions.apply", "blobs.put"}
+    assert points["journals.append"] >= 2 * EFFECT_COUNT
+    for method, count in points.items():
+        for number in range(1, count + 1):
+            world.work(kind="point", method=method, when=when, number=number)
+    assert world.killed >= len(points)
+    world.check()
+
+
+def test_killed_inside_each_effect(world):
+    """What was in flight is performed again, with the same key, and only that."""
+    for number in range(1, EFFECT_COUNT + 1):
+        world.work(kind="tool", number=number)
+    assert world.killed == EFFECT_COUNT
+    world.check()
+    pairs = Counter(world.performed())
+    assert sum(count - 1 for count in pairs.values()) == EFFECT_COUNT
+
+
+def test_killed_at_any_moment(world, request):
     """The same, again and again in one session, at moments that nobody chose."""
-    world = World(tmp_path, "javascript")
-    chooser = random.Random(2026)
-    acknowledged = killed = 0
-    for _ in range(RANDOM_COUNT):
-        before = world.performed()
-        code, lines = world.work(f"time:{chooser.randint(150, 700)}", runs=50)
-        killed += code != 0
-        acknowledged += len([line for line in lines if line.startswith("done")])
-        after = world.performed()
-        assert all(after[name] >= count for name, count in before.items())
-    assert killed
-    code, lines = world.work("none")
-    done = int(lines[-1].split()[1])
-    assert done >= acknowledged + 1
-    performed = world.performed()
-    assert {f"{run}-{n}" for run in range(done) for n in range(3)} <= performed.keys()
-    assert sum(count - 1 for count in performed.values()) <= killed
+    share = SHARES["sqlite" if "sqlite" in request.node.name else "postgresql"]
+    chooser = random.Random(f"{2026}{world.language}")
+    for _ in range(int(RANDOM_COUNT * share)):
+        world.work(kind="time", after_ms=chooser.randint(*ANY_MOMENT_MS), runs=50)
+    assert world.killed
+    world.check()
+
+
+@pytest.fixture(params=LANGUAGES)
+def small_world(request, tmp_path):
+    """A session in each language on SQLite."""
+    made = World(tmp_path, str(tmp_path / "cloche.db"), request.param)
+    yield made
+    made.close()
+
+
+def settled(world, code="1"):
+    """Use the session without any tool; return the row of the run that was left, as a document."""
+    time.sleep(int(LEASE_MS) / 1000)
+    store = open_store(world.url)
+    try:
+        with Session.open("worker", store=store) as session:
+            session.run(code)
+            run = store.runs.list(session_id=session.id)[-1]
+            return run.status, msgspec.json.decode(run.result), run.id
+    finally:
+        sessions_of(store).close()
+        store.close()
+
+
+def test_an_interrupted_run_keeps_its_output(small_world):
+    """Without the tools it cannot go on; what it printed until the last effect is there."""
+    small_world.work(kind="tool", number=3)
+    status, result, run_id = settled(small_world)
+    assert (status, result["stdout"]) == ("interrupted", "step 0\nstep 1\n")
+    assert (result["exit_code"], result["error"]) == (None, None)
+    assert [name for name, _ in small_world.performed()] == ["0-0", "0-1", "0-2"]
+    shown = cloche("runs", "show", run_id, "--store", small_world.url)
+    assert "step 0" in shown.stdout
+    assert "interrupted" in shown.stdout
+    document = cloche("runs", "show", run_id, "--store", small_world.url, "--json").document
+    assert document["result"]["stdout"] == "step 0\nstep 1\n"
+
+
+def test_a_run_that_needs_nobody_any_more_is_finished(small_world, tmp_path):
+    """All of its effects have answers, so it goes on to its end without the tools."""
+    other = tmp_path / "other"
+    other.mkdir()
+    scout = World(other, str(other / "cloche.db"), small_world.language)
+    count = scout.work(kind="count")["points"]["journals.append"]
+    scout.close()
+    small_world.work(kind="point", method="journals.append", when="before", number=count)
+    status, result, _ = settled(small_world)
+    assert (status, result["stdout"].splitlines()[-1]) == ("completed", "done 1")
+    assert len(small_world.performed()) == EFFECT_COUNT
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_effect_in_flight_is_not_repeated_where_that_is_not_wanted(tmp_path, language):
+    """Its run is interrupted, though the tools are there; the session goes on before it."""
+    url = str(tmp_path / "cloche.db")
+    world = World(tmp_path, url, language, repeat_in_flight=False)
+    world.work(kind="tool", number=2)
+    world.work(kind="none")
+    world.close()
+    names = [name for name, _ in world.performed()]
+    assert names == ["0-0", "0-1", "0-0", "0-1", "0-2"]
+    assert len(set(world.performed())) == len(names)  # a new run has new keys
+    store = open_store(url)
+    runs = store.runs.list()
+    assert [run.status for run in runs] == ["completed", "interrupted"]
+    assert msgspec.json.decode(runs[-1].result)["stdout"] == "step 0\n"
+    store.close()

@@ -129,6 +129,7 @@ class Session:
         image: str | None = None,
         seed: int | None = None,
         now_ns: int | None = None,
+        repeat_in_flight: bool = True,
         store: Store | None = None,
     ) -> Session:
         """Create a session.
@@ -142,6 +143,8 @@ class Session:
             image: by name, such as "python+pandas".
             seed: of its randomness, 64 bits; chosen if not given.
             now_ns: start of its clock.
+            repeat_in_flight: what becomes of an effect that was in flight when a process died: it
+                is performed again with the same key, or (False) never, and its run is interrupted.
             store: where it is kept; the default store if not given.
 
         Raises:
@@ -166,6 +169,7 @@ class Session:
             now_ns=sessions.now_ns() if now_ns is None else now_ns,
             limits=limit_overrides(limits),
             policy=b"" if policy is None else json.dumps(policy.to_document()).encode(),
+            repeat_in_flight=repeat_in_flight,
         )
         files = [(file.name, file.data()) for file in modules]
         session = cls(sessions, sessions.create(settings, name=name))

@@ -43,6 +43,8 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
         limits: overrides, as given, for every run: JSON.
         policy: for every run that brings none of its own: JSON; empty where none was given, and a
             run may then use the tools that it is given, and nothing else.
+        repeat_in_flight: whether an effect whose outcome is unknown after a crash is performed
+            again, with the same key; else its run is interrupted.
     """
 
     language: str
@@ -52,6 +54,7 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     now_ns: int
     limits: dict[str, dict[str, int]] = {}
     policy: bytes = b""
+    repeat_in_flight: bool = True
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True, tag="upload"):

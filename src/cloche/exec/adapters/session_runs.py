@@ -3,28 +3,31 @@
 Owns the life of a run's row. Invariants:
 - a run is acknowledged only when its journal, its operation and the new head are durable, together;
 - a run that a dead process left is finished from its journal, resumed behind it, or `interrupted`:
-  never forgotten, and no completed effect of it is performed again.
+  never forgotten, and no completed effect of it is performed again;
+- what an interrupted run printed is kept with it. Nothing is written for that while it runs: it is
+  executed again as far as its journal answers it, and prints the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cloche.exec.adapters.durable import DURABLE_KIND, DurableHandler
+from cloche.exec.adapters.partial import OrStop, ReplayStopped, StopAtLive, open_effects
 from cloche.exec.adapters.runner import new_run_id
 from cloche.exec.adapters.session_store import StoreSink, read_run_journal
 from cloche.exec.errors import SessionBusyError, SessionError
 from cloche.exec.session_log import Ran, run_seed
-from cloche.gate.entries import EffectStarted
 from cloche.gate.errors import DivergenceError
 from cloche.store.rows import Run, Timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cloche.engine.virtual_os import Stream
     from cloche.exec.adapters.effects import CancelToken
     from cloche.exec.adapters.runner import Execution, OutputListener
     from cloche.exec.adapters.sessions import Live, Sessions
@@ -73,15 +76,17 @@ class SessionRuns:
             machine = self._sessions.awake(live)
             request = make_request(live, run_seed(live.settings, live.head), self._now_ns())
             run = self._begin(live, request)
+            said = _Said(on_output)
             sink = StoreSink(self._store, run.id)
             execution = self._execute(
                 live,
                 run,
+                said,
                 lambda: machine.run(
                     request,
                     run_id=run.id,
                     handlers=handlers,
-                    on_output=on_output,
+                    on_output=said,
                     sink=sink,
                     cancel=cancel,
                 ),
@@ -164,14 +169,18 @@ class SessionRuns:
         self._store.runs.create(row)
         return row
 
-    def _execute(self, live: Live, run: Run, execute: Callable[[], Execution]) -> Execution:
+    def _execute(
+        self, live: Live, run: Run, said: _Said, execute: Callable[[], Execution]
+    ) -> Execution:
         try:
             return execute()
         except BaseException as error:
             # Ctrl-C is a wish, anything else a misfortune.
             stopped = isinstance(error, KeyboardInterrupt)
             status: RunStatus = "cancelled" if stopped else "interrupted"
-            ended = replace(run, status=status, ended_ns=self._now_ns())
+            ended = replace(
+                run, status=status, ended_ns=self._now_ns(), result=_json.encode(said.document())
+            )
             self._sessions.drop(live)
             self._store.runs.update(ended, expected="running")
             raise
@@ -212,23 +221,30 @@ class SessionRuns:
     def recover(self, live: Live, handlers: Mapping[str, EffectHandler] | None = None) -> list[Run]:
         """Settle the runs that a dead process left: finished, resumed, or interrupted.
 
-        A run whose journal is complete is finished; one whose recorded effects all have answers, or
-        whose handlers are at hand, goes on; any other is `interrupted`, and the session is where it
-        was before.
+        A run is executed again, answered from its journal, and goes on where that ends. When it
+        then wants something that no handler here performs, it is `interrupted`: the session is
+        where it was before, the run's output so far is kept.
         """
         left = self._store.runs.list(session_id=live.row.id, status="running", limit=1)
         return [self._settle(live, run, handlers or {}) for run in left]
 
     def _settle(self, live: Live, run: Run, handlers: Mapping[str, EffectHandler]) -> Run:
         journal = read_run_journal(self._store, run.id, self._sessions.limits)
-        if journal is None or not _can_resume(journal, handlers):
+        if journal is None:
             ended = replace(run, status="interrupted", ended_ns=self._now_ns())
             self._store.runs.update(ended, expected="running")
             return ended
+        may_repeat = (
+            live.settings.repeat_in_flight
+            or journal.finish is not None
+            or not open_effects(journal)
+        )
         try:
-            self._go_on(live, run, handlers, journal=journal)
-        except DivergenceError:
-            # What the program does now is not what it did: it cannot be gone on with.
+            self._go_on(
+                live, run, OrStop(handlers) if may_repeat else StopAtLive(), journal=journal
+            )
+        except (DivergenceError, ReplayStopped):
+            # What the program does now is not what it did, or nobody here can go on with it.
             return self._kept_run(run.id)
         return self._kept_run(run.id)
 
@@ -245,15 +261,17 @@ class SessionRuns:
         journal = journal or self._sessions.journal(run.id)
         request = self._sessions.request_of(journal)
         machine = self._sessions.awake(live)
+        said = _Said(on_output)
         sink = StoreSink(self._store, run.id, index=len(journal.entries))
         execution = self._execute(
             live,
             run,
+            said,
             lambda: machine.run(
                 request,
                 run_id=run.id,
                 handlers=handlers,
-                on_output=on_output,
+                on_output=said,
                 sink=sink,
                 resume=journal,
                 cancel=cancel,
@@ -268,6 +286,35 @@ class SessionRuns:
         return run
 
 
+class _Said:
+    """Output so far, for a run that is cut short; hands it on to who listens.
+
+    Args:
+        listener: gets each piece too.
+    """
+
+    def __init__(self, listener: OutputListener | None) -> None:
+        self._listener = listener
+        self._pieces: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+
+    def __call__(self, stream: Stream, data: bytes) -> None:
+        self._pieces[stream] += data
+        if self._listener is not None:
+            self._listener(stream, data)
+
+    def document(self) -> dict[str, object]:
+        """Return the result of a run that has no end."""
+        return {
+            "exit_code": None,
+            "journal_hash": None,
+            "stdout": self._pieces["stdout"].decode("utf-8", "replace"),
+            "stderr": self._pieces["stderr"].decode("utf-8", "replace"),
+            "time_ms": None,
+            "memory_bytes": None,
+            "error": None,
+        }
+
+
 def _is_kept(execution: Execution) -> bool:
     """Return whether what a run did stays: not when a limit or a crash ended it."""
     error = execution.error
@@ -278,28 +325,17 @@ def _status(execution: Execution) -> RunStatus:
     error = execution.error
     if error is None:
         return "completed"
-    return "cancelled" if error.fields.get("reason") == "cancelled" else "failed"
+    return "cancelled" if error.fields.get("resource") == "cancelled" else "failed"
 
 
 def _result_document(execution: Execution) -> dict[str, object]:
     result, error = execution.result, execution.error
-    compiled = result.compile
     return {
         "exit_code": execution.exit_code,
         "journal_hash": execution.journal_hash,
         "stdout": result.run.stdout,
         "stderr": result.run.stderr,
-        "signal": result.run.signal,
-        "compile": None if compiled is None else asdict(compiled),
         "time_ms": result.time_ms,
         "memory_bytes": result.memory_bytes,
         "error": None if error is None else error.to_document(),
     }
-
-
-def _can_resume(journal: Journal, handlers: Mapping[str, EffectHandler]) -> bool:
-    """Return whether a run can go on: it is over, asked for nothing, or who answers is here."""
-    if journal.finish is not None:
-        return True
-    kinds = {entry.kind for entry in journal.entries if isinstance(entry, EffectStarted)}
-    return kinds <= handlers.keys()

@@ -28,6 +28,10 @@ class ToolHandler:
     def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
         self._functions = dict(functions)
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a function of this name."""
+        return name in self._functions
+
     def perform(self, request: EffectRequest, run_id: str) -> Any:  # noqa: ARG002 - the port's shape
         """Call the function; see `EffectHandler`."""
         function = self._functions.get(request.target)
