@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cloche.web.adapters.asgi import AsgiApp
 from cloche.web.adapters.asyncio_services import AsyncioServices
 from cloche.web.adapters.replay import replay
+from cloche.web.adapters.traffic_file import TrafficFileError
 from cloche.web.app import App
 from cloche.web.encodings.cassette import WebCassette
 from cloche.web.encodings.errors import DecodeError, EncodeError
@@ -219,6 +220,27 @@ def test_what_cannot_be_recorded():
         build(), [("PURGE", "/hello"), ("GET", "/stream")], body_limit_bytes=11
     )
     assert (recorder.recorded_count, recorder.skipped_count, data) == (0, 2, HEADER)
+
+
+def test_a_full_disk(tmp_path):
+    """It is logged and counted, and clients get their answers."""
+    app, records = build(), []
+
+    def full(entry):
+        raise TrafficFileError(path="traffic.x7wt", problem="No space left on device")
+
+    recorder = Recorder(full)
+    app.wrap(recorder.middleware())
+
+    async def run():
+        client = AsgiClient(AsgiApp(app, services=AsyncioServices(records.append)))
+        return await client.request("GET", "/hello")
+
+    assert asyncio.run(run()).status == 200
+    assert (recorder.recorded_count, recorder.skipped_count) == (0, 1)
+    assert [record["message"] for record in records if record["event"] == "record_failed"] == [
+        "traffic.x7wt: No space left on device"
+    ]
 
 
 def test_redacted_fields():

@@ -3,7 +3,8 @@
 Owns the services that listen and those that repeat; the bytes are X7WT (`encodings.traffic`), and
 where they go is the caller's `write`.
 Invariants:
-- what a client gets is the same whether it is recorded or not, only that its body is read first;
+- what a client gets is the same whether it is recorded or not, only that its body is read first
+  and streams have no heartbeats; also where an entry cannot be written, which is logged;
 - an entry is written when its response is complete; what cannot be recorded is counted, not cut.
 
 Recorded traffic has whatever clients sent, also passwords and cookies. `redact` names fields whose
@@ -151,7 +152,12 @@ class Recorder:
         except EncodeError:
             self.skipped_count += 1  # a target or field that no cassette has
             return
-        self._write(encode_exchange(exchange))
+        try:
+            self._write(encode_exchange(exchange))
+        except ClocheError as failure:
+            self.skipped_count += 1
+            request.services.log({"event": "record_failed", "message": failure.message})
+            return
         self.recorded_count += 1
 
     def _shown(self, fields: Any) -> tuple[Field, ...]:
