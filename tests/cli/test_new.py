@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 from tests.cli.support import cloche, environment
+from tests.cli.web_server import Served
 
 NAME = "shop_of_tests"
 
@@ -63,6 +65,28 @@ def test_its_commands(project):
     assert document.document["openapi"] == "3.1.0"
     again = cloche("web", "replay", "tests/traffic.x7wt", *place, cwd=project)
     assert (again.exit_code, again.stdout) == (0, "5 of 5 answers have the same bytes\n")
+
+
+def test_it_runs(project):
+    """It is served by our server, and another server finds its ASGI application."""
+    with Served(project, f"{NAME}.main", "--dir", "src") as served:
+        status, fields, body = served.get()
+        assert (status, fields["content-type"]) == (200, "text/html; charset=utf-8")
+        assert b"It works" in body
+        assert served.get("/greetings/a")[2] == b'{"text":"hello a","count":1}'
+        assert served.get("/docs")[0] == 200
+    assert served.exit_code == 0
+    assert all(json.loads(line)["event"] == "request" for line in served.stderr.splitlines())
+    found = "from shop_of_tests.main import asgi; print(type(asgi).__name__)"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", found],
+        cwd=project / "src",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "AsgiApp\n"
 
 
 def test_nothing_of_a_template_is_left(project):

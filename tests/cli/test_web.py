@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
-import ssl
-import subprocess
-import urllib.error
-import urllib.request
 
 import pytest
 import trustme
-from tests.cli.support import START, cloche, environment
+from tests.cli.support import cloche
+from tests.cli.web_server import Served
 
 from cloche.web.adapters.fixture import FixtureServices, run_now
 from cloche.web.adapters.traffic_file import TrafficFile, TrafficFileError, read_traffic
@@ -157,41 +153,6 @@ def test_a_file_grows(tmp_path):
     assert other.read_text() == "mine"
     with pytest.raises(TrafficFileError):
         TrafficFile(tmp_path / "none" / "traffic.x7wt")
-
-
-class Served:
-    """A server in a process of its own."""
-
-    def __init__(self, folder, *arguments):
-        self._process = subprocess.Popen(
-            [*START, "web", "serve", *arguments, "--bind", "127.0.0.1:0"],
-            cwd=folder,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def __enter__(self):
-        line = self._process.stdout.readline().decode()
-        assert line.startswith("serving on "), self._process.stderr.read().decode()
-        self.url = line.removeprefix("serving on ").strip()
-        return self
-
-    def __exit__(self, *failure):
-        self._process.send_signal(signal.SIGTERM)
-        self.stderr = self._process.communicate(timeout=20)[1].decode()
-        self.exit_code = self._process.returncode
-
-    def get(self, target="/", **headers):
-        """Return the status, the fields and the body of a page."""
-        request = urllib.request.Request(self.url + target, headers=headers)
-        context = ssl._create_unverified_context() if self.url.startswith("https") else None
-        try:
-            with urllib.request.urlopen(request, timeout=10, context=context) as found:
-                return found.status, found.headers, found.read()
-        except urllib.error.HTTPError as refused:
-            with refused:
-                return refused.code, refused.headers, refused.read()
 
 
 def test_serve_and_record(folder):
