@@ -108,6 +108,7 @@ def test_chunk_overhead():
     assert code_of(CHUNKED + b"2f\r\n" + b"x" * 47 + b"\r\n" + one * 2 + b"0\r\n\r\n", caps) == (
         "CHUNK_OVERHEAD"
     )
+    assert refusal(parse([CHUNKED + one * 4], caps, end=False)) == "CHUNK_OVERHEAD"
 
 
 def test_trailers():

@@ -442,3 +442,19 @@ def test_noise(raw):
     """Arbitrary bytes never raise, and never become a request without a Host."""
     assert parse(single_bytes(raw)) == parse([raw])
     assert requests(parse([raw])) == []
+
+
+# RFC 9110 section 5.6.2, written out: the punctuation that a token may have.
+TOKEN = frozenset(b"!#$%&'*+-.^_`|~") | frozenset(
+    byte for byte in range(128) if chr(byte).isalnum()
+)
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_what_a_token_has(byte):
+    """Names of fields and methods have these bytes and no others."""
+    accepted = code_of(head_of(b"Host: a\r\nx" + bytes((byte,)) + b"y: 1\r\n")) is None
+    # A colon ends the name, and what follows it is the value.
+    assert accepted is (byte in TOKEN or byte == ord(":"))
+    method = code_of(head_of(line=b"A" + bytes((byte,)) + b" / HTTP/1.1")) is None
+    assert method is (byte in TOKEN)
