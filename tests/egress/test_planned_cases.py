@@ -225,6 +225,28 @@ def test_15_no_time_left():
     run(scenario())
 
 
+@pytest.mark.parametrize(("spent_ms", "allowed"), [(3000, True), (3001, False)])
+def test_15_less_than_a_second_left(spent_ms, allowed):
+    """How much must be left is a limit: with one second of it, as planned, less is refused."""
+
+    async def scenario():
+        now = [0]
+        async with World({"egress": {"call_min_ms": 1000}}, clock=lambda: now[0]) as net:
+            server = await net.server("api.example.com")
+            net.allow(server, "api.example.com")
+            net.run.budget.begin(0)
+            net.run.budget.end(spent_ms * NS_PER_MS)
+            call = net.fetch(f"https://api.example.com:{server.port}/")
+            if allowed:
+                assert (await call).status == 200
+            else:
+                with pytest.raises(NetBudgetError):
+                    await call
+            assert len(server.requests) == allowed
+
+    run(scenario())
+
+
 class Held:
     """A server that keeps its answers until they are released."""
 

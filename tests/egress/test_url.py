@@ -11,7 +11,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloche.egress.errors import NetBlockedError
-from cloche.egress.url import Url, canonical_host, canonical_path, decoded_path, parse_url
+from cloche.egress.url import (
+    _NOT_PLAIN,
+    Url,
+    _without_dots,
+    canonical_host,
+    canonical_path,
+    decoded_path,
+    parse_url,
+)
 
 LIMIT = 8192
 
@@ -142,3 +150,10 @@ def test_a_refusal_does_not_repeat_the_url():
 def test_the_eager_reading_of_a_path(path, reading):
     """Encoded slashes and dots are read as the most eager server would."""
     assert decoded_path(canonical_path(path)) == reading
+
+
+@given(st.text("/.a%2e\\5cF", max_size=20).map("/".__add__))
+def test_a_plain_path_is_read_as_it_stands(path):
+    """The short way for plain paths gives what the long way gives."""
+    if not _NOT_PLAIN.search(path):
+        assert decoded_path(path) == _without_dots(path) == path

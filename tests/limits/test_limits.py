@@ -155,6 +155,7 @@ DEFAULTS = {
     "egress.resolve_timeout_ms": 5000,
     "egress.connect_timeout_ms": 5000,
     "egress.header_timeout_ms": 5000,
+    "egress.call_min_ms": 20,
     "egress.slot_timeout_ms": 1000,
     "egress.waiting_count_max": 200,
     "egress.address_count_max": 16,

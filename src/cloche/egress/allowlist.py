@@ -416,11 +416,18 @@ def _miss(entry: Entry, url: Url, method: str) -> str:
     if entry.methods and method not in entry.methods:
         return "method"
     if entry.paths:
-        eager = tuple(decoded_path(prefix) for prefix in entry.paths)
-        fits = [_has_prefix(url.path, entry.paths), _has_prefix(decoded_path(url.path), eager)]
+        fits = [
+            _has_prefix(url.path, entry.paths),
+            _has_prefix(decoded_path(url.path), _decoded(entry.paths)),
+        ]
         if not (any(fits) if denies else all(fits)):
             return "path"
     return ""
+
+
+@functools.lru_cache(maxsize=1024)
+def _decoded(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(decoded_path, paths))
 
 
 def _has_prefix(path: str, prefixes: tuple[str, ...]) -> bool:

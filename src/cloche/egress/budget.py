@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 NS_PER_MS: Final = 1_000_000
 
-# A call with less time than this left could not end: it is refused before it begins.
-MIN_CALL_MS: Final = 20
-
 
 class RunBudget:
     """What is left of a run's calls, bytes and time.
@@ -64,7 +61,7 @@ class RunBudget:
         if self.bytes_used >= self.limits.egress.run_bytes_max:
             raise self._bytes_error()
         left_ms = net.budget - self.spent_ns(now_ns) // NS_PER_MS
-        if left_ms < MIN_CALL_MS:
+        if left_ms < self.limits.egress.call_min_ms:
             raise NetBudgetError(
                 f"the time of this run for calls is used up: net.budget = {net.budget} ms",
                 reason="time",

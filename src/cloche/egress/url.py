@@ -63,6 +63,8 @@ _KEPT_LENGTH_MAX: Final = 512
 
 _TO_ENCODE: Final = re.compile(rf"[^{_SAFE}?%]|%(?![0-9A-Fa-f]{{2}})")
 _ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+# A path without these is read by everybody as it stands.
+_NOT_PLAIN: Final = re.compile(r"[%\\]|//|/\.|^[^/]|^$")
 _MANIFOLD: Final = re.compile(r"%(?:25)+")
 _UNRESERVED: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
@@ -287,6 +289,8 @@ def decoded_path(path: str) -> str:
     Encoded slashes, backslashes and dots are decoded until nothing changes, then dot segments are
     removed. A rule for a part of a site must hold for this reading too.
     """
+    if not _NOT_PLAIN.search(path):
+        return path
     before = ""
     while path != before:
         before = path

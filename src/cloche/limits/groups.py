@@ -464,6 +464,14 @@ class EgressLimits(Group):
     header_timeout_ms: int = limit(
         5000, "ms", 10, 60_000, label="First Bytes", description="Time until a response's headers"
     )
+    call_min_ms: int = limit(
+        20,
+        "ms",
+        1,
+        10_000,
+        label="Least Time",
+        description="Calls are refused when less of their time budget is left",
+    )
     slot_timeout_ms: int = limit(
         1000,
         "ms",
