@@ -1,0 +1,202 @@
+"""Attack: calls without number or end, answers without end, and runs that leave calls behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from tests.egress.support import OK, redirect
+from tests.exec.net_support import CALLS, allowing, net_world, silent
+
+import cloche
+from abuse.support import attack, completes, times_out
+from cloche.exec.adapters.effects import CancelToken
+from cloche.exec.api import execute, make_request
+
+CHUNK_COUNT = 1000  # 64 MB, beyond every limit of a response
+
+CALL = {
+    "python": 'import net\norigin = "{origin}"\n',
+    "javascript": 'const origin = "{origin}";\n',
+}
+MANY = {
+    "python": (
+        "import asyncio\n"
+        "async def call():\n"
+        "    try:\n        return (await net.afetch(origin)).status\n"
+        "    except net.NetError as error:\n        return error.code\n"
+        "async def all():\n    return await asyncio.gather(*(call() for _ in range(100)))\n"
+        "found = asyncio.run(all())\n"
+        "print(*sorted({str(one) for one in found}), found.count(200))\n"
+    ),
+    "javascript": (
+        "const call = () => fetch(origin).then((r) => r.status, (e) => e.code);\n"
+        "const found = await Promise.all(Array.from({ length: 100 }, call));\n"
+        "console.log([...new Set(found.map(String))].sort().join(' '),\n"
+        "  found.filter((one) => one === 200).length);\n"
+    ),
+}
+ONE = {
+    "python": (
+        "try:\n    print(net.fetch(origin).status)\nexcept net.NetError as error:\n"
+        "    print(error.code)\n"
+    ),
+    "javascript": (
+        "try { console.log(net.fetch(origin).status); } catch (e) { console.log(e.code); }\n"
+    ),
+}
+FORGOTTEN = {
+    "python": (
+        "import asyncio\n"
+        "loop = asyncio.get_running_loop()\n"
+        "tasks = [loop.create_task(net.afetch(origin)) for _ in range(3)]\n"
+        "await asyncio.sleep(0.05)\n"
+    ),
+    "javascript": (
+        "for (let i = 0; i < 3; i++) fetch(origin).catch(() => 0);\n"
+        "await new Promise((resolve) => setTimeout(resolve, 50));\n"
+        "process.exit(0);\n"
+    ),
+}
+both = pytest.mark.parametrize("language", CALL)
+
+
+def program(language, server, code):
+    """Return a program that knows its server."""
+    return CALL[language].format(origin=f"https://a.example.com:{server.port}") + code
+
+
+def nothing_is_left(net, server):
+    """Assert that no slot is held, and that every connection is closed soon."""
+    assert net.world.egress.slots.held == 0
+    until_s = time.monotonic() + 5
+    while server.open_connections:
+        assert time.monotonic() < until_s
+        time.sleep(0.005)
+
+
+@both
+def test_calls_without_number(language):
+    """No more calls are made than a run may make; the others end in their code."""
+    with net_world() as net:
+        server = net.server()
+        out = completes(
+            program(language, server, MANY[language]), language, policy=allowing(server)
+        )
+        maximum = net.world.limits.net.max_calls
+        assert len(server.requests) <= maximum
+        assert net.world.egress.slots.held == 0
+    *codes, count = out.split()
+    assert codes[0] == "200"
+    assert int(count) <= maximum
+    assert set(codes[1:]) <= {"NET_LIMIT", "BUDGET_CONCURRENCY"}
+
+
+@both
+def test_answers_without_end(language):
+    """A body that never ends is refused when it is too large, and its connection is closed."""
+
+    async def endless(_, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(CHUNK_COUNT):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            await asyncio.sleep(0)  # a closed connection is not waited for
+
+    with net_world() as net:
+        server = net.server(answer=lambda _: endless)
+        code = program(language, server, ONE[language])
+        assert completes(code, language, policy=allowing(server)) == "NET_SIZE\n"
+        nothing_is_left(net, server)
+
+
+@both
+def test_redirects_without_end(language):
+    """A circle of redirects ends at its limit."""
+    with net_world() as net:
+        server = net.server(answer=redirect("/"))
+        code = program(language, server, ONE[language])
+        assert completes(code, language, policy=allowing(server)) == "NET_BLOCKED\n"
+        assert len(server.requests) == 1 + net.world.limits.net.max_redirects
+
+
+@both
+def test_a_run_that_is_out_of_time(language):
+    """The run's own limit ends it while it waits for an answer; the call ends with it."""
+    with net_world() as net:
+        server = net.server(answer=lambda _: silent)
+        waits = {"python": "await net.afetch(origin)", "javascript": "await fetch(origin)"}
+        times_out(program(language, server, waits[language]), language, policy=allowing(server))
+        settle(net)
+        nothing_is_left(net, server)
+
+
+@both
+def test_a_run_that_forgets_its_calls(language):
+    """A run that ends with calls on their way leaves none behind."""
+    with net_world() as net:
+        server = net.server(answer=lambda _: silent)
+        _, error = attack(
+            program(language, server, FORGOTTEN[language]),
+            language,
+            policy=allowing(server),
+            limits={"timeout_ms": 20_000},
+        )
+        assert error is None
+        settle(net)
+        nothing_is_left(net, server)
+
+
+@both
+def test_a_run_that_is_cancelled(language):
+    """Whoever cancels a run cancels its calls, also one that waits inside of a turn."""
+    with net_world() as net:
+        server = net.server(answer=lambda _: silent)
+        waits = {
+            "python": "await net.afetch(origin)",
+            "javascript": "await fetch(origin)",
+        }
+        cancel = CancelToken()
+
+        def stop():
+            while not server.requests:
+                time.sleep(0.002)
+            cancel.cancel()
+
+        threading.Thread(target=stop).start()
+        request = make_request(
+            program(language, server, waits[language]), language=language, policy=allowing(server)
+        )
+        execution = execute(request, cancel=cancel)
+        assert execution.error.fields["reason"] == "cancelled"
+        settle(net)
+        nothing_is_left(net, server)
+
+
+def settle(net):
+    """Let the service's loop finish what it was told."""
+    until_s = time.monotonic() + 5
+    while net.service.call(lambda egress: egress.slots.held):
+        assert time.monotonic() < until_s
+        time.sleep(0.005)
+
+
+@both
+def test_many_runs_leave_nothing(language):
+    """Thirty runs that call use the connections of one service, and hold none of its slots."""
+    with net_world() as net:
+        server = net.server(answer=OK)
+        code = program(language, server, ONE[language])
+        for _ in range(30):
+            result = cloche.run(
+                code,
+                language=language,
+                policy=allowing(server),
+                limits=cloche.load_limits(CALLS),
+            )
+            assert result.run.stdout == "200\n"
+        assert net.world.egress.slots.held == 0
+        assert server.open_connections <= 2
+        assert sum(thread.name == "cloche-net" for thread in threading.enumerate()) == 1
