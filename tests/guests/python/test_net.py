@@ -516,3 +516,19 @@ session = requests.Session()
 session.mount("https://", HTTPAdapter(max_retries=3))
 """
     assert cloche.run(code).run.stdout.splitlines() == ["[]", "True True fetch"]
+
+
+def test_a_session_forgets_calls(net):
+    """A call that a run left behind keeps no later run of the session waiting."""
+    server = net.server(answer=lambda _: silent)
+    url = f"https://a.example.com:{server.port}/"
+    leave = f"""
+import asyncio, net
+task = asyncio.get_running_loop().create_task(net.afetch({url!r}))
+await asyncio.sleep(0)
+"""
+    with cloche.Session.create("python") as session:
+        session.run(leave, policy=allowing(server))
+        assert session.run("await asyncio.sleep(1000); print('on')").run.stdout == "on\n"
+        with pytest.raises(cloche.RuntimeFailedError, match="can never happen"):
+            session.run("await asyncio.get_running_loop().create_future()")

@@ -104,6 +104,7 @@ def _flush(stream):
 def _start(job):
     global _task, _loop
     _task = _loop = None
+    host.pending.clear()  # answers to what an earlier run asked for never come
     filename, source = job["filename"], job["code"]
     _prepare(job)
     try:
