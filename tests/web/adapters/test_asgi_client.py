@@ -17,6 +17,7 @@ from cloche.testing.web import CHECKS, Answer, Conversation, sample_app
 from cloche.web.adapters.asgi import AsgiApp
 from cloche.web.adapters.asgi_client import AsgiBridge, AsgiError
 from cloche.web.adapters.fixture import FixtureServices
+from cloche.web.errors import ContentTooLargeError
 from cloche.web.request import Request
 
 from ..clients import AsgiClient  # noqa: TID252 - the tests of a room are one package
@@ -278,3 +279,178 @@ def test_pieces_wait_for_the_client():
     ahead, rest = asyncio.run(run())
     assert ahead <= 3
     assert rest == 99
+
+
+def asked(app, **options):
+    """Return what a bridge answers to a request, and what was logged."""
+
+    async def run():
+        services = FixtureServices()
+        fields = [(b"host", b"a"), *options.pop("fields", ())]
+        given = {"method": "GET", "target": "/", **options}
+        request = Request(services=services, fields=fields, **given)
+        bridge = AsgiBridge(app)
+        async with asyncio.timeout(20):
+            response = await bridge.handle(request)
+            body = response.body
+            if response.is_stream and hasattr(body, "__aiter__"):
+                body = b"".join([piece async for piece in body])
+            await bridge.stop()
+        return response, body, services.records
+
+    return asyncio.run(run())
+
+
+class Refusing:
+    """A body that is refused while it is read."""
+
+    async def read(self):
+        """Refuse."""
+        raise ContentTooLargeError(limit_bytes=1)
+
+
+async def reading(request):
+    """Read a body, as a route of Starlette."""
+    return PlainTextResponse(str(len(await request.body())))
+
+
+async def careless(scope, receive, send):
+    """Answer, whatever was received."""
+    await receive()
+    await simple(send)
+
+
+@pytest.mark.parametrize(
+    "app", [Starlette(routes=[Route("/", reading, methods=["POST"])]), careless]
+)
+def test_a_body_that_is_refused(app):
+    """The client learns why, whatever the application makes of it."""
+    response, _, _ = asked(app, method="POST", body=Refusing())
+    assert response.status == 413
+
+
+def test_work_behind_a_response_that_fails():
+    """The client has its answer, and the failure is in the log."""
+
+    async def app(scope, receive, send):
+        await simple(send)
+        raise ZeroDivisionError
+
+    response, body, records = asked(app)
+    assert (response.status, body) == (200, b"ok")
+    assert [record["type"] for record in records] == ["ZeroDivisionError"]
+
+
+def test_a_length_without_a_body():
+    """The answer to HEAD keeps the length of what GET would send."""
+
+    async def app(scope, receive, send):
+        await simple(send, body=b"", headers=[(b"content-length", b"99")])
+
+    response, body, _ = asked(app, method="HEAD")
+    assert (response.length, body) == (99, b"")
+
+
+def test_a_stream_that_breaks_off():
+    """What the application raises in the middle reaches who sends the stream."""
+
+    async def app(scope, receive, send):
+        await simple(send, more=True)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asked(app)
+
+
+@pytest.mark.parametrize("step", ["startup", "shutdown"])
+def test_a_lifespan_that_fails(step):
+    """The error says at which step, and what the application said."""
+
+    async def app(scope, receive, send):
+        while True:
+            name = (await receive())["type"]
+            failed = name == f"lifespan.{step}"
+            await send({"type": f"{name}.failed" if failed else f"{name}.complete"})
+
+    async def run():
+        bridge = AsgiBridge(app)
+        await bridge.start()
+        await bridge.stop()
+
+    with pytest.raises(AsgiError, match=f"failed at {step}"):
+        asyncio.run(run())
+
+
+def talked(app, messages=(), target="/"):
+    """Return what a WebSocket of an application said."""
+
+    async def run():
+        async with asyncio.timeout(20):
+            return await AsgiClient(AsgiApp(AsgiBridge(app))).converse(target, messages)
+
+    return asyncio.run(run())
+
+
+def test_a_refusal_with_a_response():
+    """The application's own answer to a handshake arrives."""
+
+    async def app(scope, receive, send):
+        start = {"type": "websocket.http.response.start", "status": 402}
+        await send({**start, "headers": [(b"X-Why", b"money"), (b"content-length", b"9")]})
+        await send({"type": "websocket.http.response.body", "body": b"pay"})
+
+    refused = talked(app)
+    assert (refused.status, refused.body, refused.values(b"x-why")) == (402, b"pay", [b"money"])
+
+
+@pytest.mark.parametrize(
+    ("messages", "status"),
+    [([], 500), ([{"type": "websocket.send", "text": "early"}], 500)],
+)
+def test_sockets_that_break_the_protocol(messages, status):
+    """They are answered over HTTP, as nothing was opened."""
+
+    async def app(scope, receive, send):
+        for message in messages:
+            await send(message)
+
+    assert talked(app).status == status
+
+
+def test_a_socket_that_fails():
+    """It is closed with 1011; one that breaks the protocol as well."""
+
+    async def fails(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        raise ZeroDivisionError
+
+    async def breaks(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        await send({"type": "http.response.start"})
+
+    assert talked(fails).close_code == talked(breaks).close_code == 1011
+
+
+def test_a_client_that_closes():
+    """The application is told with the code, and sending then ends it."""
+    seen = []
+
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        await receive()
+        seen.append(await receive())
+        await send({"type": "websocket.send", "text": "late"})
+
+    said = talked(app)
+    assert seen == [{"type": "websocket.disconnect", "code": 1000, "reason": ""}]
+    assert said.messages == []
+
+
+def test_what_is_no_handshake():
+    """It is refused before the application sees it."""
+
+    async def app(scope, receive, send):
+        raise AssertionError
+
+    response, _, _ = asked(app, fields=[(b"upgrade", b"websocket"), (b"connection", b"upgrade")])
+    assert response.status == 426

@@ -21,8 +21,8 @@ from urllib.parse import unquote
 
 from cloche.errors import ClocheError
 from cloche.web.app import App, answer_failure
-from cloche.web.errors import BadRequestError, ChannelClosedError, ForbiddenError, HttpError
-from cloche.web.response import Response, Upgrade, empty, error
+from cloche.web.errors import ChannelClosedError, ForbiddenError, HttpError
+from cloche.web.response import Response, Upgrade, error
 from cloche.web.target import split_target
 from cloche.web.websocket.handshake import accept_handshake
 
@@ -40,6 +40,7 @@ _VERSIONS: Final = {"version": "3.0", "spec_version": "2.4"}
 _INTERNAL: Final = 1011
 # Framing is ours; what an application says about it is dropped.
 _FRAMING: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"content-length"})
+_OPEN_TIMEOUT_S: Final = 30.0
 _GRACE_S: Final = 1.0  # for an application that was told that nobody waits
 
 
@@ -191,6 +192,7 @@ class _Exchange:
         self._body: BodySource = request.body_reader()
         self._request = request
         self._has_body_ended = False
+        self._failure: HttpError | None = None  # what ended the body before its end
         self._is_over = asyncio.Event()
         self._start: Message | None = None
         # One piece at a time: the next one waits until this one was taken.
@@ -206,9 +208,15 @@ class _Exchange:
         self._task.add_done_callback(self._ended)
         try:
             first = await self._next()
-        except BaseException:
+        except BaseException as raised:
             await self._finish()
+            if self._failure is not None and isinstance(raised, Exception):
+                raise self._failure from None
             raise
+        if self._failure is not None:
+            # What the application makes of a client that is gone is not what the client did.
+            await self._finish()
+            raise self._failure
         assert self._start is not None
         fields = [(name.lower(), value) for name, value in self._start.get("headers", ())]
         length = next((int(v) for name, v in fields if name == b"content-length"), None)
@@ -260,8 +268,10 @@ class _Exchange:
         if not self._has_body_ended:
             try:
                 piece = await self._body.read()
-            except BadRequestError:
+            except HttpError as failure:
+                # Too large, too slow, broken off: to the application its client is gone.
                 self._has_body_ended = True
+                self._failure = failure
                 return {"type": "http.disconnect"}
             self._has_body_ended = not piece
             return {"type": "http.request", "body": piece, "more_body": bool(piece)}
@@ -363,7 +373,9 @@ class _Socket:
         else:
             raise AsgiError(problem=f"sent {kind} where it cannot be")
         if kind == "websocket.accept":
-            await self._opened.wait()
+            # Middleware may have answered something else meanwhile; then nobody ever opens it.
+            async with asyncio.timeout(_OPEN_TIMEOUT_S):
+                await self._opened.wait()
 
     def _decide(self, kind: str, message: Message) -> None:
         if kind == "websocket.accept":
@@ -381,8 +393,8 @@ class _Socket:
         elif kind == "websocket.http.response.body" and self._refusal is not None:
             fields = tuple((name.lower(), value) for name, value in self._refusal["headers"])
             kept = tuple(field for field in fields if field[0] not in _FRAMING)
-            response = empty(self._refusal["status"]).with_fields(kept)
-            self._decided.set_result(Response(response.status, kept, message.get("body", b"")))
+            body = message.get("body", b"")
+            self._decided.set_result(Response(self._refusal["status"], kept, body))
         else:
             raise AsgiError(problem=f"sent {kind} before it decided about the WebSocket")
 
