@@ -28,7 +28,7 @@ from cloche.script.errors import (
 )
 from cloche.script.items import History, ScriptCall, ScriptResult
 from cloche.script.messages import read_message
-from cloche.script.outcome import line_of
+from cloche.script.outcome import line_of, stderr_of
 from cloche.script.policy import ToolPolicy
 from cloche.script.programs import banned_word, called_tools, wrap, wrap_check
 from cloche.script.runs import ScriptRuns
@@ -319,7 +319,7 @@ class ScriptHarness:
         )
         error: ScriptError | None = None
         if execution.error is not None:
-            line = line_of(execution.result.run.stderr)
+            line = line_of(stderr_of(execution.result))
             error = ScriptSyntaxError(execution.error.message, line=line)
         report: list[dict[str, Any]] = []
         for name, line in called_tools(call.source, language):

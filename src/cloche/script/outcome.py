@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cloche.exec.errors import ExecError
+    from cloche.exec.types import ExecResult
     from cloche.limits import Limits
     from cloche.script.items import CallRecord
 
@@ -116,6 +117,12 @@ def shown_output(output: str, limits: Limits) -> str:
     if len(data) <= limit_bytes:
         return output
     return data[:limit_bytes].decode("utf-8", "ignore") + "\n<truncated>"
+
+
+def stderr_of(result: ExecResult) -> str:
+    """Return what the guest said of an error: when it compiled the program, and when it ran it."""
+    compiled = "" if result.compile is None else result.compile.stderr
+    return compiled + result.run.stderr
 
 
 def line_of(stderr: str) -> int | None:

@@ -34,7 +34,7 @@ from cloche.script.errors import (
 )
 from cloche.script.inbox import Answer, answer_of
 from cloche.script.items import ScriptResult
-from cloche.script.outcome import Ended, returned_value, script_error, shown_output
+from cloche.script.outcome import Ended, returned_value, script_error, shown_output, stderr_of
 from cloche.script.programs import FILENAMES, IMAGES
 from cloche.script.undo import Undo, rolled_back
 from cloche.store.errors import StoreChangedError, StoreError
@@ -310,7 +310,7 @@ class ScriptRuns:
         try:
             return default_runner().execute(
                 work.request,
-                handlers={TOOL_KIND: work.calls},
+                handlers={TOOL_KIND: work.calls.timed_by(time)},
                 sink=sink,
                 resume=work.journal,
                 cancel=time,
@@ -513,7 +513,7 @@ class ScriptRuns:
             return Ended(status="failed", error=self._timeout(work))
         error = script_error(
             execution.error,
-            stderr=execution.result.run.stderr,
+            stderr=stderr_of(execution.result),
             records=work.calls.records,
             last_error=work.calls.failure_in(execution.error.message),
             used_ms=work.used_ms,

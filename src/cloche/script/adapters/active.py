@@ -64,6 +64,12 @@ class ActiveTime(CancelToken):
             return 0
         return (time.monotonic_ns() - self._live_ns) // NS_PER_MS
 
+    def is_over(self) -> bool:
+        """Whether the run has no time left, also while it is in a call that nobody interrupts."""
+        if self._live_ns is None:
+            return self.cancelled
+        return self.cancelled or time.monotonic_ns() - self._live_ns >= self._left_ms * NS_PER_MS
+
     def _end(self) -> None:
         self.timed_out = True
         self.cancel()

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
+    from cloche.script.adapters.active import ActiveTime
     from cloche.script.adapters.desk import Desk
     from cloche.script.adapters.shelf import Asked
     from cloche.script.policy import ToolPolicy
@@ -85,6 +86,7 @@ class ScriptCalls:
         on_progress: Callable[[str, str], None] | None = None,
     ) -> None:
         self._on_progress = on_progress
+        self._is_late: Callable[[], bool] = lambda: False
         self._aborted: dict[int, threading.Event] = {}
         self._tools = tools
         self._policy = policy
@@ -180,6 +182,11 @@ class ScriptCalls:
         if request.sequence in self._records:
             self._note(request, **changes)
 
+    def timed_by(self, time: ActiveTime) -> ScriptCalls:
+        """Stop waiting for tools when the time of the run is over; return itself."""
+        self._is_late = time.is_over
+        return self
+
     def end(self) -> None:
         """Tell tools that are still running that nobody wants their results."""
         self._over.set()
@@ -252,7 +259,9 @@ class ScriptCalls:
         except ScriptError as error:
             denied = isinstance(error, ApprovalDeniedError)
             document = error.to_document()
-            self._note(request, status="denied" if denied else "failed", error=document)
+            # What the end of the run's time stopped is unfinished, and did not fail by itself.
+            if not (isinstance(error, ScriptCancelledError) and self._is_late()):
+                self._note(request, status="denied" if denied else "failed", error=document)
             raise
         self._note(request, status="completed", value=value, duration_ms=duration_ms)
         return value
@@ -339,7 +348,7 @@ class ScriptCalls:
         unwanted = self._unwanted(request.sequence)
 
         def is_cancelled() -> bool:
-            return unwanted.is_set() or self._over.is_set()
+            return unwanted.is_set() or self._over.is_set() or self._is_late()
 
         if tool.context_name is not None:
             named[tool.context_name] = ToolContext(
