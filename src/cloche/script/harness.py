@@ -12,18 +12,24 @@ Runs and approvals live as long as their store: any process that has it, and the
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import msgspec
+
 from cloche.exec.api import default_runner
+from cloche.gate.canonical import encode_plain
 from cloche.limits.adapters.settings import load_limits
 from cloche.script.adapters.shelf import Asked
 from cloche.script.errors import (
     HarnessInternalError,
     ScriptCancelledError,
     ScriptError,
+    ScriptRunStateError,
     ScriptSyntaxError,
+    SnippetError,
     ToolNotFoundError,
 )
 from cloche.script.items import History, ScriptCall, ScriptResult
@@ -32,8 +38,10 @@ from cloche.script.outcome import line_of, stderr_of
 from cloche.script.policy import ToolPolicy
 from cloche.script.programs import banned_word, called_tools, wrap, wrap_check
 from cloche.script.runs import ScriptRuns
+from cloche.script.snippets import SNIPPET_KIND, Snippet, check_name
 from cloche.script.tools import ToolSet
 from cloche.store.adapters.memory import MemoryStore
+from cloche.store.rows import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -168,9 +176,21 @@ class ScriptHarness:
         *,
         language: Language | None = None,
         mode: Mode | None = None,
+        params: Mapping[str, Any] | None = None,
         cancel: CancelToken | None = None,
     ) -> ScriptResult:
-        """Run one script that is there without a message around it."""
+        """Run one script that is there without a message around it.
+
+        Args:
+            source: the script.
+            language: of it; None for the default one.
+            mode: of this run.
+            params: plain JSON that the script finds in `context.params`.
+            cancel: stops it.
+
+        Raises:
+            ValueInvalidError: the parameters are no plain JSON.
+        """
         call = ScriptCall(
             slot=0,
             raw="",
@@ -183,7 +203,8 @@ class ScriptHarness:
         chosen = mode_of(mode, self._mode)
         if chosen == "disabled":
             return _skipped(call, "scripts are disabled")
-        return self._one(call, chosen, cancel)
+        given = None if params is None else encode_plain(dict(params)).decode()
+        return self._one(call, chosen, cancel, given)
 
     # --- approvals ---
 
@@ -265,9 +286,69 @@ class ScriptHarness:
         """
         return self._runs.rollback(run_id)
 
+    # --- snippets ---
+
+    def save(self, run_id: str, name: str) -> Snippet:
+        """Keep the script of a completed run by a name; one that has the name is replaced.
+
+        Raises:
+            ScriptRunUnknownError: there is no such run.
+            ScriptRunStateError: it has not completed, or what it did was undone.
+            SnippetError: the name is none.
+        """
+        check_name(name)
+        status = self.result(run_id).status
+        if status != "completed":
+            problem = f"is {status}; only what completed is worth a name"
+            raise ScriptRunStateError(run_id=run_id, problem=problem)
+        asked = self._runs.shelf.asked(self._runs.shelf.row(run_id))
+        snippet = Snippet(
+            name=name,
+            language=asked.language,
+            source=asked.source,
+            sha256=asked.sha256,
+            params={} if asked.params is None else json.loads(asked.params),
+            run_id=run_id,
+            saved_ms=self._runs.desk.clock_ms(),
+        )
+        kept = self.store.documents.get(SNIPPET_KIND, name)
+        document = Document(
+            kind=SNIPPET_KIND,
+            name=name,
+            data=msgspec.json.encode(snippet),
+            revision=1 if kept is None else kept.revision + 1,
+        )
+        self.store.documents.put(document)
+        return snippet
+
+    @property
+    def snippets(self) -> tuple[Snippet, ...]:
+        """The snippets of the store, by name, at most a page of them."""
+        limit = self.limits.store.page_count_max
+        found = self.store.documents.list(SNIPPET_KIND, limit=limit)
+        return tuple(msgspec.json.decode(one.data, type=Snippet) for one in found)
+
+    def run_snippet(
+        self, name: str, params: Mapping[str, Any] | None = None, **options: Any
+    ) -> ScriptResult:
+        """Run a snippet; for `options` see `run`.
+
+        Raises:
+            SnippetError: there is none, or it takes other parameters; nothing ran.
+        """
+        check_name(name)
+        kept = self.store.documents.get(SNIPPET_KIND, name)
+        if kept is None:
+            raise SnippetError(name=name, problem="there is none")
+        snippet = msgspec.json.decode(kept.data, type=Snippet)
+        given = snippet.fill(params or {})
+        return self.run(snippet.source, language=snippet.language, params=given, **options)
+
     # --- one script ---
 
-    def _one(self, call: ScriptCall, mode: Mode, cancel: CancelToken | None) -> ScriptResult:
+    def _one(
+        self, call: ScriptCall, mode: Mode, cancel: CancelToken | None, params: str | None = None
+    ) -> ScriptResult:
         if call.error is not None or call.language is None:
             return ScriptResult(script_id=call.script_id, status="failed", error=call.error)
         banned = banned_word(call.source, call.language)
@@ -282,6 +363,7 @@ class ScriptHarness:
             source=call.source,
             sha256=call.sha256,
             session_id=self._session_id,
+            params=params,
         )
         return self._runs.start(_new_run_id(), asked, cancel=cancel)
 
@@ -297,8 +379,10 @@ class ScriptHarness:
     def _context_of(self, asked: Asked, run_id: str) -> dict[str, Any]:
         """Return what a script may know of its run."""
         scripts = self.limits.scripts
+        params = {} if asked.params is None else {"params": json.loads(asked.params)}
         return {
             **self.context,
+            **params,
             "sessionId": asked.session_id,
             "runId": run_id,
             "scriptId": asked.script_id,

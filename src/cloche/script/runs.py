@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cloche.exec.api import default_runner, make_request
-from cloche.gate.entries import EffectCompleted, EffectStarted
+from cloche.gate.entries import EffectCompleted
 from cloche.gate.errors import DivergenceError
 from cloche.gate.policy import Policy
 from cloche.script.adapters.active import ActiveTime
-from cloche.script.adapters.calls import QUIET, TOOL_KIND, ScriptCalls, run_async
+from cloche.script.adapters.calls import TOOL_KIND, ScriptCalls, run_async
 from cloche.script.adapters.desk import Desk, rejection
 from cloche.script.adapters.shelf import Asked, Shelf, ShelfSink, Taken, Used, ended_row
 from cloche.script.approvals import Made
@@ -36,6 +36,7 @@ from cloche.script.inbox import Answer, answer_of
 from cloche.script.items import ScriptResult
 from cloche.script.outcome import Ended, returned_value, script_error, shown_output, stderr_of
 from cloche.script.programs import FILENAMES, IMAGES
+from cloche.script.repeats import changed_program, prefix_count
 from cloche.script.undo import Undo, rolled_back
 from cloche.store.errors import StoreChangedError, StoreError
 from cloche.store.rows import FINAL_STATUSES, Run
@@ -194,7 +195,9 @@ class ScriptRuns:
             raise ScriptRunStateError(run_id=run_id, problem="has not ended: nothing to replay")
         request = self._recorded_request(run_id, asked, journal)
         if source is not None:
-            request = dataclasses.replace(request, code=_changed(request.code, asked, source))
+            request = dataclasses.replace(
+                request, code=changed_program(request.code, asked, source)
+            )
         work = self._work(Taken(row, since_ns=0), asked, request, journal)
         execution = default_runner().execute(request, replay=journal)
         if source is not None and source != asked.source:
@@ -223,7 +226,7 @@ class ScriptRuns:
         """
         row = self.shelf.row(run_id)
         asked, journal = self.shelf.asked(row), self.shelf.journal(run_id)
-        count = 0 if journal is None else _prefix(run_id, journal, calls)
+        count = 0 if journal is None else prefix_count(run_id, journal, calls)
         asked = msgspec.structs.replace(asked, forked_from=run_id)
         now_ns = self._now_ns()
         new = dataclasses.replace(
@@ -576,27 +579,3 @@ class ScriptRuns:
         asked = self.shelf.asked(row)
         work = self._work(taken, asked, None, journal)
         return {number: place for place, number in enumerate(work.calls.numbers)}
-
-
-def _changed(code: str, asked: Asked, source: str) -> str:
-    """Return the recorded program with another script in it."""
-    if asked.language == "python":
-        return code.replace(repr(asked.source), repr(source), 1)
-    return code.replace(asked.source, source, 1)
-
-
-def _prefix(run_id: str, journal: Journal, calls: int) -> int:
-    """Return how many entries of a journal there are before the call after so many."""
-    count, still_open = 0, set[int]()
-    for index, entry in enumerate(journal.entries):
-        if isinstance(entry, EffectStarted) and entry.target not in QUIET:
-            if count == calls:
-                if still_open:
-                    problem = f"had calls without answers where call {calls + 1} began"
-                    raise ScriptRunStateError(run_id=run_id, problem=problem)
-                return index
-            count += 1
-            still_open.add(entry.sequence)
-        elif isinstance(entry, EffectCompleted):
-            still_open.discard(entry.sequence)
-    raise ScriptRunStateError(run_id=run_id, problem=f"made {count} calls, no more than {calls}")

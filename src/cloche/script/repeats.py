@@ -1,0 +1,37 @@
+"""What of a recorded run another run takes over: its first calls, or its program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloche.gate.entries import EffectCompleted, EffectStarted
+from cloche.script.adapters.calls import QUIET
+from cloche.script.errors import ScriptRunStateError
+
+if TYPE_CHECKING:
+    from cloche.gate.journal import Journal
+    from cloche.script.adapters.shelf import Asked
+
+
+def changed_program(code: str, asked: Asked, source: str) -> str:
+    """Return the recorded program with another script in it."""
+    if asked.language == "python":
+        return code.replace(repr(asked.source), repr(source), 1)
+    return code.replace(asked.source, source, 1)
+
+
+def prefix_count(run_id: str, journal: Journal, calls: int) -> int:
+    """Return how many entries of a journal there are before the call after so many."""
+    count, still_open = 0, set[int]()
+    for index, entry in enumerate(journal.entries):
+        if isinstance(entry, EffectStarted) and entry.target not in QUIET:
+            if count == calls:
+                if still_open:
+                    problem = f"had calls without answers where call {calls + 1} began"
+                    raise ScriptRunStateError(run_id=run_id, problem=problem)
+                return index
+            count += 1
+            still_open.add(entry.sequence)
+        elif isinstance(entry, EffectCompleted):
+            still_open.discard(entry.sequence)
+    raise ScriptRunStateError(run_id=run_id, problem=f"made {count} calls, no more than {calls}")
