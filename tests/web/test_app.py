@@ -336,3 +336,33 @@ def test_responses_do_not_change():
     other = response.with_field(b"x", b"1").with_fields(((b"x", b"2"),)).replacing(b"x", b"3")
     assert response == text("a")
     assert other == Response(200, (*response.fields, (b"x", b"3")), b"a")
+
+
+def test_each_method():
+    """Each decorator adds a handler for its method."""
+    app = App()
+    for method in ("get", "post", "put", "patch", "delete"):
+        getattr(app, method)("/")(lambda request: request.method)
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        assert ask(app, method).body == method.encode()
+
+
+def test_wrapping():
+    """What wraps is outside of all that was there, and closed with the rest."""
+    app = App()
+    seen = []
+
+    def noting(name):
+        async def note(request, following):
+            seen.append(name)
+            return await following(request)
+
+        return note
+
+    app.use(noting("inner"))
+    app.wrap(noting("outer"))
+    app.get("/")(lambda: "done")
+    assert ask(app).body == b"done"
+    assert seen == ["outer", "inner"]
+    with pytest.raises(RouteError):
+        app.wrap(noting("late"))

@@ -16,6 +16,7 @@ from cloche.web.adapters.static_files import Folder, MemoryFiles
 from cloche.web.app import App
 from cloche.web.errors import ResponseError, SettingError
 from cloche.web.media_types import media_type_of
+from cloche.web.ports import FileInfo
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.static import PIECE_SIZE, add_static, file_response
 
@@ -345,3 +346,40 @@ def test_settings_that_make_no_sense(tmp_path):
 def test_media_types(name, kind):
     """They follow from the end of the name, in any case."""
     assert media_type_of(name) == kind
+
+
+def test_a_file_that_cannot_be_read():
+    """It is closed, and the failure is an answer of 500."""
+
+    class Broken:
+        info = FileInfo(10, 0)
+        is_open = True
+
+        async def read(self, offset, size):
+            raise OSError(5, "broken")
+
+        def close(self):
+            self.is_open = False
+
+    file = Broken()
+    app = App()
+
+    @app.get("/")
+    async def show(request: Request):
+        return await file_response(request, file, content_type="text/plain")
+
+    assert ask(app).status == 500
+    assert not file.is_open
+
+
+@pytest.mark.parametrize("name", ["", "a\r\nb", "a\0"])
+def test_names_of_downloads_that_are_none(name):
+    """They are refused, and would never reach a field."""
+    app = App()
+
+    @app.get("/")
+    async def save(request: Request):
+        file = await MemoryFiles({"a": b"x"}).open(("a",))
+        return await file_response(request, file, content_type="text/csv", download=name)
+
+    assert ask(app).status == 500

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cloche.web.adapters.asgi import AsgiApp
 from cloche.web.adapters.asyncio_services import AsyncioServices
+from cloche.web.adapters.fixture import FixtureServices
 from cloche.web.adapters.replay import replay
 from cloche.web.adapters.traffic_file import TrafficFileError
 from cloche.web.app import App
@@ -31,7 +32,7 @@ from cloche.web.middleware.sessions import sessions
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import stream
 from cloche.web.signing import KeyRing
-from cloche.web.traffic import Recorder
+from cloche.web.traffic import DivergedError, Recorder, RecordingServices, RepeatingServices
 from cloche.web.websocket.channel import WebSocket  # noqa: TC001 - likewise
 
 from .clients import AsgiClient
@@ -280,3 +281,46 @@ def test_hooks():
     assert list(replay(app, [])) == []
     assert seen == ["start", "stop"]
     assert json.dumps(seen)
+
+
+def test_services_that_repeat():
+    """Deadlines and heartbeats pass through; records are kept."""
+
+    async def run():
+        for services in (
+            RepeatingServices((Told(kind=1, value=7),)),
+            RecordingServices(FixtureServices()),
+        ):
+            assert await services.within(asyncio.sleep(0, "done"), 1) == "done"
+            pieces = object()
+            assert services.heartbeat(pieces, 1, b"") is pieces
+            services.log({"event": "a"})
+        repeating = RepeatingServices((Told(kind=1, value=7),))
+        assert repeating.now_ns() == 7
+        with pytest.raises(DivergedError, match="a time as its question 1"):
+            repeating.monotonic_ns()
+
+    asyncio.run(run())
+
+
+def test_uploads_and_websockets_are_answered():
+    """A handshake is answered and not recorded; a failure is recorded as the client saw it."""
+    app = build()
+
+    async def broken(request, following):
+        raise ZeroDivisionError
+
+    app.use(broken)
+    answers, recorder, data = recorded(app, [("GET", "/hello")])
+    assert answers[0].status == 500
+    (entry,) = decode_traffic(data)
+    assert (entry.pair.response.status, recorder.recorded_count) == (500, 1)
+
+    async def run():
+        other = build()
+        entries = []
+        other.wrap(Recorder(entries.append).middleware())
+        said = await AsgiClient(AsgiApp(other)).converse("/socket", [])
+        return said.close_code, entries
+
+    assert asyncio.run(run()) == (1000, [])

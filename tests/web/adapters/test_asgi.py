@@ -293,3 +293,50 @@ def test_fields_are_merged():
         (b"set-cookie", b"b"),
         (b"x", b"1, 2"),
     ]
+
+
+def opened(app, messages=(), *, extensions=None, **more):
+    """Return what an application sends on a WebSocket scope."""
+    waiting = [{"type": "websocket.connect"}, *messages]
+    sent = []
+
+    async def receive():
+        return waiting.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = AsgiClient(None).scope("websocket", "/", [], subprotocols=[])
+    asyncio.run(AsgiApp(app)({**scope, "extensions": extensions, **more}, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize("more", [{}, {"raw_path": b"/\xff"}])
+def test_refusals_of_handshakes(more):
+    """With the extension a response, without it the server's own refusal."""
+    closed = opened(App(), **more)
+    assert closed == [{"type": "websocket.close", "code": 1008, "reason": ""}]
+    start, body = opened(App(), extensions={"websocket.http.response": {}}, **more)
+    assert start["type"] == "websocket.http.response.start"
+    assert start["status"] == (400 if more else 404)
+    assert body["body"].startswith(b'{"blame"')
+
+
+def test_a_channel_that_is_closed():
+    """Neither side can go on, and closing twice sends one close."""
+    app = App()
+    seen = []
+
+    @app.websocket("/")
+    async def socket(socket: WebSocket):
+        await socket.close(4000, "enough")
+        await socket.close()
+        for step in (socket.receive, lambda: socket.send("a")):
+            try:
+                await step()
+            except ChannelClosedError as closed:
+                seen.append(closed.fields["close_code"])
+
+    sent = opened(app)
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
+    assert (sent[1]["code"], sent[1]["reason"], seen) == (4000, "enough", [4000, 4000])
