@@ -72,3 +72,22 @@ def calculator():
 
 
 _calculated = []
+
+
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+def test_the_agent_loop(api):
+    """A model that writes scripts, in the dictionaries of two APIs, with a person who decides."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "agent_loop.py"), api],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout == (
+        "  script_1: completed ['apples', 'pears']\n"
+        "  asked: order {'fruit': 'apples', 'count': 10}\n"
+        "  asked: order {'fruit': 'pears', 'count': 10}\n"
+        "  script_1: completed ['10 apples ordered', '5 pears ordered']\n"
+        "6 messages; orders: [{'fruit': 'apples', 'count': 10}, {'fruit': 'pears', 'count': 5}]\n"
+    )
