@@ -142,6 +142,25 @@ def test_remove(safe):
     assert said == {"name": "KEY", "scope": "app:shop", "removed": True}
 
 
+def test_settings_that_look_like_secrets(safe):
+    """Who gives a program a key as a setting is warned, and told how to keep it out."""
+    run = ["run", "-l", "python", "-c", "import os; print(len(os.environ['API_KEY']))"]
+    done = safe.say(*run, "--env", f"API_KEY={VALUE}", "--env", "PLAIN=words")
+    assert (done.exit_code, done.stdout) == (0, f"{len(VALUE)}\n")
+    assert done.stderr == (
+        "cloche: warning: --env API_KEY looks like a secret, which the program and the journal "
+        "then hold; `cloche secret set API_KEY --domain HOST --from-env API_KEY` keeps it out\n"
+    )
+    words = ["secret", "set", "API_KEY", "--domain", "a.example.com", "--from-env", "API_KEY"]
+    safe.told(*words, env={"API_KEY": VALUE})
+    assert opened(safe, "API_KEY").value == VALUE
+    done = safe.say(*words, "--json")
+    assert (done.exit_code, done.document["error"]["message"]) == (
+        2,
+        "--from-env API_KEY is not set, or empty",
+    )
+
+
 def test_the_file_holds_no_value(safe):
     """No byte beside the key's own place tells a value."""
     safe.set()

@@ -17,6 +17,7 @@ from cloche.egress.secrets import (
     StreamScrubber,
     check_use,
     inject,
+    looks_like_secret,
     placeholders,
     substitute,
 )
@@ -246,3 +247,27 @@ def test_a_stream_in_pieces_is_scrubbed(sizes, newlines):
     out += stream.feed(whole[at:]) + stream.end()
     assert out == scrubber.bytes(whole)
     assert StreamScrubber(Scrubber([])).feed(b"abc") == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("sk-live-0123456789", True),
+        ("sk_test_4eC39HqLyjWDarjtT1", True),
+        ("ghp_" + "a" * 36, True),
+        ("AKIA" + "A" * 16, True),
+        ("xoxb-123456789012-abc", True),
+        ("Bearer abcdefgh.ijkl", True),
+        ("eyJhbGciOiJI.eyJzdWIiOiIx.c2ln", True),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMII", True),
+        ("", False),
+        ("sk", False),
+        ("skills-and-tasks", False),
+        ("production", False),
+        ("https://api.example.com/v1", False),
+        ("Bearer of news", False),
+    ],
+)
+def test_what_looks_like_a_secret(value, expected):
+    """Keys of well-known forms are told from settings."""
+    assert looks_like_secret(value) is expected

@@ -279,7 +279,20 @@ def environment_of(pairs: list[str]) -> dict[str, str]:
         if not separator:
             raise InvalidRunError(f"--env needs NAME=VALUE, found {pair!r}")
         env[name] = value
+    _warn_of_secrets(env)
     return env
+
+
+def _warn_of_secrets(env: dict[str, str]) -> None:
+    if not env:
+        return
+    from cloche.egress.secrets import looks_like_secret  # noqa: PLC0415 - slow, for settings only
+
+    for name in sorted(name for name, value in env.items() if looks_like_secret(value)):
+        sys.stderr.write(
+            f"cloche: warning: --env {name} looks like a secret, which the program and the journal "
+            f"then hold; `cloche secret set {name} --domain HOST --from-env {name}` keeps it out\n"
+        )
 
 
 def stdin_of(stdin: str | None, program: str, limits: Limits | None = None) -> bytes:

@@ -6,6 +6,7 @@ the list of processes.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,9 @@ def set_command(
     method: Methods = None,
     path: Paths = None,
     port: Ports = None,
+    from_env: Annotated[
+        str | None, typer.Option("--from-env", help="Take the value of this variable of yours.")
+    ] = None,
     scope: Scope = None,
     app_id: AppId = None,
     session: SessionId = None,
@@ -79,7 +83,8 @@ def set_command(
         "scope": where,
     }
     Secret(value="user:password", **settings)
-    secret = Secret(value=_read_value(name), **settings)
+    found = _read_value(name) if from_env is None else _value_of(from_env)
+    secret = Secret(value=found, **settings)
     database = open_net(store)
     try:
         replaced = database.put_secret(secret)
@@ -201,6 +206,13 @@ def _refuse_value(value: list[str] | None) -> None:
             problem="is never an argument, which others could read: pipe it in, or type it when "
             "asked. Change this one: it is in your shell's history",
         )
+
+
+def _value_of(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        raise NetPolicyError(where=f"--from-env {variable}", problem="is not set, or empty")
+    return value
 
 
 def _read_value(name: str) -> str:

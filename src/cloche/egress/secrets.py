@@ -147,6 +147,20 @@ def _check_value(where: str, value: object) -> None:
         raise NetPolicyError(where=where, problem="has a value with space around it")
 
 
+# How keys of well-known services begin, and what is only ever a credential.
+_KEY_FORM: Final = re.compile(
+    r"(sk|pk|rk)[_-][A-Za-z0-9_-]{12,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
+    r"|xox[abpr]-[\w-]{10,}|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|glpat-[\w-]{16,}"
+    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*|(Bearer|Basic) [\w.~+/=-]{8,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*"
+)
+
+
+def looks_like_secret(value: str) -> bool:
+    """Return whether a setting has the form of a key that a program should not see."""
+    return _KEY_FORM.fullmatch(value.strip()) is not None
+
+
 def check_use(secret: Secret, url: Url, method: str) -> None:
     """Refuse a secret for a call that it is not bound to.
 
