@@ -826,3 +826,14 @@ def test_closed_sessions_are_not_used_again(tmp_path):
         assert session.run("console.log(x)").run.stdout == "1\n"
     second.close()
     store.close()
+
+
+def test_a_fork_writes_no_state(store):
+    """It has the past of its origin, and is woken from that; a snapshot would cost more."""
+    with Session.create("python", store=store) as session:
+        session.run("x = [1]")
+        with session.fork() as forked:
+            assert store.sessions.snapshots(forked.id) == []
+            assert forked.run("x.append(2); print(x)").run.stdout == "[1, 2]\n"
+        assert store.sessions.snapshots(session.id) == []
+        assert session.run("print(x)").run.stdout == "[1]\n"

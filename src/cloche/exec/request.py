@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from cloche.engine.vfs import StoredFile
     from cloche.limits import Limits
+    from cloche.limits.groups import GateLimits, GuestsLimits
 
 LANGUAGES: Final[dict[str, Language]] = {
     "javascript": "javascript",
@@ -45,6 +47,8 @@ TYPESCRIPT_SUFFIXES: Final = (".ts", ".mts", ".cts", ".tsx")
 DEFAULT_FILENAMES: Final = {"python": "main.py", "javascript": "main.js", "typescript": "main.ts"}
 SEED_LIMIT: Final = 1 << 64
 TIME_LIMIT_NS: Final = 1 << 63
+# Runs of a session come with the same limits and folders again and again.
+TEXTS_KEPT: Final = 64
 VALUE_LENGTH_MAX: Final = 80  # letters of a wrong value that an error repeats
 
 
@@ -134,7 +138,6 @@ class RunRequest:
             code: the program as the guest can run it.
             now_ns: what the guest's clock says; in a session that may be later than asked for.
         """
-        folder = str(PurePosixPath(self.cwd) / PurePosixPath(self.filename).parent)
         return StartInput(
             language=self.guest_language,
             filename=self.filename,
@@ -142,7 +145,7 @@ class RunRequest:
             argv=[self.filename, *self.args],
             env=dict(self.env),
             cwd=self.cwd,
-            path=[folder],
+            path=[_folder(self.cwd, self.filename)],
             persist=self.state is not None,
             seed=self.seed,
             now_ns=str(now_ns),
@@ -165,11 +168,21 @@ class RunRequest:
             cwd=self.cwd,
             seed=self.seed,
             now_ns=self.now_ns,
-            limits=_canonical({name: self.limits.to_dict()[name] for name in ("guests", "gate")}),
+            limits=_limits_text(self.limits.guests, self.limits.gate),
             policy=_canonical(self.policy.to_document()),
             world=world,
             state=self.state or "",
         )
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _folder(cwd: str, filename: str) -> str:
+    return str(PurePosixPath(cwd) / PurePosixPath(filename).parent)
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _limits_text(guests: GuestsLimits, gate: GateLimits) -> bytes:
+    return _canonical({"guests": guests.to_dict(), "gate": gate.to_dict()})
 
 
 def _canonical(document: object) -> bytes:

@@ -71,10 +71,11 @@ class SessionTravel:
         live.tail = [s for s in steps[:ordinal] if s.ordinal > head.snapshot_ordinal]
 
     def fork(self, live: Live, *, name: str | None = None) -> Session:
-        """Create a session in the same state, with the same past."""
+        """Create a session in the same state, with the same past.
+
+        No state is written: a snapshot behind which repeating would cost more is there already.
+        """
         check_name(name, self._sessions.limits)
-        if live.head.ordinal:
-            self._sessions.keep_snapshot(live)
         now_ns = self._sessions.now_ns()
         session_id = f"ses-{secrets.token_hex(ID_BYTES)}"
         row = replace(
