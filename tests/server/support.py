@@ -47,7 +47,7 @@ class Asker:
         limits: values by name of the group `server`.
     """
 
-    def __init__(self, *, store=None, seed=0, allow_net=False, **limits):
+    def __init__(self, *, store=None, seed=0, allow_net=False, cors_origins=(), **limits):
         self.limits = Limits().replace({"server": limits})
         self.store = store or open_store("memory:")
         self.records = []
@@ -58,6 +58,7 @@ class Asker:
             host=self.host,
             log=self.records.append,
             allow_net=allow_net,
+            cors_origins=cors_origins,
         )
         self.server.is_warm.set()
         self.key = self.new_key("admin")

@@ -206,6 +206,16 @@ def test_keys(client, server):
         assert caught.value.status == 401
 
 
+def test_the_limits_of_the_server(client):
+    """They are readable, with what a form needs."""
+    found, schema = client.limits(), client.limits_schema()
+    assert found["guests"]["timeout_ms"] == 5000
+    assert schema["guests"]["timeout_ms"]["unit"] == "ms"
+    assert {name: set(group) for name, group in found.items()} == {
+        name: set(group) for name, group in schema.items()
+    }
+
+
 def test_on_an_event_loop(server):
     """The same verbs, awaited; many at once."""
 

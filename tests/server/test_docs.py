@@ -140,3 +140,36 @@ def test_metrics():
     assert 'http_requests_total{method="GET",route="/v1/runs/:id",status="404"} 1' in text
     assert "secret-name" not in text
     assert "cloche_runs_waiting 0" in text
+
+
+def test_pages_of_other_origins():
+    """They may ask where the server was told so, and see what they need of the answer."""
+    asker = Asker(cors_origins=("https://app.example.org",))
+    preflight = [
+        ("origin", b"https://app.example.org"),
+        ("access-control-request-method", b"POST"),
+        ("access-control-request-headers", b"authorization,content-type,idempotency-key"),
+    ]
+    answer = asker.ask("OPTIONS", "/v1/run", key="", fields=preflight)
+    assert answer.status == 204
+    assert answer.fields["access-control-allow-origin"] == "https://app.example.org"
+    assert "authorization" in answer.fields["access-control-allow-headers"]
+    answer = asker.post("/v1/run", {"code": "1"}, fields=preflight[:1])
+    assert answer.fields["access-control-allow-origin"] == "https://app.example.org"
+    assert "cloche-run" in answer.fields["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in answer.fields
+    stranger = asker.get("/healthz", key="", fields=[("origin", b"https://evil.example")])
+    assert "access-control-allow-origin" not in stranger.fields
+    assert "access-control-allow-origin" not in Asker().get("/healthz", fields=preflight[:1]).fields
+
+
+def test_old_answers_are_forgotten():
+    """Maintenance removes kept answers whose time is over, now and then."""
+    asker = Asker(idempotency_ms=1000)
+    fields = [("idempotency-key", b"k")]
+    asker.post("/v1/run", {"code": "1"}, fields=fields)
+    asker.host.time_ns += 2_000_000_000
+    assert asker.store.documents.get("server.answers.default", "k") is not None
+    for _ in range(600):
+        asker.server.maintain()
+    assert asker.store.documents.get("server.answers.default", "k") is None

@@ -28,6 +28,10 @@ def serve_command(
     allow_net: Annotated[
         bool, typer.Option("--allow-net", help="Let policies allow outbound HTTP.")
     ] = False,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option("--cors", help="Pages of this origin may ask; repeatable, * for all."),
+    ] = None,
     log: Annotated[
         bool, typer.Option("--log", help="A line of JSON for each request, on stderr.")
     ] = False,
@@ -47,6 +51,7 @@ def serve_command(
         insecure=insecure,
         allow_net=allow_net,
         log=log,
+        cors_origins=tuple(cors or ()),
     )
     raise typer.Exit(run_server(settings, _say))
 

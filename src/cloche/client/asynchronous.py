@@ -240,6 +240,16 @@ class AsyncClient:
         """End a key now."""
         return await self._send(calls.revoke_key(key_id))
 
+    # --- the server ---
+
+    async def limits(self) -> dict[str, dict[str, int]]:
+        """Return the limits in force, by group."""
+        return await self._send(calls.limits())
+
+    async def limits_schema(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return label, unit and range of every limit, by group."""
+        return await self._send(calls.limits_schema())
+
     # --- its end ---
 
     async def close(self) -> None:

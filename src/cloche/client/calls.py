@@ -489,6 +489,29 @@ def revoke_key(key_id: str) -> Call[KeyDocument]:
     return Call(method="DELETE", path=f"/v1/keys/{_part(key_id)}", read=_struct(KeyDocument))
 
 
+# --- the server ---
+
+
+def limits() -> Call[dict[str, dict[str, int]]]:
+    """Return the limits in force."""
+    kind = dict[str, dict[str, int]]
+    return Call(
+        method="GET",
+        path="/api/system/limits",
+        read=lambda reply: msgspec.json.decode(reply.content, type=kind),
+    )
+
+
+def limits_schema() -> Call[dict[str, dict[str, dict[str, Any]]]]:
+    """Return label, unit and range of every limit."""
+    kind = dict[str, dict[str, dict[str, Any]]]
+    return Call(
+        method="GET",
+        path="/api/system/limits/schema",
+        read=lambda reply: msgspec.json.decode(reply.content, type=kind),
+    )
+
+
 def _session(name: str, rest: str = "") -> str:
     path = f"/v1/sessions/{_part(name)}"
     return f"{path}/{rest}" if rest else path

@@ -226,6 +226,16 @@ class Client:
         """End a key now."""
         return self._send(calls.revoke_key(key_id))
 
+    # --- the server ---
+
+    def limits(self) -> dict[str, dict[str, int]]:
+        """Return the limits in force, by group."""
+        return self._send(calls.limits())
+
+    def limits_schema(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return label, unit and range of every limit, by group."""
+        return self._send(calls.limits_schema())
+
     # --- its end ---
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ from cloche.server.sessions import TenantSessions
 from cloche.web.app import App
 from cloche.web.middleware.basics import access_log, catch_errors, request_id
 from cloche.web.middleware.observe import Metrics, metrics
+from cloche.web.middleware.security import cors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,12 @@ if TYPE_CHECKING:
     from cloche.server.operations import Operation
     from cloche.server.ports import Host
     from cloche.store.ports import Store
+    from cloche.web.app import Middleware
 
 _SERVER_ID_BYTES: Final = 12
+_SWEEP_INTERVAL: Final = 600  # turns of maintenance between two looks for old answers
+_ASKED: Final = ("authorization", "content-type", "idempotency-key", "last-event-id")
+_TOLD: Final = ("cloche-run", "idempotency-replayed", "location", "retry-after", "x-request-id")
 
 
 class Server:
@@ -52,6 +57,7 @@ class Server:
         log: gets records of what went wrong.
         allow_net: whether policies may allow outbound HTTP.
         logs_access: whether each request is logged.
+        cors_origins: pages of these origins may ask, with a key of their own.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class Server:
         log: Callable[[dict[str, Any]], None],
         allow_net: bool = False,
         logs_access: bool = False,
+        cors_origins: tuple[str, ...] = (),
     ) -> None:
         effects = EFFECTS | NET_EFFECTS if allow_net else EFFECTS
         owners = Owners(store, limits)
@@ -72,6 +79,7 @@ class Server:
         self._limits = limits
         self._is_stopping = threading.Event()
         self.is_warm = threading.Event()
+        self._turn_count = 0
         self.keyring = Keyring(store, limits, now_ns=host.now_ns, random_bytes=host.random_bytes)
         self.runs = Runs(
             store,
@@ -96,15 +104,17 @@ class Server:
             reasons=self._reasons,
         )
         self.operations: list[Operation] = []
-        self.app = self._app(logs_access=logs_access)
+        self.app = self._app(logs_access, cors_origins)
 
-    def _app(self, *, logs_access: bool) -> App:
+    def _app(self, logs_access: bool, cors_origins: tuple[str, ...]) -> App:
         context, app = self.context, App()
         app.use(request_id())
         if logs_access:
             app.use(access_log())
         app.use(metrics(context.metrics))
         app.use(catch_errors())
+        if cors_origins:
+            app.use(_cors(cors_origins))
         runs, system = RunRoutes(context), SystemRoutes(context)
         self.operations = [
             *runs.operations(),
@@ -132,8 +142,12 @@ class Server:
 
     def maintain(self) -> None:
         """Do what is due: wake runs, forget old answers. Call it every second or so."""
+        self._turn_count += 1
         try:
             self.runs.wake_due()
+            if self._turn_count % _SWEEP_INTERVAL == 0:
+                for tenant in self.keyring.tenants():
+                    self.context.answers.sweep(tenant)
         except ClocheError as error:
             self._log({"event": "maintain", "code": error.code, "message": error.message})
 
@@ -152,3 +166,9 @@ class Server:
         except ClocheError:
             return ["the store cannot be read"]
         return []
+
+
+def _cors(origins: tuple[str, ...]) -> Middleware:
+    """Let pages of other origins ask, with a key: what a browser adds by itself is not taken."""
+    methods = ("GET", "HEAD", "POST", "PUT", "DELETE")
+    return cors(origins=origins, methods=methods, headers=_ASKED, exposed=_TOLD)

@@ -121,6 +121,10 @@ class Keyring:
         """Whether there ever was a key."""
         return bool(self._documents.list(KIND, limit=1))
 
+    def tenants(self) -> list[str]:
+        """Return who has a key, or had one, sorted."""
+        return sorted({key.tenant for key in self._all()})
+
     def _all(self, *, after: str = "") -> Iterator[Key]:
         while page := self._documents.list(KIND, after=after, limit=_PAGE):
             yield from map(_decode, page)

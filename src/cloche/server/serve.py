@@ -59,6 +59,7 @@ class ServeSettings:
         insecure: serve an address that others can reach without TLS.
         allow_net: let policies allow outbound HTTP.
         log: write a line of JSON for each request on stderr.
+        cors_origins: pages of these origins may ask; `*` for all.
     """
 
     bind: str = DEFAULT_BIND
@@ -69,6 +70,7 @@ class ServeSettings:
     insecure: bool = False
     allow_net: bool = False
     log: bool = False
+    cors_origins: tuple[str, ...] = ()
 
 
 def run_server(settings: ServeSettings, say: Callable[[str], None]) -> int:
@@ -118,6 +120,7 @@ class _Process:
             log=log,
             allow_net=settings.allow_net,
             logs_access=settings.log,
+            cors_origins=settings.cors_origins,
         )
         self._server.app.on_start(self._begin)
         self._server.app.on_stop(self._end)
