@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from cloche.script.errors import TAXONOMY
 
-PAGE = Path(__file__).parents[2] / "docs" / "scripts.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "scripts.md"
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def test_the_examples_run():
+@pytest.mark.parametrize(("name", "count"), [("scripts.md", 4), ("tools.md", 4)])
+def test_the_examples_run(name, count):
     """In order, in one namespace, as a reader would type them."""
-    examples = EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))
-    assert len(examples) == 4
+    examples = EXAMPLE.findall((DOCS / name).read_text(encoding="utf-8"))
+    assert len(examples) == count
     scope = {"__name__": "examples"}
     for example in examples:
-        exec(compile(example, str(PAGE), "exec"), scope)
+        exec(compile(example, name, "exec"), scope)
 
 
 def test_every_code_is_listed():
