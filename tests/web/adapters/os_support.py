@@ -7,6 +7,8 @@ import contextlib
 import functools
 import gc
 import os
+import socket
+import struct
 
 import msgspec
 import pytest
@@ -162,6 +164,8 @@ class Raw:
 
     def reset(self):
         """Break the connection."""
+        found = self.writer.get_extra_info("socket")
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     def send(self, data):
@@ -194,12 +198,12 @@ class Raw:
         return Reply(status, fields, content)
 
     async def _chunks(self):
-        found = b""
+        found = []
         while size := int(await self.reader.readuntil(b"\r\n"), 16):
-            found += await self.reader.readexactly(size)
+            found.append(await self.reader.readexactly(size))
             assert await self.reader.readexactly(2) == b"\r\n"
         assert await self.reader.readexactly(2) == b"\r\n"
-        return found
+        return b"".join(found)
 
     async def rest(self):
         """Return everything until the connection ends."""

@@ -427,6 +427,10 @@ async def test_a_client_that_leaves_a_stream():
         client.get()
         await client.reader.readuntil(b"one")
         await client.close()
+        (connection,) = running.server.hub.connections
+        await until(lambda: connection._has_eof)
+        assert not closed.is_set()
+        running.pass_ms(2001)
         await closed.wait()
 
 
@@ -482,7 +486,7 @@ async def test_uploads_have_backpressure():
 async def test_downloads_have_backpressure():
     """While the client does not read, a stream makes no more than sockets and a window hold."""
     app, made = App(), []
-    count = 1000
+    count = 500
 
     async def pieces():
         for index in range(count):
@@ -529,10 +533,10 @@ async def test_stopping_lets_requests_end():
         may_go.set()
         reply = await busy.reply()
         assert (reply.body, reply.fields["connection"]) == (b"done", ["close"])
-        assert await stopping
-        assert stopped == [True]
         await idle.close()
         await busy.close()
+        assert await stopping
+        assert stopped == [True]
 
 
 @on_loops

@@ -197,6 +197,7 @@ class _Exchange:
         self._start: Message | None = None
         # One piece at a time: the next one waits until this one was taken.
         self._pieces: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue(maxsize=1)
+        self._room = asyncio.Event()  # for the next piece, or none will be needed
         self._has_sent_all = False
         self._task: asyncio.Future[None] | None = None
 
@@ -251,6 +252,7 @@ class _Exchange:
         getting = asyncio.ensure_future(self._pieces.get())
         either: set[asyncio.Future[Any]] = {getting, self._task}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        self._room.set()
         if getting.done():
             return getting.result()
         getting.cancel()
@@ -261,8 +263,11 @@ class _Exchange:
 
     async def _finish(self) -> None:
         self._is_over.set()
-        if self._task is not None and not self._has_sent_all:
-            await _end(self._task)
+        self._room.set()
+        # What the application held is given back as soon as nothing holds its task.
+        task, self._task = self._task, None
+        if task is not None and not self._has_sent_all:
+            await _end(task)
 
     async def _receive(self) -> Message:
         if not self._has_body_ended:
@@ -279,19 +284,30 @@ class _Exchange:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        if self._is_over.is_set() and not self._has_sent_all:
-            raise OSError("nobody waits for this response any more")
+        self._check_open()
         kind = message["type"]
         if kind == "http.response.start" and self._start is None:
             self._start = message
         elif kind == "http.response.body" and self._start is not None and not self._has_sent_all:
             has_more = message.get("more_body", False)
+            await self._wait_for_room()
             self._has_sent_all = not has_more
-            await self._pieces.put((message.get("body", b""), has_more))
+            self._pieces.put_nowait((message.get("body", b""), has_more))
             if not has_more:
                 self._is_over.set()
         else:
             raise AsgiError(problem=f"sent {kind} where it cannot be")
+
+    async def _wait_for_room(self) -> None:
+        """Wait until the client took the piece before."""
+        while self._pieces.full():
+            self._room.clear()
+            await self._room.wait()
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self._is_over.is_set() and not self._has_sent_all:
+            raise OSError("nobody waits for this response any more")
 
 
 class _Socket:
