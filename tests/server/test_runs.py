@@ -300,3 +300,19 @@ def test_a_host_that_fails():
     assert "secret" not in answer.body.decode()
     assert asker.get("/v1/runs").document["items"][0]["status"] == "interrupted"
     assert asker.records[0]["message"] == "/secret/place is full"
+
+
+def test_a_run_that_is_not_kept():
+    """It is answered like any other, and nothing of it is left to come back to."""
+    asker = Asker()
+    body = {"code": "print(1)", "language": "python", "keep": False}
+    answer = asker.post("/v1/run", body)
+    assert (answer.document["stdout"], answer.document["journal_hash"]) == ("1\n", None)
+    assert asker.post("/v1/run", body, fields=EVENTS).events[1][2] == {"text": "1\n"}
+    assert asker.get("/v1/runs").document["items"] == []
+    assert asker.get(f"/v1/runs/{answer.document['id']}").status == 404
+    assert asker.store.runs.list() == []
+    assert asker.post("/v1/runs", body).status == 422
+    keyed = [("idempotency-key", b"k")]
+    first, second = (asker.post("/v1/run", body, fields=keyed) for _ in range(2))
+    assert first.body == second.body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,10 @@ def serve_command(
         str, typer.Option("--bind", help="Address to listen on: HOST:PORT, unix:PATH.")
     ] = "127.0.0.1:8787",
     store: Store = None,
+    durability: Annotated[
+        Literal["full", "normal"],
+        typer.Option("--durability", help="normal is faster and does not survive a power cut."),
+    ] = "full",
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", help="Certificate chain, PEM.")
     ] = None,
@@ -45,6 +49,7 @@ def serve_command(
     settings = ServeSettings(
         bind=bind,
         store=store,
+        durability=durability,
         tls_certificate=tls_cert,
         tls_key=tls_key,
         tls_self_signed=tls_self_signed,

@@ -136,7 +136,7 @@ def run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     known = {
         "language", "filename", "files", "args", "env", "stdin", "limits", "policy", "seed",
-        "now_ns", "image", "cwd", "entrypoint",
+        "now_ns", "image", "cwd", "entrypoint", "keep",
     }  # fmt: skip
     unknown = sorted(options.keys() - known)
     if unknown:

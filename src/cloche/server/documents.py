@@ -47,7 +47,7 @@ class LimitsBody(Body, frozen=True, kw_only=True):
 
 
 class RunBody(Body, frozen=True, kw_only=True):
-    """A run of its own."""
+    """A run of its own. With `keep` false nothing of it is kept: no row, no journal, no replay."""
 
     code: str
     language: str | None = None
@@ -63,6 +63,7 @@ class RunBody(Body, frozen=True, kw_only=True):
     now_ns: int | None = None
     image: str | None = None
     cwd: str = "/"
+    keep: bool = True
 
 
 class SessionRunBody(Body, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cloche.exec.adapters.sessions import Live, Sessions
     from cloche.exec.request import RunRequest
     from cloche.gate.journal import Journal
+    from cloche.gate.ports import JournalSink
     from cloche.limits import Limits
     from cloche.server.live import LiveRun
     from cloche.store.ports import Store
@@ -93,6 +94,8 @@ class Execution:
         request, row = live.alone, live.row
         if request is None:
             return self._interrupted(row)
+        if not live.is_kept:
+            return self._ended(row, self._run(live, request))
         records = read_records(self._store, row.id) if live.is_recovered else []
         journal = load_journal(encode_file(records), self._limits) if records else None
         if journal is not None and journal.finish is None and _asked_the_world(journal):
@@ -102,19 +105,37 @@ class Execution:
             sink = StoreSink(self._store, row.id, index=len(records))
         else:
             sink = _LateSink(self._store, row.id, index=len(records))
-        done = self._runner.execute(
-            request, on_output=live.output.write, sink=sink, resume=journal, cancel=live.cancel
-        )
+        done = self._run(live, request, sink=sink, resume=journal)
         sink.close()
-        ended = replace(
+        ended = self._ended(row, done)
+        self._store.runs.update(ended, expected=row.status)
+        return ended
+
+    def _run(
+        self,
+        live: LiveRun,
+        request: RunRequest,
+        *,
+        sink: JournalSink | None = None,
+        resume: Journal | None = None,
+    ) -> Done:
+        return self._runner.execute(
+            request,
+            on_output=live.output.write,
+            sink=sink,
+            resume=resume,
+            record=sink is not None,
+            cancel=live.cancel,
+        )
+
+    def _ended(self, row: Run, done: Done) -> Run:
+        return replace(
             row,
             status=_status_of(done),
             started_ns=row.started_ns or row.created_ns,
             ended_ns=self._now_ns(),
             result=msgspec.json.encode(_result_of(done)),
         )
-        self._store.runs.update(ended, expected=row.status)
-        return ended
 
     def _interrupted(self, row: Run) -> Run:
         ended = replace(row, status="interrupted", ended_ns=self._now_ns())

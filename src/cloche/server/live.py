@@ -103,6 +103,11 @@ class LiveRun:
         self.is_recovered = False
         self.work: Callable[[], None] = lambda: None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the store knows of it."""
+        return self.request.run is None or self.request.run.keep
+
     def document(self) -> RunDocument:
         """Return the run as it is now."""
         status = None if self.output.ended else self.status

@@ -95,10 +95,12 @@ class RunRoutes:
 
     async def start_run(self, request: Request) -> Response:
         """Start a run and return at once; listen to its events, or ask for it later."""
-        return _accepted(await self._begin(request))
+        return _accepted(await self._begin(request, is_left=True))
 
-    async def _begin(self, request: Request) -> LiveRun:
+    async def _begin(self, request: Request, *, is_left: bool = False) -> LiveRun:
         body = await self._context.body(request, RunBody)
+        if is_left and not body.keep:
+            raise InvalidFieldError(field="keep", problem="a run that is left has to be kept")
         kept = KeptRequest(tenant=tenant_of(request), action="run", run=body)
         return await self._start(request, kept, None)
 

@@ -122,16 +122,18 @@ class Runs:
             created_ns=now_ns,
             request=msgspec.json.encode(request),
         )
-        self._owners.add_run(request.tenant, row.id, row.created_ns)
-        try:
-            self._store.runs.create(row)
-        except StoreExistsError:
-            found = self._found(row.id, request)
-            assert found is not None
-            return found
         live = LiveRun(row, request, alone)
+        if live.is_kept:
+            self._owners.add_run(request.tenant, row.id, row.created_ns)
+            try:
+                self._store.runs.create(row)
+            except StoreExistsError:
+                found = self._found(row.id, request)
+                assert found is not None
+                return found
         if self._submit(live) is not None:
-            self._store.runs.delete(row.id)
+            if live.is_kept:
+                self._store.runs.delete(row.id)
             self._check_room(request.tenant)
             raise self._unavailable()
         return live
@@ -214,6 +216,8 @@ class Runs:
         known = error if isinstance(error, ClocheError) else _HostError()
         live.failure = known
         self._log({"event": "run", "run_id": live.row.id, "message": str(error)})
+        if not live.is_kept:
+            return
         try:
             row = self._store.runs.get(live.row.id)
             if row is None or row.status in ENDED_STATUSES or row.status == "suspended":
@@ -334,7 +338,8 @@ class Runs:
     def _end_cancelled(self, live: LiveRun) -> None:
         ended = replace(live.row, status="cancelled", ended_ns=self._host.now_ns())
         try:
-            self._store.runs.update(ended, expected=live.row.status)
+            if live.is_kept:
+                self._store.runs.update(ended, expected=live.row.status)
             live.row = ended
         except StoreChangedError:
             live.row = self._store.runs.get(live.row.id) or live.row

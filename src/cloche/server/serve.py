@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import sys
 import threading
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 from cloche.errors import ClocheError
 from cloche.exec.api import default_runner
 from cloche.exec.session import sessions_of
-from cloche.exec.stores import store_at
+from cloche.exec.stores import VARIABLE
 from cloche.limits.adapters.settings import load_limits
 from cloche.server.adapters.threads import ThreadHost
 from cloche.server.api import Server
 from cloche.server.errors import ServeError
 from cloche.server.guard import body_limit
 from cloche.server.keys import DEFAULT_TENANT
+from cloche.store.open import open_store
 from cloche.web.adapters.asyncio_services import AsyncioServices, JsonLines
 from cloche.web.adapters.listen import parse_bind
 from cloche.web.adapters.server import ServerSettings, serve
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloche.limits import Limits
+    from cloche.store.open import Durability
     from cloche.store.ports import Store
     from cloche.web.adapters.listen import Bind
     from cloche.web.adapters.server import Server as WebServer
@@ -54,6 +57,8 @@ class ServeSettings:
     Args:
         bind: an address, as `web.adapters.listen.parse_bind` reads it.
         store: path or URL; None for `CLOCHE_STORE`, else the user's own.
+        durability: "full" survives the loss of power, "normal" the end of the process alone, and
+            is faster.
         tls_certificate: a file in PEM, with `tls_key`.
         tls_self_signed: speak TLS with a certificate that is made now.
         insecure: serve an address that others can reach without TLS.
@@ -64,6 +69,7 @@ class ServeSettings:
 
     bind: str = DEFAULT_BIND
     store: str | None = None
+    durability: Durability = "full"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_self_signed: bool = False
@@ -87,7 +93,8 @@ def run_server(settings: ServeSettings, say: Callable[[str], None]) -> int:
     tls = tls_of(settings)
     check_public(bind, has_tls=tls is not None, insecure=settings.insecure)
     limits = load_limits()
-    store = store_at(settings.store)
+    url = settings.store or os.environ.get(VARIABLE) or None
+    store = open_store(url, limits=limits, durability=settings.durability)
     log = JsonLines(sys.stderr.buffer)
     try:
         return _Process(settings, limits, store, log, say).run(bind, tls)
