@@ -34,6 +34,7 @@ IMAGES: Final[dict[Language, str | None]] = {
     "python": None,
 }
 _DECLARES: Final = frozenset({"function", "const", "let", "var", "class"})
+_PARAMETER_TOKENS_MAX: Final = 1000  # of a method; so the time grows with the length alone
 _NO_MODULES: Final = "There are no modules: use tools, and what the language has."
 _NO_CODE: Final = "Write a function instead of making one from text."
 _BANNED: Final = {
@@ -112,14 +113,25 @@ def banned_word(source: str, language: Language) -> BannedIdentifierError | None
         before, after = texts[index - 1], texts[index + 1]
         if advice is None or text in own or before in {".", "?."}:
             continue
-        is_use = after == "(" or (before == "new" and text == "Function")
+        is_call = after == "(" and not _is_method(texts, index + 1)
+        is_use = is_call or (before == "new" and text == "Function")
         if text == "import":
             is_use = after not in {":", "=", ".", ")", ","}
-        if is_use and before not in {"get", "set", "async", "*"}:
+        if is_use:
             line = source.count("\n", 0, offset) + 1
             column = offset - (source.rfind("\n", 0, offset) + 1) + 1
             return BannedIdentifierError(name=text, line=line, column=column, advice=advice)
     return None
+
+
+def _is_method(texts: Sequence[str], opening: int) -> bool:
+    """Return whether a body follows on the parenthesis that is opened here."""
+    depth = 0
+    for index in range(opening, min(len(texts) - 1, opening + _PARAMETER_TOKENS_MAX)):
+        depth += (texts[index] == "(") - (texts[index] == ")")
+        if depth == 0:
+            return texts[index + 1] == "{"
+    return False
 
 
 def called_tools(source: str, language: Language) -> tuple[tuple[str, int], ...]:

@@ -313,7 +313,7 @@ class ScriptRuns:
         try:
             return default_runner().execute(
                 work.request,
-                handlers={TOOL_KIND: work.calls.timed_by(time)},
+                handlers={TOOL_KIND: work.calls.timed_by(time.is_over)},
                 sink=sink,
                 resume=work.journal,
                 cancel=time,

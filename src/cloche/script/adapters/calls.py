@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
-    from cloche.script.adapters.active import ActiveTime
     from cloche.script.adapters.desk import Desk
     from cloche.script.adapters.shelf import Asked
     from cloche.script.policy import ToolPolicy
@@ -182,9 +181,9 @@ class ScriptCalls:
         if request.sequence in self._records:
             self._note(request, **changes)
 
-    def timed_by(self, time: ActiveTime) -> ScriptCalls:
+    def timed_by(self, is_late: Callable[[], bool]) -> ScriptCalls:
         """Stop waiting for tools when the time of the run is over; return itself."""
-        self._is_late = time.is_over
+        self._is_late = is_late
         return self
 
     def end(self) -> None:
