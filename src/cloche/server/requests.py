@@ -75,6 +75,25 @@ def limits_of(body: LimitsBody | None, limits: AllLimits) -> Limits | None:
     )
 
 
+def all_limits_of(body: LimitsBody | None, limits: AllLimits) -> AllLimits:
+    """Return the limits of a run of its own: those of the server, but for what is asked for.
+
+    Raises:
+        InvalidFieldError: more than this server gives to one run.
+        LimitError: a value that no run can have.
+    """
+    asked = limits_of(body, limits)
+    if asked is None:
+        return limits
+    named = {
+        "timeout_ms": asked.time_ms,
+        "memory_limit_bytes": asked.memory_bytes,
+        "file_limit_bytes": asked.file_size_bytes,
+    }
+    guests = {name: value for name, value in named.items() if value is not None}
+    return limits.replace({"guests": guests})
+
+
 def bytes_of(field: str, text: str, encoding: FileEncoding) -> bytes:
     """Return the bytes that a text stands for.
 
@@ -121,7 +140,7 @@ def alone_options(body: RunBody, limits: AllLimits, effects: frozenset[str]) -> 
         "args": body.args,
         "env": body.env,
         "stdin": bytes_of("stdin", body.stdin, body.stdin_encoding),
-        "limits": limits_of(body.limits, limits),
+        "limits": all_limits_of(body.limits, limits),
         "policy": policy_of(body.policy, effects),
         "seed": body.seed,
         "now_ns": body.now_ns,
