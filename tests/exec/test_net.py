@@ -10,7 +10,7 @@ import pytest
 
 import cloche
 from cloche.egress.errors import NetStoreError
-from cloche.egress.open import use_service
+from cloche.egress.open import default_service, use_service
 from cloche.egress.secrets import Secret
 from cloche.gate.policy import Policy
 
@@ -152,4 +152,5 @@ def test_broken_store(monkeypatch, tmp_path):
             cloche.run("print(1)", policy=policy)
         assert cloche.run("print(1)").run.stdout == "1\n"
     finally:
+        default_service().close()
         use_service(None)
