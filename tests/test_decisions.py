@@ -12,18 +12,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "decisions" / "dependencies.md"
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 ROW = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
-HEADINGS = {
-    "At run time": "runtime",
-    "To build": "build",
-    "To keep a store in PostgreSQL (`postgres`)": "postgres",
-    "To build components (`components`)": "components",
-    "To ask a server (`client`)": "client",
-    "To write pages with templates (`templates`)": "templates",
-    "To send traces (`telemetry`)": "telemetry",
-    "To serve on uvloop (`uvloop`)": "uvloop",
-    "To develop (`dev`)": "dev",
-    "To measure (`bench`)": "bench",
-}
+HEADINGS = {"At run time": "runtime", "To build": "build"}
+EXTRA = re.compile(r"\(`(\w+)`\)")  # other headings name the extra
 
 
 def required(project):
@@ -40,7 +30,7 @@ def documented(text):
     """Return the names that stand in the tables of the page, by group."""
     sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     return {
-        HEADINGS.get(title, title): sorted(ROW.findall(body))
+        HEADINGS.get(title) or EXTRA.search(title)[1]: sorted(ROW.findall(body))
         for title, _, body in (section.partition("\n") for section in sections)
     }
 
