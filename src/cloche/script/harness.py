@@ -367,24 +367,26 @@ class ScriptHarness:
         )
         return self._runs.start(_new_run_id(), asked, cancel=cancel)
 
-    def _program(self, asked: Asked, run_id: str) -> str:
+    def _program(self, asked: Asked, run_id: str) -> str:  # noqa: ARG002 - as runs call it
         return wrap(
             asked.source,
             asked.language,
             names=(*self.tools, "search", "describe"),
-            context=self._context_of(asked, run_id),
+            context=self._context_of(asked),
             limits=self.limits,
         )
 
-    def _context_of(self, asked: Asked, run_id: str) -> dict[str, Any]:
-        """Return what a script may know of its run."""
+    def _context_of(self, asked: Asked) -> dict[str, Any]:
+        """Return what a script may know of its run: nothing that no other run has.
+
+        So an equal script is an equal program, and its types are taken off once.
+        """
         scripts = self.limits.scripts
         params = {} if asked.params is None else {"params": json.loads(asked.params)}
         return {
             **self.context,
             **params,
             "sessionId": asked.session_id,
-            "runId": run_id,
             "scriptId": asked.script_id,
             "sandbox": {
                 "timeoutMs": scripts.timeout_ms,
