@@ -235,18 +235,30 @@ class Server:
         loop = self.hub.loop
         counts, count_max = self.hub.counts, self.hub.web.connection_count_max
         while True:
-            while counts.open >= count_max and not self.hub.make_room():
-                self._room.clear()
-                await self._room.wait()
             try:
                 accepted, peer = await loop.sock_accept(listener)
             except OSError:
                 # Aborted before it was accepted, or no file is left: the kernel keeps the others.
                 await asyncio.sleep(_RETRY_S)
                 continue
+            try:
+                if counts.open >= count_max:
+                    await self._wait_for_room()
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
             counts.open += 1
             address = peer[0] if isinstance(peer, tuple) else ""
             self.hub.run(self._open(accepted, address))
+
+    async def _wait_for_room(self) -> None:
+        """Return when one more connection may be there. It is accepted already, and not read."""
+        count_max = self.hub.web.connection_count_max
+        while self.hub.counts.open >= count_max:
+            if self.hub.make_room():
+                return
+            self._room.clear()
+            await self._room.wait()
 
     async def _open(self, accepted: socket.socket, peer: str) -> None:
         """Make a connection of an accepted socket; it is counted until it ends."""

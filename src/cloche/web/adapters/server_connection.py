@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
         "_body_ms",
         "_body_size",
         "_discarded",
+        "_eof_until_ms",
         "_handler_ms",
         "_has_eof",
         "_hub",
@@ -66,6 +67,7 @@ class Connection(asyncio.Protocol):
         "_is_answered",
         "_is_body_open",
         "_is_closing",
+        "_is_in_head",
         "_is_lingering",
         "_is_reading",
         "_owes_continue",
@@ -108,6 +110,9 @@ class Connection(asyncio.Protocol):
         self._request_count = 0
         self._is_reading = True
         self._has_eof = False
+        self._eof_until_ms = (
+            NEVER  # a client that ended its side has gone, if it is not answered soon
+        )
         self.is_paused = False  # the client does not read
         self._writers: list[asyncio.Future[None]] = []  # that wait until the client reads
         self._is_closing = False  # as soon as everything is written
@@ -119,6 +124,7 @@ class Connection(asyncio.Protocol):
         self._body_ms = 0.0  # for how long the client was waited for
         self._handler_ms = 0.0
         self._ticked_ms = 0.0
+        self._is_in_head = False  # of the next request, whose first bytes are here
         self._stalled_from_ms = NEVER
         self._stall_goal = 0
         self.deadline_ms = NEVER
@@ -153,8 +159,13 @@ class Connection(asyncio.Protocol):
             self._discard(len(data))
 
     def eof_received(self) -> bool:
-        """Take the end of input; what was asked is still answered where the socket allows it."""
+        """Take the end of input.
+
+        What was asked is still answered, for a moment and where the socket allows it: a client that
+        closed its side alone cannot be told from one that has left.
+        """
         self._has_eof = True
+        self._eof_until_ms = self._hub.now_ms + self._hub.web.linger_timeout_ms
         if self._socket is not None:
             self._socket.end_of_input()
             return False
@@ -331,6 +342,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: RequestHead) -> None:
         pending, hub = self._pending, self._hub
         self.head = head
+        self._is_in_head = False
         self.has_begun = False
         self._request_count += 1
         body: bytes | StreamedBody = b""
@@ -366,11 +378,12 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Go on behind a request that is answered and was read to its end."""
-        self.head = None
+        head, self.head = self.head, None
         self._body = None
         self._is_answered = False
         if self.must_close or self._hub.is_draining:
-            self.end(linger=False)
+            # A client that did not ask for the end may have sent more.
+            self.end(linger=head is not None and head.keep_alive)
             return
         self._pending += self._parser.answered()
         if self._pending:
@@ -385,11 +398,11 @@ class Connection(asyncio.Protocol):
         """Set the deadline of what comes next."""
         hub = self._hub
         if self._parser.is_idle:
+            self._is_in_head = False
             self.deadline_ms = hub.now_ms + hub.web.idle_timeout_ms
-            self._ticked_ms = -1.0
-        elif self._ticked_ms != 0.0 or self.deadline_ms == _ALWAYS:
-            # The first bytes of a head: its time is counted from here.
-            self._ticked_ms = 0.0
+        elif not self._is_in_head:
+            # The time of a head is counted from its first bytes, whatever comes later.
+            self._is_in_head = True
             self.deadline_ms = hub.now_ms + hub.web.head_timeout_ms
 
     def _take_body(self, event: Event) -> None:
@@ -476,6 +489,9 @@ class Connection(asyncio.Protocol):
 
     def on_tick(self, now_ms: float) -> None:
         """Look at what is due."""
+        if now_ms > self._eof_until_ms:
+            self.abort()
+            return
         if self._is_closing or self.is_paused or self.has_begun:
             if self._has_stalled(now_ms):
                 self._hub.counts.timeouts += 1
