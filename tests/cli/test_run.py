@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 
@@ -249,3 +250,23 @@ def test_fixture_world(tmp_path):
         2,
         "cloche: --world fixture needs --cassette, the journal that answers\n",
     )
+
+
+def test_a_crash_leaves_no_core_file():
+    """What the process holds, secrets too, is not written to the disk when it dies."""
+
+    def allow_core_files():
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+
+    with subprocess.Popen(
+        [*START, "run", "-c", "print('up')\nwhile True: pass", "--timeout", "60s"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env=environment(),
+        preexec_fn=allow_core_files,  # noqa: PLW1509 - no threads here
+    ) as process:
+        assert process.stdout.readline() == b"up\n"
+        soft, _ = resource.prlimit(process.pid, resource.RLIMIT_CORE)
+        process.kill()
+    assert soft == 0

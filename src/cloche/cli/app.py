@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import sys
 from importlib import import_module
 from typing import Final, NoReturn
@@ -77,9 +78,16 @@ def _app(names: tuple[str, ...]) -> typer.Typer:
     return app
 
 
+def _leave_no_core_file() -> None:
+    """See that a crash does not write the memory of this process, with its secrets, to the disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     gc.set_threshold(_COLLECT_AFTER)
+    _leave_no_core_file()
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else ""
     app = _app((first,) if first in _COMMANDS else tuple(_COMMANDS))
