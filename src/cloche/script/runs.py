@@ -84,6 +84,10 @@ class _Work:
         if self.time is not None:
             self.time.go_live()
 
+    def flush(self) -> None:
+        if self.sink is not None:
+            self.sink.flush()
+
 
 class ScriptRuns:
     """Runs scripts, from their start to their end. Callable from one thread at a time.
@@ -308,7 +312,12 @@ class ScriptRuns:
         )
         work.taken.on_loss = time.cancel
         sink = work.sink = ShelfSink(
-            self._store, work.taken.row, count=count, is_new=work.is_new, on_append=time.go_live
+            self._store,
+            work.taken.row,
+            count=count,
+            is_new=work.is_new,
+            on_append=time.go_live,
+            quietness=work.calls.quietness,
         )
         try:
             return default_runner().execute(
@@ -322,6 +331,7 @@ class ScriptRuns:
             work.used_ms += time.stop()
 
     def _park(self, work: _Work, execution: Execution) -> ScriptResult:
+        work.flush()
         result = self._result(work, execution, Ended(status="suspended"))
         used = Used(time_ms=work.used_ms, failures=work.calls.failures)
         self.shelf.park(work.taken, used, result)
@@ -345,7 +355,10 @@ class ScriptRuns:
         return result
 
     def _end(self, work: _Work, row: Run, result: ScriptResult) -> None:
-        self.desk.end_run(ended_row(row, result, now_ns=self._now_ns()), expected="running")
+        ended = ended_row(row, result, now_ns=self._now_ns())
+        # Nobody can have decided anything about a run that asked nothing.
+        end = self.desk.end_run if work.calls.has_asked else self._store.runs.update
+        end(ended, expected="running")
         self._release(work)
         if self._ended_ids is not None:
             self._ended_ids.append(work.id)
@@ -460,6 +473,7 @@ class ScriptRuns:
             asked=asked,
             limits=self._limits,
             on_progress=self._on_progress,
+            on_ask=lambda: work.flush(),  # noqa: PLW0108 - as below
             on_live=lambda: work.go_live(),  # noqa: PLW0108 - there is no `work` yet
         )
         if journal is not None:
@@ -507,7 +521,7 @@ class ScriptRuns:
     # --- what became of it ---
 
     def _ended(self, work: _Work, execution: Execution) -> Ended:
-        status = self.desk.run_status(work.id)
+        status = self.desk.run_status(work.id) if work.calls.has_asked else "active"
         if status != "active":
             return Ended(status="rejected", error=rejection(status, self.desk.of_run(work.id)))
         if execution.error is None:

@@ -372,6 +372,9 @@ def check_id(where: str, value: str) -> None:
     Raises:
         StoreInvalidError: not text, empty, too long, or with characters that do not print.
     """
+    is_short = type(value) is str and 0 < len(value) <= ID_LIMIT_BYTES
+    if is_short and value.isascii() and value.isprintable():
+        return  # nearly all are so
     _check_text(where, value)
     if not value.isprintable():
         raise StoreInvalidError(where=where, problem="holds characters that do not print")

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
     from cloche.script.adapters.desk import Desk
-    from cloche.script.adapters.shelf import Asked
+    from cloche.script.adapters.shelf import Asked, Quietness
     from cloche.script.policy import ToolPolicy
     from cloche.script.tools import Tool, ToolSet
 
@@ -70,6 +70,7 @@ class ScriptCalls:
         run_id: of the script, the same when it goes on.
         asked: the script and its session.
         on_live: called before a call is performed that is in no record yet.
+        on_ask: called before somebody is asked: what was recorded has to be kept by then.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ScriptCalls:
         asked: Asked,
         limits: Limits,
         on_live: Callable[[], None] = lambda: None,
+        on_ask: Callable[[], None] = lambda: None,
         on_progress: Callable[[str, str], None] | None = None,
     ) -> None:
         self._on_progress = on_progress
@@ -93,7 +95,8 @@ class ScriptCalls:
         self._run_id = run_id
         self._asked = asked
         self._on_live = on_live
-        self._has_asked = False
+        self._on_ask = on_ask
+        self.has_asked = False
         self._limits = limits
         self._places = threading.BoundedSemaphore(limits.scripts.call_concurrency_max)
         self._lock = threading.Lock()
@@ -108,6 +111,12 @@ class ScriptCalls:
         """What was called, in the order of the calls."""
         with self._lock:
             return tuple(self._records[number] for number in sorted(self._records))
+
+    def quietness(self, target: str) -> Quietness:
+        """Return whether calling a target twice is of any account."""
+        if target in QUIET or target not in self._tools:
+            return "own"
+        return "reads" if self._tools[target].read_only else "changes"
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -136,7 +145,7 @@ class ScriptCalls:
             failures: what is known of failed calls beyond that: see `failures`.
         """
         decided = {one.sequence: one for one in self._desk.of_run(self._run_id)}
-        self._has_asked = bool(decided)
+        self.has_asked = bool(decided)
         requests: dict[int, EffectRequest] = {}
         for entry in journal.entries:
             if isinstance(entry, EffectStarted) and entry.kind == TOOL_KIND:
@@ -269,7 +278,7 @@ class ScriptCalls:
         if self._over.is_set() or self._unwanted(request.sequence).is_set():
             raise ScriptCancelledError(reason="nobody waits for this call any more")
         # Only a run that was asked about can have been ended by somebody else.
-        if self._has_asked and self._desk.run_status(self._run_id) != "active":
+        if self.has_asked and self._desk.run_status(self._run_id) != "active":
             raise ScriptCancelledError(reason="the run is over")
 
     def _count(self, request: EffectRequest, tool: Tool, args: dict[str, Any]) -> None:
@@ -321,7 +330,8 @@ class ScriptCalls:
             sequence=request.sequence,
             tools_used=done,
         )
-        self._has_asked = True
+        self.has_asked = True
+        self._on_ask()
         step = self._desk.ask(question)
         if step.refused == "run_over":
             raise ScriptCancelledError(reason="the run is over")

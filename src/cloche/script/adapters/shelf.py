@@ -16,11 +16,11 @@ import threading
 import time
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from cloche.gate.entries import EffectCompleted, EffectStarted, Entry
+from cloche.gate.entries import EffectCompleted, EffectStarted, Entry, RunFinished
 from cloche.gate.journal import Record, encode_file, load_journal
 from cloche.script.errors import ScriptRunBusyError, ScriptRunUnknownError
 from cloche.script.finder import Language  # noqa: TC001 - msgspec reads it
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cloche.store.ports import Store
 
 NS_PER_MS: Final = 1_000_000
+# The harness answers it itself; a tool that changes nothing; a tool that may change something.
+Quietness = Literal["own", "reads", "changes"]
 CLAIM_KIND: Final = "script-claim"
 LEASE_SHARE: Final = 3  # a claim is renewed when a third of it is over
 REQUEST_TYPE: Final = "script"
@@ -89,11 +91,16 @@ class Taken:
 class ShelfSink:
     """Keeps the journal of a run; the row of a new run is made with its first record.
 
+    What need not be durable yet waits for what must be, and is kept with that: a call that changes
+    nothing may begin again after a crash, so its beginning can wait; an answer of a tool cannot,
+    because no answered call is made again. Usable from any thread.
+
     Args:
         store: where.
         row: of the run.
         count: records that are there already.
         is_new: whether the row is to be made.
+        quietness: of a target: whether calling it twice is of any account.
         on_append: called before anything is kept: from here on the run does something new.
     """
 
@@ -104,23 +111,58 @@ class ShelfSink:
         *,
         count: int = 0,
         is_new: bool = False,
+        quietness: Callable[[str], Quietness] = lambda _: "changes",
         on_append: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._row = row
         self.count = count
         self._is_new = is_new
-        self._records: list[bytes] = []
+        self._quietness = quietness
+        self._open: set[int] = set()
+        self._answered: set[int] = set()
+        self._held: list[bytes] = []
+        self._own: set[int] = set()  # effects that are answered here, and change nothing
+        self._lock = threading.Lock()
         self._on_append = on_append
 
     def append(self, records: Sequence[bytes]) -> None:
-        """Append encoded records; they are durable on return."""
+        """Append encoded records; what has to be durable is so on return."""
         self._on_append()
+        with self._lock:
+            self._held += records
+            # All are looked at: what they say of effects is needed later.
+            urgent = [record for record in records if self._is_urgent(record)]
+            if urgent:
+                self._write()
+
+    def flush(self) -> None:
+        """Make everything durable that was appended."""
+        with self._lock:
+            self._write()
+
+    def _is_urgent(self, record: bytes) -> bool:
+        entry = _decode_entry(_decode_record(record).body)
+        if isinstance(entry, EffectStarted):
+            self._open.add(entry.sequence)
+            quietness = self._quietness(entry.target)
+            if quietness == "own":
+                self._own.add(entry.sequence)
+            return quietness == "changes"
+        if isinstance(entry, EffectCompleted):
+            self._open.discard(entry.sequence)
+            self._answered.add(entry.sequence)
+            return entry.sequence not in self._own
+        return isinstance(entry, RunFinished)
+
+    def _write(self) -> None:
+        if not self._held:
+            return
         if self._is_new:
             self._store.runs.create(self._row)
             self._is_new = False
-        self.count = self._store.journals.append(self._row.id, records, expected_count=self.count)
-        self._records += records
+        held, self._held = self._held, []
+        self.count = self._store.journals.append(self._row.id, held, expected_count=self.count)
 
     def open_sequences(self, before: Journal | None) -> set[int]:
         """Return the effects that were begun and have no answer in the journal.
@@ -128,14 +170,7 @@ class ShelfSink:
         Args:
             before: the journal behind which this sink wrote.
         """
-        here = (_decode_entry(_decode_record(record).body) for record in self._records)
-        still_open: set[int] = set()
-        for entry in (*(() if before is None else before.entries), *here):
-            if isinstance(entry, EffectStarted):
-                still_open.add(entry.sequence)
-            elif isinstance(entry, EffectCompleted):
-                still_open.discard(entry.sequence)
-        return still_open
+        return self._open | (_open_in(before) - self._answered)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -306,6 +341,13 @@ class Shelf:
         )
         self.store.runs.update(away, expected="running")
         self.give_back(taken)
+
+
+def _open_in(journal: Journal | None) -> set[int]:
+    """Return the effects that have no answer in a journal."""
+    entries = () if journal is None else journal.entries
+    begun = {entry.sequence for entry in entries if isinstance(entry, EffectStarted)}
+    return begun - {entry.sequence for entry in entries if isinstance(entry, EffectCompleted)}
 
 
 def ended_row(row: Run, result: ScriptResult, *, now_ns: int) -> Run:
