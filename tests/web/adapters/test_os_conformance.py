@@ -10,8 +10,8 @@ import pytest
 from cloche.testing.web import CHECKS, sample_app
 from cloche.web.adapters.server import Server, ServerSettings
 from cloche.web.adapters.tls import TlsSettings, self_signed
+from web.clients import HttpClient
 
-from ..clients import HttpClient
 from .os_support import LOOPS
 
 

@@ -84,7 +84,7 @@ async def test_a_slow_body():
             for second in range(20):
                 client.send(bytes(rate))
                 size = rate * (second + 1)
-                await until(lambda size=size: connection._body_size == size or connection.is_lost)
+                await until(lambda size=size, of=connection: of._body_size == size or of.is_lost)
                 running.pass_ms(1000)
                 if connection.must_close:
                     break

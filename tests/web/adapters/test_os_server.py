@@ -226,8 +226,10 @@ async def test_a_refused_request():
         (b"POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\n\r\n", 417),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
         (
-            b"POST / HTTP/1.1\r\nHost: a\r\n"
-            b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+            (
+                b"POST / HTTP/1.1\r\nHost: a\r\n"
+                b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n"
+            ),
             400,
         ),
     ],

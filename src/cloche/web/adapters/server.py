@@ -85,6 +85,7 @@ class Server:
         limits: sizes, counts and deadlines are `limits.web`.
         services: what requests get; real clocks and no log if not given.
         clock: seconds for deadlines; the loop's own if not given.
+        owns_files: remove the files of Unix sockets when the server stops.
     """
 
     def __init__(
@@ -95,7 +96,9 @@ class Server:
         limits: Limits | None = None,
         services: Services | None = None,
         clock: Callable[[], float] | None = None,
+        owns_files: bool = True,
     ) -> None:
+        self._owns_files = owns_files
         self._app = app
         self._binds = binds
         self._settings = settings or ServerSettings()
@@ -228,7 +231,10 @@ class Server:
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
-            close_socket(listener)
+            if self._owns_files:
+                close_socket(listener)
+            else:
+                listener.close()
         self._listeners = []
 
     async def _accept(self, listener: socket.socket) -> None:
@@ -344,11 +350,13 @@ def serve(
     limits: Limits | None = None,
     services: Services | None = None,
     on_start: Callable[[Server], None] | None = None,
+    owns_files: bool = True,
 ) -> int:
     """Serve an application until the process is told to stop; return its exit code.
 
     SIGTERM and SIGINT stop gracefully, the second of them at once; SIGHUP reads certificates again.
-    uvloop is used where it is installed. `on_start` is called when everything is open.
+    uvloop is used where it is installed. `on_start` is called when everything is open. Without
+    `owns_files` the files of Unix sockets stay when the server stops.
 
     Returns:
         `EXIT_DRAINED`, or `EXIT_CUT` where requests were broken off.
@@ -356,7 +364,9 @@ def serve(
     Raises:
         BindError, TlsError, Exception: it could not be started. State: nothing is open.
     """
-    server = Server(app, *binds, settings=settings, limits=limits, services=services)
+    server = Server(
+        app, *binds, settings=settings, limits=limits, services=services, owns_files=owns_files
+    )
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(server, on_start))
 

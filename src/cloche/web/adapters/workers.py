@@ -1,0 +1,240 @@
+"""Several processes that serve one address, and the one that looks after them.
+
+Invariants:
+- each process has a socket of its own on the address (`SO_REUSEPORT`; one for all where it is a
+  Unix socket); it belongs to the supervisor too, so what waits in it survives its process and is
+  answered by the next one;
+- a process that ends by itself is started again, one at a time and no faster than a limit says;
+- the supervisor does nothing else: it has no event loop, no threads, and answers no request;
+- SIGTERM and SIGINT are passed on and end it when all have ended; SIGHUP is passed on.
+
+POSIX alone: processes are forked, so an application need not be imported by name.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from cloche.limits import Limits
+from cloche.web.adapters.listen import (
+    Bind,
+    close_socket,
+    open_sockets,
+    parse_bind,
+)
+from cloche.web.adapters.server import EXIT_CUT, EXIT_DRAINED, EXIT_FAILED, serve
+from cloche.web.adapters.server_errors import BindError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cloche.web.adapters.server import Server, ServerSettings
+    from cloche.web.app import App
+    from cloche.web.ports import Services
+
+_MS_PER_S: Final = 1000
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+_WATCHED: Final = frozenset({*_STOPS, signal.SIGHUP, signal.SIGCHLD})
+_KILL_EXTRA_S: Final = 5.0  # behind the drain, for stop hooks
+_POLL_S: Final = 0.25
+_AT_ONCE: Final = 10  # restarts that would have been possible
+_FAILED_AT_START_MAX: Final = 3  # in a row: it will not get better
+
+
+class _Worker:
+    """A process and its sockets."""
+
+    __slots__ = ("failures", "number", "sockets", "started_s")
+
+    def __init__(self, sockets: list[socket.socket]) -> None:
+        self.sockets = sockets
+        self.number = 0  # of the process; 0 where none runs
+        self.started_s = 0.0
+        self.failures = 0
+
+
+class Supervisor:
+    """Starts processes, starts those again that end, and stops all of them.
+
+    Args:
+        app: what answers in each process.
+        binds: addresses as `listen.parse_bind` reads them.
+        worker_count: how many processes.
+        settings: as for `Server`.
+        limits: as for `Server`; counts are those of each process.
+        services: a function that makes them in each process.
+        on_start: called in each process when it listens.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *binds: str | Bind,
+        worker_count: int,
+        settings: ServerSettings | None = None,
+        limits: Limits | None = None,
+        services: Callable[[], Services] | None = None,
+        on_start: Callable[[Server], None] | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        count_max = self._limits.web.worker_count_max
+        if not 1 <= worker_count <= count_max:
+            problem = f"{worker_count} processes are not 1 to web.worker_count_max, {count_max}"
+            raise BindError(address=", ".join(map(str, binds)), problem=problem)
+        self._app = app
+        self._binds = [bind if isinstance(bind, Bind) else parse_bind(bind) for bind in binds]
+        self._settings = settings
+        self._services = services
+        self._on_start = on_start
+        self._workers = [_Worker(sockets) for sockets in _open(self._binds, worker_count)]
+
+    def run(self) -> int:
+        """Run until told to stop; return the exit code.
+
+        Returns:
+            That of the processes: the worst of `EXIT_DRAINED`, `EXIT_CUT` and `EXIT_FAILED`.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        # What was made so far is shared by all processes as long as nobody writes to it.
+        gc.freeze()
+        try:
+            for worker in self._workers:
+                self._start(worker, before)
+            failed = self._watch(before)
+            code = self._stop()
+            return EXIT_FAILED if failed else code
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            gc.unfreeze()
+            for worker in self._workers:
+                for listener in worker.sockets:
+                    close_socket(listener)
+
+    def _watch(self, mask: set[int | signal.Signals]) -> bool:
+        """Keep the processes running; return whether they cannot be."""
+        while True:
+            told = _wait(_POLL_S)
+            if told in _STOPS:
+                return False
+            if told == signal.SIGHUP:
+                self._tell(signal.SIGHUP)
+            now_s = time.monotonic()
+            least_s = self._limits.web.worker_restart_ms / _MS_PER_S
+            for worker, code in self._ended():
+                # One that ends at once may have found no database, and the next one will not.
+                at_once = code == EXIT_FAILED and now_s - worker.started_s < least_s * _AT_ONCE
+                worker.failures = worker.failures + 1 if at_once else 0
+                if worker.failures >= _FAILED_AT_START_MAX:
+                    return True
+            for worker in self._workers:
+                if not worker.number and now_s - worker.started_s >= least_s:
+                    self._start(worker, mask)
+
+    def _stop(self) -> int:
+        """Stop the processes; return the worst of their exit codes."""
+        for worker in self._workers:
+            for listener in worker.sockets:
+                # Or what comes now would wait for nobody. The file of a Unix socket goes last.
+                if listener.family != socket.AF_UNIX:
+                    listener.close()
+        self._tell(signal.SIGTERM)
+        until_s = time.monotonic() + self._limits.web.drain_timeout_ms / _MS_PER_S + _KILL_EXTRA_S
+        code = EXIT_DRAINED
+        while any(worker.number for worker in self._workers):
+            if _wait(_POLL_S) in _STOPS:
+                self._tell(signal.SIGTERM)  # the second ends a process at once
+            if time.monotonic() > until_s:
+                self._tell(signal.SIGKILL)
+            for _, ended in self._ended():
+                code = max(code, ended if ended in {EXIT_DRAINED, EXIT_CUT} else EXIT_CUT)
+        return code
+
+    def _tell(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            if worker.number:
+                os.kill(worker.number, number)
+
+    def _ended(self) -> list[tuple[_Worker, int]]:
+        """Return the processes that ended, with their exit codes; -1 for a signal."""
+        found = []
+        for worker in self._workers:
+            if not worker.number:
+                continue
+            number, status = os.waitpid(worker.number, os.WNOHANG)
+            if number:
+                worker.number = 0
+                found.append((worker, os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1))
+        return found
+
+    def _start(self, worker: _Worker, mask: set[int | signal.Signals]) -> None:
+        worker.started_s = time.monotonic()
+        number = os.fork()
+        if number:
+            worker.number = number
+            return
+        code = EXIT_FAILED
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            code = self._serve(worker)
+        except BaseException as failure:  # noqa: BLE001 - the process ends here, whatever it was
+            os.write(2, f"cloche: a worker failed: {failure!r}\n".encode())
+        finally:
+            # Nothing of the supervisor may run in this process: no hook, no buffer twice.
+            os._exit(code)
+
+    def _serve(self, worker: _Worker) -> int:
+        for other in self._workers:
+            if other is not worker:
+                for listener in other.sockets:
+                    listener.close()
+        return serve(
+            self._app,
+            *worker.sockets,
+            settings=self._settings,
+            limits=self._limits,
+            services=self._services() if self._services is not None else None,
+            on_start=self._on_start,
+            owns_files=False,
+        )
+
+
+def _open(binds: Sequence[Bind], worker_count: int) -> list[list[socket.socket]]:
+    """Return the sockets of each process."""
+    found: list[list[socket.socket]] = [[] for _ in range(worker_count)]
+    try:
+        for bind in binds:
+            if bind.kind != "tcp":
+                (shared,) = open_sockets([bind])
+                for index, sockets in enumerate(found):
+                    sockets.append(shared if index == 0 else shared.dup())
+                continue
+            for sockets in found:
+                (listener,) = open_sockets([bind], reuse_port=True)
+                sockets.append(listener)
+                # Any free port, once chosen, is that of all processes.
+                bind = Bind(kind="tcp", host=bind.host, port=listener.getsockname()[1])  # noqa: PLW2901
+    except BaseException:
+        for sockets in found:
+            for listener in sockets:
+                close_socket(listener)
+        raise
+    return found
+
+
+def _wait(timeout_s: float) -> int:
+    """Return the signal that came, 0 where none did in time."""
+    if hasattr(signal, "sigtimedwait"):
+        found = signal.sigtimedwait(_WATCHED, timeout_s)
+        return 0 if found is None else found.si_signo
+    until_s = time.monotonic() + timeout_s
+    while time.monotonic() < until_s:  # a system without it
+        pending = signal.sigpending() & _WATCHED
+        if pending:
+            return signal.sigwait(pending)
+        time.sleep(_POLL_S / 10)
+    return 0
