@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
-from cloche.exec.adapters.tools import TOOL_KIND, ToolHandler
 from cloche.exec.errors import InvalidRunError
 from cloche.gate.entries import EffectCompleted, EffectRefused, EffectStarted
 from cloche.gate.journal import Journal
@@ -55,15 +54,24 @@ class OrStop(dict):  # type: ignore[type-arg]
     def get(self, kind: object, _default: object = None) -> Any:
         """Return who performs a kind of effect; nobody for calls, whom the run gets by itself."""
         found = super().get(kind)
-        if kind == TOOL_KIND and isinstance(found, ToolHandler):
+        if isinstance(found, _Tools):
             return _KnownTools(found)
         return found if found is not None or kind == NET_KIND else StopAtLive()
+
+
+@runtime_checkable
+class _Tools(Protocol):
+    """A handler that has some targets and not others."""
+
+    def has(self, name: str) -> bool: ...
+
+    def perform(self, request: EffectRequest, run_id: str, /) -> Any: ...
 
 
 class _KnownTools:
     """Performs what the tools at hand can, and stops at any other."""
 
-    def __init__(self, tools: ToolHandler) -> None:
+    def __init__(self, tools: _Tools) -> None:
         self._tools = tools
 
     def perform(self, request: EffectRequest, run_id: str) -> Any:
