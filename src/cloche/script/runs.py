@@ -22,7 +22,7 @@ from cloche.gate.errors import DivergenceError
 from cloche.gate.policy import Policy
 from cloche.script.adapters.active import ActiveTime
 from cloche.script.adapters.calls import TOOL_KIND, ScriptCalls, run_async
-from cloche.script.adapters.desk import Desk, rejection
+from cloche.script.adapters.desk import Desk, rejection, status_of
 from cloche.script.adapters.shelf import Asked, Shelf, ShelfSink, Taken, Used, ended_row
 from cloche.script.approvals import Made
 from cloche.script.errors import (
@@ -42,7 +42,7 @@ from cloche.store.errors import StoreChangedError, StoreError
 from cloche.store.rows import FINAL_STATUSES, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from cloche.exec.adapters.effects import CancelToken
     from cloche.exec.adapters.runner import Execution
@@ -335,7 +335,6 @@ class ScriptRuns:
         result = self._result(work, execution, Ended(status="suspended"))
         used = Used(time_ms=work.used_ms, failures=work.calls.failures)
         self.shelf.park(work.taken, used, result)
-        self.desk.expire()
         status = self.desk.run_status(work.id)
         if status != "active":
             # Somebody ended it while it was at work.
@@ -395,23 +394,24 @@ class ScriptRuns:
             row = self.shelf.row(run_id)
             if row.status in FINAL_STATUSES:
                 return self._known(row)
-        if self.desk.run_status(run_id) != "active":
+        own = self.desk.of_run(run_id)
+        if status_of(own) != "active":
             return self._reject(row)
-        asked, used = self.shelf.asked(row), self.shelf.used(row)
-        journal = self.shelf.journal(run_id)
-        if row.status == "suspended" and not self._can_go_on(run_id, journal):
+        if row.status == "suspended" and not self._can_go_on(run_id, own):
             return self._known(row)
+        asked, used = self.shelf.asked(row), self.shelf.used(row)
         taken = self.shelf.take(row)
-        journal = self.shelf.journal(run_id)  # whoever had it may have gone on a little
+        journal = self.shelf.journal(run_id)
         request = self._recorded_request(run_id, asked, journal)
         return self._work(taken, asked, request, journal, used)
 
-    def _can_go_on(self, run_id: str, journal: Journal | None) -> bool:
+    def _can_go_on(self, run_id: str, own: Sequence[Approval]) -> bool:
         """Whether anything that a run waits for has been decided."""
-        own = self.desk.of_run(run_id)
-        if journal is None or not any(one.status == "pending" for one in own):
+        if not any(one.status == "pending" for one in own):
             return True
-        answered = {one.sequence for one in journal.entries if isinstance(one, EffectCompleted)}
+        journal = self.shelf.journal(run_id)
+        entries = () if journal is None else journal.entries
+        answered = {one.sequence for one in entries if isinstance(one, EffectCompleted)}
         decided = (one for one in own if one.status in {"approved", "rejected"})
         return any(one.sequence not in answered for one in decided)
 
@@ -478,7 +478,7 @@ class ScriptRuns:
         )
         if journal is not None:
             failures = used.failures or self.shelf.used(taken.row).failures
-            calls.recall(journal, failures)
+            calls.recall(journal, failures, self.desk.of_run(taken.row.id))
         work = _Work(
             taken=taken,
             asked=asked,

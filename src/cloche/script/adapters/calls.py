@@ -44,7 +44,7 @@ from cloche.script.shown import redact, shorten
 from cloche.script.tools import ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
@@ -137,14 +137,20 @@ class ScriptCalls:
             found = sorted(self._failures.items(), reverse=True)
         return next((error for _, error in found if error.message in message), None)
 
-    def recall(self, journal: Journal, failures: Mapping[str, Mapping[str, Any]]) -> None:
+    def recall(
+        self,
+        journal: Journal,
+        failures: Mapping[str, Mapping[str, Any]],
+        approvals: Iterable[Approval],
+    ) -> None:
         """Take up what the journal says that the run did, without doing anything.
 
         Args:
             journal: of the run so far.
             failures: what is known of failed calls beyond that: see `failures`.
+            approvals: of the run.
         """
-        decided = {one.sequence: one for one in self._desk.of_run(self._run_id)}
+        decided = {one.sequence: one for one in approvals}
         self.has_asked = bool(decided)
         requests: dict[int, EffectRequest] = {}
         for entry in journal.entries:

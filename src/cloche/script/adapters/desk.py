@@ -77,7 +77,7 @@ class Desk:
 
     def run_status(self, run_id: str) -> RunStatus:
         """Return what the approvals of a run have made of it; "over" is for its row to say."""
-        return _status_of(map(_from_row, self._rows(run_id=run_id)))
+        return status_of(map(_from_row, self._rows(run_id=run_id)))
 
     def audit(self) -> Iterator[approvals.AuditEntry]:
         """Yield the whole audit, verified.
@@ -91,6 +91,10 @@ class Desk:
 
     def ask(self, question: Approval) -> Step:
         """Ask about a call; see `approvals.ask`."""
+        known = self._ledger([question.run_id])
+        if question.id in known.approvals:
+            # Asked before: nothing can change, so nothing has to be compared.
+            return approvals.ask(known, question, limits=self._limits)
 
         def load() -> Ledger:
             ledger = self._ledger([question.run_id])
@@ -125,6 +129,8 @@ class Desk:
     def expire(self) -> Step:
         """Close what nobody decided in time; see `approvals.expire`."""
         now_ms = self.clock_ms()
+        if not self._overdue_runs(now_ms):
+            return Step(ledger=Ledger())
         return self._take(
             lambda: self._ledger(self._overdue_runs(now_ms)),
             lambda ledger: approvals.expire(ledger, now_ms=now_ms),
@@ -136,6 +142,10 @@ class Desk:
         Raises:
             StoreChangedError: the run has another status than expected; nothing was changed.
         """
+        if not any(self._rows(run_id=run.id, status="pending")):
+            # Nothing to cancel: only the run's own process asks, and that is who ends it.
+            self.store.runs.update(run, expected=expected)
+            return
         now_ms = self.clock_ms()
         step = self._take(
             lambda: self._ledger([run.id]),
@@ -213,7 +223,7 @@ class Desk:
         for run_id in sorted(run_ids):
             own = [_from_row(row) for row in self._rows(run_id=run_id)]
             known |= {one.id: one for one in own}
-            status = _status_of(own)
+            status = status_of(own)
             if status == "active" and self._is_over(run_id):
                 status = "over"
             if status != "active":
@@ -265,7 +275,8 @@ def rejection(status: RunStatus, own: Iterable[Approval]) -> ScriptError:
     return ScriptCancelledError(reason="the run was rejected")
 
 
-def _status_of(own: Iterable[Approval]) -> RunStatus:
+def status_of(own: Iterable[Approval]) -> RunStatus:
+    """Return what the approvals of a run have made of it."""
     for one in own:
         if one.status == "expired":
             return "expired"

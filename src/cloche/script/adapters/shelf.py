@@ -232,8 +232,11 @@ class Shelf:
             JournalError: it was changed.
         """
         records: list[bytes] = []
-        while page := self.store.journals.read(run_id, start=len(records)):
+        most = self._limits.store.page_count_max
+        while page := self.store.journals.read(run_id, start=len(records), limit=most):
             records += page
+            if len(page) < most:
+                break
         return load_journal(encode_file(records), self._limits) if records else None
 
     # --- the right to work on it ---
@@ -259,7 +262,9 @@ class Shelf:
         """
         now_ns = self.now_ns()
         again = replace(row, status="running", started_ns=now_ns, ended_ns=None)
-        claim = self.store.documents.get(CLAIM_KIND, row.id)
+        claim: Document | None = None
+        if row.status != "suspended":
+            claim = self.store.documents.get(CLAIM_KIND, row.id)
         if row.status in {"running", "queued"}:
             until_ns = max(
                 (row.started_ns or 0) + self._lease_ns, 0 if claim is None else _until_ns(claim)
