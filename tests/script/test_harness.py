@@ -502,3 +502,48 @@ def test_a_script_leaves_nothing_to_the_next(language):
     }[language]
     using = harness()
     assert [run(source, language, using=using).value for _ in range(2)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("language", "source"),
+    [
+        ("python", "try:\n    tools.block()\nexcept BaseException:\n    print('caught')\n1"),
+        ("python", "try:\n    await tools.block()\nexcept BaseException:\n    print('caught')\n1"),
+        ("typescript", "try { await tools.block() } catch { console.log('caught') } return 1"),
+    ],
+)
+def test_a_plain_function_does_not_hold_its_script(language, source):
+    """The script ends in time, uncaught, while the function that nobody can stop goes on."""
+    released = threading.Event()
+
+    @tool(read_only=True)
+    def block() -> None:
+        """Block."""
+        released.wait(timeout=20)
+
+    try:
+        started_s = time.monotonic()
+        result = run(source, language, using=harness(block, limits={"timeout_ms": 500}))
+        elapsed_s = time.monotonic() - started_s
+    finally:
+        released.set()
+    assert (result.error["code"], result.output) == ("SCRIPT_TIMEOUT", "")
+    assert [call.status for call in result.tool_calls] == ["pending"]
+    assert elapsed_s < 5
+
+
+def test_a_plain_function_is_no_obstacle_to_cancelling():
+    """A call that is in a function ends the script at once when that is cancelled."""
+    token, released = CancelToken(), threading.Event()
+
+    @tool(read_only=True)
+    def block() -> None:
+        """Block, and have the run cancelled."""
+        token.cancel()
+        released.wait(timeout=20)
+
+    try:
+        result = run("tools.block()\n1", "python", using=harness(block), cancel=token)
+    finally:
+        released.set()
+    assert (result.status, result.error["code"]) == ("cancelled", "SCRIPT_CANCELLED")

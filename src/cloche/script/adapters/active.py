@@ -66,9 +66,12 @@ class ActiveTime(CancelToken):
 
     def is_over(self) -> bool:
         """Whether the run has no time left, also while it is in a call that nobody interrupts."""
-        if self._live_ns is None:
+        if self.cancelled or self._live_ns is None:
             return self.cancelled
-        return self.cancelled or time.monotonic_ns() - self._live_ns >= self._left_ms * NS_PER_MS
+        if time.monotonic_ns() - self._live_ns < self._left_ms * NS_PER_MS:
+            return False
+        self.timed_out = True
+        return True
 
     def _end(self) -> None:
         self.timed_out = True

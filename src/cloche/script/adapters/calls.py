@@ -13,6 +13,7 @@ Its methods are called on several threads.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cloche.engine.abi import GuestStopped, Stop
 from cloche.gate.canonical import digest, encode_canonical
 from cloche.gate.effect import EffectError, EffectRequest, idempotency_key
 from cloche.gate.entries import EffectCompleted, EffectStarted
 from cloche.gate.policy import Ask, Deny
 from cloche.gate.ports import EffectFailure, EffectSuspended
+from cloche.script.adapters.apart import Unwanted, run_apart
 from cloche.script.approvals import Approval
 from cloche.script.errors import (
     ApprovalDeniedError,
@@ -58,6 +61,7 @@ ABORT_TOOL: Final = "$abort"  # of the script's own side: nobody waits for a cal
 PROGRESS_TOOL: Final = "$progress"
 _LOOK_S: Final = 0.02  # how often an async tool is asked whether it is still wanted
 TOOL_KIND: Final = "tool"
+_UNWANTED: Final = "nobody waits for this call any more"
 _FREE: Final = frozenset({"search", "describe"})  # answered here, and not counted
 QUIET: Final = _FREE | {RETURN_TOOL, ABORT_TOOL, PROGRESS_TOOL}
 
@@ -201,6 +205,9 @@ class ScriptCalls:
         self._is_late = is_late
         return self
 
+    def _is_over(self) -> bool:
+        return self._over.is_set() or self._is_late()
+
     def end(self) -> None:
         """Tell tools that are still running that nobody wants their results."""
         self._over.set()
@@ -273,16 +280,17 @@ class ScriptCalls:
         except ScriptError as error:
             denied = isinstance(error, ApprovalDeniedError)
             document = error.to_document()
-            # What the end of the run's time stopped is unfinished, and did not fail by itself.
-            if not (isinstance(error, ScriptCancelledError) and self._is_late()):
-                self._note(request, status="denied" if denied else "failed", error=document)
+            if isinstance(error, ScriptCancelledError) and self._is_late():
+                # It is unfinished and did not fail by itself; and no script catches its own end.
+                raise GuestStopped(Stop(kind="cancelled")) from error
+            self._note(request, status="denied" if denied else "failed", error=document)
             raise
         self._note(request, status="completed", value=value, duration_ms=duration_ms)
         return value
 
     def _check_wanted(self, request: EffectRequest) -> None:
         if self._over.is_set() or self._unwanted(request.sequence).is_set():
-            raise ScriptCancelledError(reason="nobody waits for this call any more")
+            raise ScriptCancelledError(reason=_UNWANTED)
         # Only a run that was asked about can have been ended by somebody else.
         if self.has_asked and self._desk.run_status(self._run_id) != "active":
             raise ScriptCancelledError(reason="the run is over")
@@ -373,7 +381,7 @@ class ScriptCalls:
             )
         started_ns = time.monotonic_ns()
         try:
-            value = _finished(tool, named, is_cancelled)
+            value = _finished(tool, named, is_cancelled, self._is_over)
         except ScriptError:
             raise
         except EffectFailure as failure:
@@ -389,8 +397,19 @@ class ScriptCalls:
         return value, (time.monotonic_ns() - started_ns) // NS_PER_MS
 
 
-def _finished(tool: Tool, named: dict[str, Any], is_cancelled: Callable[[], bool]) -> Any:
-    value = tool.function(**named)
+def _finished(
+    tool: Tool,
+    named: dict[str, Any],
+    is_cancelled: Callable[[], bool],
+    is_over: Callable[[], bool],
+) -> Any:
+    if inspect.iscoroutinefunction(tool.function):
+        value = tool.function(**named)
+    else:
+        try:
+            value = run_apart(lambda: tool.function(**named), is_over)
+        except Unwanted:
+            raise ScriptCancelledError(reason=_UNWANTED) from None
     if not hasattr(value, "__await__"):
         return value
 
@@ -405,7 +424,7 @@ def _finished(tool: Tool, named: dict[str, Any], is_cancelled: Callable[[], bool
             if is_cancelled():
                 task.cancel()
                 await asyncio.wait([task], timeout=_LOOK_S)
-                raise ScriptCancelledError(reason="nobody waits for this call any more")
+                raise ScriptCancelledError(reason=_UNWANTED)
             if left_s is not None and time.monotonic() - started_s > left_s:
                 task.cancel()
                 raise TimeoutError(f"not done within {tool.timeout_ms} ms")
