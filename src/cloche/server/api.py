@@ -3,8 +3,8 @@
     server = Server(store, limits, host=host, log=print)
     server.app      # for any adapter of cloche.web
 
-Invariants: a route comes from the table of operations or does not exist; nothing here opens a
-socket or a store.
+Invariants: a route of the API comes from the table of operations or does not exist, and pages for
+people from that of the console; nothing here opens a socket or a store.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cloche._version import __version__
 from cloche.errors import ClocheError
 from cloche.server.answers import Answers
+from cloche.server.console.site import add_console
 from cloche.server.context import Context
 from cloche.server.execution import Execution
 from cloche.server.guard import Guard
@@ -132,6 +133,7 @@ class Server:
             app.add(each.method, each.template, each.handler, middleware=guard.of(each))
         system.description = document_of(app, self.operations, version=context.version)
         system.page = page_of_operations(self.operations)
+        self.console = add_console(app, context, runs)
         return app
 
     # --- its life ---

@@ -100,6 +100,14 @@ class Keyring:
             self._replace_if_unchanged(kept, key)
         return key
 
+    def good(self, key_id: str) -> Key | None:
+        """Return the key of an id, None when there is none that is good now."""
+        try:
+            key = self._get(None, key_id)[1]
+        except UnknownObjectError:
+            return None
+        return key if key.is_good(self._now_ns()) else None
+
     def _replace_if_unchanged(self, kept: Document, key: Key) -> bool:
         try:
             self._documents.put(replace(kept, data=_encode(key), revision=kept.revision + 1))

@@ -1,0 +1,69 @@
+"""What the views share: the parts of the console, and reading a form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cloche.server.errors import InvalidFieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cloche.server.console.pages import Pages
+    from cloche.server.context import Context
+    from cloche.server.keys import Key, Scope
+    from cloche.server.routes_runs import RunRoutes
+    from cloche.web.request import Request
+    from cloche.web.response import Response
+    from cloche.web.target import Pairs
+
+    Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A page or a form: where below `/console`, and the scope that it needs."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """The parts of one console."""
+
+    context: Context
+    pages: Pages
+    runs: RunRoutes
+
+
+def key_of(request: Request) -> Key:
+    """Return the key that somebody is signed in with."""
+    key: Key = request.context["user"]
+    return key
+
+
+def field(form: Pairs, name: str) -> str:
+    """Return a field of a form without space around it; empty when it is not there."""
+    return (form.get(name) or "").strip()
+
+
+def number(form: Pairs, name: str) -> int:
+    """Return a field of a form that is a whole number.
+
+    Raises:
+        InvalidFieldError: it is none.
+    """
+    text = field(form, name)
+    if not text.isascii() or not text.isdigit():
+        raise InvalidFieldError(field=name, problem="it is a whole number, 0 or more")
+    return int(text)
+
+
+def many(form: Pairs, name: str) -> tuple[str, ...]:
+    """Return what a field lists, separated by commas or lines."""
+    found = field(form, name).replace("\n", ",").split(",")
+    return tuple(each.strip() for each in found if each.strip())

@@ -1,0 +1,96 @@
+"""Pages from the templates of this package, and what every page is told.
+
+Invariants: every value is escaped; a page is made for one person and kept by nobody (`no-store`);
+nothing of it comes from another place than this server.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cloche.server.console.shown import FILTERS
+from cloche.server.keys import DEFAULT_TENANT
+from cloche.web.adapters.templates import Templates
+from cloche.web.response import redirect
+from cloche.web.target import percent_encode
+
+if TYPE_CHECKING:
+    from cloche.server.keys import Key, Scope
+    from cloche.web.request import Request
+    from cloche.web.response import Response
+
+HOME: Final = "/console"
+_FOLDER: Final = Path(__file__).parent
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_FLASH_CHARACTERS: Final = 500  # a cookie has room for 4096 bytes
+# Title, path, and the scope that its pages need; None for every key.
+SECTIONS: Final[tuple[tuple[str, str, Scope | None], ...]] = (
+    ("Overview", HOME, None),
+    ("Runs", f"{HOME}/runs", "run"),
+    ("Sessions", f"{HOME}/sessions", "session"),
+    ("Approvals", f"{HOME}/approvals", "approve"),
+    ("Egress", f"{HOME}/egress", "admin"),
+    ("Secrets", f"{HOME}/secrets", "admin"),
+    ("Limits", f"{HOME}/limits", "admin"),
+    ("Keys", f"{HOME}/keys", "admin"),
+)
+_OPERATORS_OWN: Final = frozenset({f"{HOME}/secrets"})
+
+
+class Pages:
+    """The pages of the console. The templates are read when the first one is made."""
+
+    def __init__(self) -> None:
+        self._templates: Templates | None = None
+
+    def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
+        """Return a page as a response.
+
+        Raises:
+            TemplatesMissingError: jinja2 is not installed.
+        """
+        if self._templates is None:
+            self._templates = Templates(_FOLDER / "templates", values={**FILTERS, "home": HOME})
+        key = request.context.get("user")
+        session = request.context.get("session", {})
+        answer = self._templates.page(
+            request,
+            f"{name}.html",
+            status=status,
+            key=key,
+            sections=sections_of(key, request.path),
+            flash=session.pop("flash", None),
+            csrf_token=request.context.get("csrf_token", ""),
+            **values,
+        )
+        return answer.with_fields((_NO_STORE,))
+
+
+def sections_of(key: Key | None, path: str) -> list[tuple[str, str, bool]]:
+    """Return title, path and whether a path is in it, of each section that a key may see."""
+    if key is None:
+        return []
+    return [
+        (title, place, path == place if place == HOME else path.startswith(place))
+        for title, place, scope in SECTIONS
+        if (scope is None or key.may(scope)) and (place not in _OPERATORS_OWN or is_operator(key))
+    ]
+
+
+def is_operator(key: Key) -> bool:
+    """Whether a key acts for who runs the server: an admin key of the first tenant."""
+    return key.tenant == DEFAULT_TENANT and key.may("admin")
+
+
+def go(request: Request, path: str, says: str = "", *, failed: bool = False) -> Response:
+    """Return a redirect to a page of the console, which says once what was done."""
+    if says:
+        text = says if len(says) <= _FLASH_CHARACTERS else says[: _FLASH_CHARACTERS - 1] + "…"
+        request.context["session"]["flash"] = {"text": text, "failed": failed}
+    return redirect(path).with_fields((_NO_STORE,))
+
+
+def part(text: str) -> str:
+    """Return a text as one part of a path."""
+    return percent_encode(text)

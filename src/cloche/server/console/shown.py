@@ -1,0 +1,78 @@
+"""How values look on a page: times, durations, sizes, cut texts. Pure.
+
+Everything here returns plain text: escaping is the templates' part, and they escape everything.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MS_PER_S: Final = 1000
+_S_PER_MINUTE: Final = 60
+_KIB: Final = 1024
+_UNITS: Final = ("B", "KiB", "MiB", "GiB")
+
+
+def time_text(time_ms: int | None) -> str:
+    """Return a time as UTC to the second; milliseconds of the Unix epoch."""
+    if time_ms is None:
+        return "never"
+    return f"{datetime.fromtimestamp(time_ms / MS_PER_S, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def time_attribute(time_ms: int | None) -> str:
+    """Return a time as the attribute `datetime` has it."""
+    if time_ms is None:
+        return ""
+    return f"{datetime.fromtimestamp(time_ms / MS_PER_S, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def duration_text(duration_ms: float | None) -> str:
+    """Return a duration in the unit that people would choose."""
+    if duration_ms is None:
+        return "–"  # noqa: RUF001 - a dash for people
+    if duration_ms < 1:
+        return f"{duration_ms:.2f} ms"
+    if duration_ms < MS_PER_S:
+        return f"{duration_ms:.0f} ms"
+    seconds = duration_ms / MS_PER_S
+    if seconds < _S_PER_MINUTE:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // _S_PER_MINUTE)} min {int(seconds % _S_PER_MINUTE)} s"
+
+
+def size_text(size_bytes: int | None) -> str:
+    """Return a size in binary units."""
+    if size_bytes is None:
+        return "–"  # noqa: RUF001 - a dash for people
+    size, unit = float(size_bytes), 0
+    while size >= _KIB and unit < len(_UNITS) - 1:
+        size, unit = size / _KIB, unit + 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text with at most so many characters; what is missing is said."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}\n… {len(text) - most} more characters"
+
+
+def pretty(value: Any) -> str:
+    """Return a value of JSON as people read it."""
+    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False)
+
+
+FILTERS: Final[Mapping[str, Callable[..., str]]] = {
+    "cut": cut,
+    "duration": duration_text,
+    "pretty": pretty,
+    "size": size_text,
+    "time": time_text,
+    "time_attribute": time_attribute,
+}

@@ -1,0 +1,64 @@
+"""The console as routes of the server's application.
+
+Owns which page stands at which path and behind what. Invariants: every page but that of signing in
+needs a key, and every route here is in the table that `routes` returns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cloche.server.console.console import Console, Route
+from cloche.server.console.gate_keeper import SIGN_IN, SIGN_OUT, GateKeeper
+from cloche.server.console.pages import HOME, Pages
+from cloche.server.console.views_overview import OverviewViews
+from cloche.web.adapters.static_files import MemoryFiles
+from cloche.web.app import App
+from cloche.web.static import add_static
+
+if TYPE_CHECKING:
+    from cloche.server.context import Context
+    from cloche.server.routes_runs import RunRoutes
+
+_STATIC: Final = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What was added: the table of routes that need a key."""
+
+    routes: tuple[Route, ...]
+
+
+def add_console(app: App, context: Context, runs: RunRoutes) -> Site:
+    """Add the console to an application.
+
+    Args:
+        app: gets the routes.
+        context: of the server.
+        runs: answers with events and journals, as in the API.
+    """
+    pages = Pages()
+    keeper = GateKeeper(context, pages)
+    console = Console(context=context, pages=pages, runs=runs)
+    routes = tuple(route for views in (OverviewViews(console),) for route in views.routes())
+    for route in routes:
+        app.add(
+            route.method, HOME + route.path, route.handler, middleware=keeper.for_key(route.scope)
+        )
+    anybody = keeper.for_anybody()
+    app.add("GET", SIGN_IN, keeper.show_sign_in, middleware=anybody)
+    app.add("POST", SIGN_IN, keeper.sign_in, middleware=anybody)
+    app.add("POST", SIGN_OUT, keeper.sign_out, middleware=anybody)
+    _add_files(app, keeper)
+    return Site(routes=routes)
+
+
+def _add_files(app: App, keeper: GateKeeper) -> None:
+    files = App()
+    files.use(keeper.headers)
+    contents = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir())}
+    add_static(files, "/static", MemoryFiles(contents), index=None)
+    app.mount(HOME, files)
