@@ -16,6 +16,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ EXIT_FAILED: Final = 1  # the application or an address could not be started
 EXIT_CUT: Final = 3  # stopped, and requests were broken off
 
 _MS_PER_S: Final = 1000
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _RETRY_S: Final = 0.25  # after the process ran out of files
 
 
@@ -243,9 +245,9 @@ class Server:
         while True:
             try:
                 accepted, peer = await loop.sock_accept(listener)
-            except OSError:
-                # Aborted before it was accepted, or no file is left: the kernel keeps the others.
-                await asyncio.sleep(_RETRY_S)
+            except OSError as error:
+                # Broken off before it was accepted; or no file is left, and the kernel keeps them.
+                await asyncio.sleep(_RETRY_S if error.errno in _EXHAUSTED else 0)
                 continue
             try:
                 if counts.open >= count_max:

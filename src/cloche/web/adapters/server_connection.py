@@ -21,11 +21,13 @@ from cloche.web.adapters.server_body import StreamedBody
 from cloche.web.adapters.server_errors import (
     BodyBrokenError,
     ClientTooSlowError,
+    FramingTooLargeError,
     ProtocolError,
 )
 from cloche.web.adapters.server_exchange import serve_request
 from cloche.web.adapters.server_hub import NEVER
 from cloche.web.errors import ContentTooLargeError, HandlerTimeoutError
+from cloche.web.http1.chunked import CHUNK_OVERHEAD
 from cloche.web.http1.events import Data, End, Reject, RequestHead
 from cloche.web.http1.framing import BODY_TOO_LARGE
 from cloche.web.http1.parser import TRUNCATED, RequestParser
@@ -441,6 +443,8 @@ class Connection(asyncio.Protocol):
         failure: HttpError = ProtocolError(reason=code)
         if code is TRUNCATED:
             failure = BodyBrokenError() if self._is_body_open else failure
+        elif code is CHUNK_OVERHEAD:
+            failure = FramingTooLargeError(reason=code)
         elif code is BODY_TOO_LARGE:
             failure = ContentTooLargeError(limit_bytes=self._hub.caps.body_limit_bytes)
         self.must_close = True

@@ -25,7 +25,14 @@ class ProtocolError(HttpError):
         super().__init__(
             f"the request was refused: {reason.summary}", number=reason.number, name=reason.name
         )
-        self.answered_with = reason.status or self.status
+
+
+class FramingTooLargeError(ProtocolError):
+    """A body has more framing than data may have. State: nothing further is interpreted."""
+
+    code = "WEB_FRAMING_TOO_LARGE"
+    status = 413
+    blame = "limit"
 
 
 class ClientTooSlowError(HttpError):

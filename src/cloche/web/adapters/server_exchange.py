@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cloche.web.adapters.server_connection import Connection
     from cloche.web.request import Request
 
-_TURN_BYTES: Final = 256 * 1024  # of a stream that never waits, before others have their turn
+_TURN_BYTES: Final = 64 * 1024  # of a stream that never waits, before others have their turn
 
 
 async def serve_request(connection: Connection, request: Request) -> None:
@@ -102,7 +102,7 @@ async def _write_pieces(connection: Connection, response: Response, *, chunked: 
         connection.write(piece)
         if connection.is_paused:
             await connection.wait_for_room()
-        if turn > _TURN_BYTES:
+        if turn >= _TURN_BYTES:
             turn = 0
             await asyncio.sleep(0)
     if length is not None and written != length:
