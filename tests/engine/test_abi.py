@@ -49,6 +49,7 @@ def test_numbers_of_the_operations():
         "WAIT": 4,
         "OUT_OF_MEMORY": 6,
         "SEAL": 7,
+        "ABANDON": 8,
         "STDOUT": 16,
         "STDERR": 17,
         "CLOCK": 18,

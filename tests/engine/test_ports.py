@@ -33,6 +33,9 @@ class Echo:
         self.calls.append(("wait", timeout_ns))
         return [b'{"id":1,"value":2}', b'{"id":3,"value":4}']
 
+    def abandon(self, submission_id):
+        self.calls.append(("abandon", submission_id))
+
 
 def methods():
     """Return the port's own methods by name."""
@@ -42,13 +45,13 @@ def methods():
 @pytest.mark.parametrize("kind", [Effects, Echo])
 def test_implementations_have_the_shape(kind):
     """Each method is there with the same parameters."""
-    assert sorted(methods()) == ["call", "submit", "wait"]
+    assert sorted(methods()) == ["abandon", "call", "submit", "wait"]
     for name, method in methods().items():
         ours = inspect.signature(getattr(kind, name)).parameters
         assert list(ours) == list(inspect.signature(method).parameters)
 
 
-@pytest.mark.parametrize("name", ["call", "submit", "wait"])
+@pytest.mark.parametrize("name", ["abandon", "call", "submit", "wait"])
 def test_types_are_those_of_the_port(name):
     """Where the implementation of production says types, they are the same."""
     known = {**vars(abi), **vars(ports)}

@@ -28,6 +28,7 @@ class Op(IntEnum):
     WAIT = 4
     OUT_OF_MEMORY = 6
     SEAL = 7  # answered only while an image is made
+    ABANDON = 8
     STDOUT = 16
     STDERR = 17
     CLOCK = 18
@@ -133,6 +134,12 @@ class WaitInput(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ns: Annotated[int, msgspec.Meta(ge=0, le=DURATION_LIMIT_NS)] | None = None
 
 
+class AbandonInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of an ABANDON call: the guest's own name for a pending call that it gives up."""
+
+    id: int
+
+
 class TransformInput(msgspec.Struct, frozen=True, kw_only=True):
     """Body of a TRANSFORM call."""
 
@@ -169,6 +176,7 @@ _encoder = msgspec.json.Encoder()
 _report_decoder = msgspec.json.Decoder(Report)
 _submission_decoder = msgspec.json.Decoder(Submission)
 _wait_decoder = msgspec.json.Decoder(WaitInput)
+_abandon_decoder = msgspec.json.Decoder(AbandonInput)
 _transform_decoder = msgspec.json.Decoder(TransformInput)
 
 
@@ -215,6 +223,14 @@ def decode_wait(body: bytes) -> WaitInput:
         return _wait_decoder.decode(body)
     except MALFORMED as error:
         raise GuestStopped(_broken("wait request", error)) from None
+
+
+def decode_abandon(body: bytes) -> int:
+    """Parse which call is given up, or stop the guest."""
+    try:
+        return _abandon_decoder.decode(body).id
+    except MALFORMED as error:
+        raise GuestStopped(_broken("request to give up a call", error)) from None
 
 
 def decode_transform(body: bytes) -> tuple[str, str]:

@@ -27,3 +27,9 @@ class EffectPort(Protocol):
             JSON of each completion, `{"id": …, "value": …}` or `{"id": …, "error": …}`, in the
             order in which the guest shall see them; empty on timeout.
         """
+
+    def abandon(self, submission_id: int) -> None:
+        """Give up a submitted effect: no completion of it will come.
+
+        A number that names nothing pending changes nothing: its completion was on its way.
+        """

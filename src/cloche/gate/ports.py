@@ -6,7 +6,7 @@ It implements nothing: adapters do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from cloche.gate.effect import EffectError, EffectRequest
 
@@ -60,6 +60,17 @@ class EffectHandler(Protocol):
             EffectFailure: the effect failed; the guest sees the error.
             EffectSuspended: there is no answer yet; the run is put away. Anything else that is
                 raised is a fault of the handler, and ends the run.
+        """
+
+
+@runtime_checkable
+class Cancels(Protocol):
+    """A handler that can stop what it performs. Others go on, and nobody gets their value."""
+
+    def cancel(self, request: EffectRequest) -> None:
+        """Stop performing a request: nobody wants its value any more.
+
+        Called from another thread than `perform`, perhaps before it begins or after it returned.
         """
 
 

@@ -62,6 +62,10 @@ class World:
         """Refuse: these tests have no waits inside a turn."""
         raise AssertionError(timeout_ns)
 
+    def abandon(self, submission_id: int) -> None:
+        """Refuse: these tests give nothing up."""
+        raise AssertionError(submission_id)
+
 
 def elsewhere(
     instance: Instance, turn: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -124,6 +124,9 @@ def test_effects_reach_the_world_with_their_size() -> None:
             seen.append(timeout_ns)
             return [b'{"id":1,"value":2}', b'{"id":2,"value":3}']
 
+        def abandon(self, submission_id: int) -> None:
+            seen.append(("abandon", submission_id))
+
     made = machine(effects=World())
     body = b'{"kind":"tool","target":"x","id":7}'
     assert made.operate(Op.EFFECT, body) == b'{"value":1}'
@@ -131,7 +134,11 @@ def test_effects_reach_the_world_with_their_size() -> None:
     assert made.operate(Op.WAIT, b'{"timeout_ns":null}') == (
         b'[{"id":1,"value":2},{"id":2,"value":3}]'
     )
-    assert seen == [("x", len(body)), (7, len(body)), None]
+    assert made.operate(Op.ABANDON, b'{"id":7}') == b""
+    assert seen == [("x", len(body)), (7, len(body)), None, ("abandon", 7)]
+    stop = stop_of(made, Op.ABANDON, b'{"id":"x"}')
+    assert stop.kind == "protocol"
+    assert stop.message.startswith("the guest sent a malformed request to give up a call")
 
 
 def test_transform() -> None:

@@ -283,6 +283,10 @@ class _Call:
             self._record(self._hop_now, started_ns, error=late)
             self._failed(self._hop_now)
             raise late from None
+        except asyncio.CancelledError:
+            gone = NetError("the call was given up", reason="cancelled")
+            self._record(self._hop_now, started_ns, error=gone)
+            raise
         finally:
             run.budget.end(egress._clock())
             if self._holds_slot:

@@ -1,7 +1,8 @@
 """Effects of kind `http.fetch`.
 
 Owns the way from an effect's arguments to a call and back. Invariants: a call that fails is an
-answer with its code; a value holds no secret; when a run is over, its calls are cancelled.
+answer with its code; a value holds no secret; when a run is over, its calls are cancelled, and one
+that its guest gives up at once.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class HttpHandler:
         self._app = app
         self._run: NetRun | None = None
         self._lock = threading.Lock()
-        self._calls: set[concurrent.futures.Future[NetResponse]] = set()
+        self._calls: dict[int, concurrent.futures.Future[NetResponse]] = {}  # by sequence
+        self._given_up: set[int] = set()
         self._closed = False
 
     def perform(self, request: EffectRequest, run_id: str) -> Any:
@@ -66,20 +68,30 @@ class HttpHandler:
             return await egress.fetch(asked, run)
 
         try:
-            response = self._start(work).result()
+            response = self._start(request.sequence, work).result()
             return response.to_value(limit_bytes=max(0, limit_bytes))
         except NetError as error:
             _fail(error)
         except concurrent.futures.CancelledError:
-            raise EffectFailure("NET_ERROR", "the run is over") from None
+            raise EffectFailure("NET_ERROR", "the call was cancelled") from None
+        finally:
+            with self._lock:
+                self._calls.pop(request.sequence, None)
 
-    def _start(self, work: Any) -> concurrent.futures.Future[NetResponse]:
+    def cancel(self, request: EffectRequest) -> None:
+        """End a call: its connection is closed and its slot given back; see `Cancels`."""
         with self._lock:
-            if self._closed:
+            self._given_up.add(request.sequence)
+            call = self._calls.get(request.sequence)
+        if call is not None:
+            call.cancel()
+
+    def _start(self, sequence: int, work: Any) -> concurrent.futures.Future[NetResponse]:
+        with self._lock:
+            if self._closed or sequence in self._given_up:
                 raise concurrent.futures.CancelledError
             call: concurrent.futures.Future[NetResponse] = self._service.submit(work)
-            self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+            self._calls[sequence] = call
         return call
 
     def _net_run(self, run_id: str) -> NetRun:
@@ -97,7 +109,7 @@ class HttpHandler:
         """Cancel what is on its way; later calls fail."""
         with self._lock:
             self._closed = True
-            calls = list(self._calls)
+            calls = list(self._calls.values())
         for call in calls:
             call.cancel()
 

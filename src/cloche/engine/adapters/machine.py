@@ -152,6 +152,11 @@ def _wait(machine: Machine, body: bytes) -> bytes:
     return b"[" + b",".join(machine.world().wait(abi.decode_wait(body).timeout_ns)) + b"]"
 
 
+def _abandon(machine: Machine, body: bytes) -> bytes:
+    machine.world().abandon(abi.decode_abandon(body))
+    return b""
+
+
 def _out_of_memory(machine: Machine, _body: bytes) -> bytes:
     raise GuestStopped(
         Stop(
@@ -228,6 +233,7 @@ _OPERATIONS: Final[dict[int, Callable[[Machine, bytes], bytes | int]]] = {
     Op.WAIT: _wait,
     Op.OUT_OF_MEMORY: _out_of_memory,
     Op.SEAL: _seal,
+    Op.ABANDON: _abandon,
     Op.STDOUT: _stdout,
     Op.STDERR: _stderr,
     Op.CLOCK: _clock,

@@ -5,6 +5,8 @@ Owns what is in flight. Invariants:
   gate's records of it are durable;
 - submitted effects really overlap, on threads; the order in which they complete is recorded, and a
   replay repeats it;
+- a submitted effect that the guest gives up is complete at once, as an error that is recorded and
+  that the guest does not see; it is cancelled where its handler can;
 - the virtual clock moves by what was recorded: by how long the guest had to wait.
 
 The gate itself runs on the guest's thread only.
@@ -21,16 +23,23 @@ from cloche.engine.abi import GuestStopped, Stop, Submission, encode
 from cloche.gate.effect import EffectCompletion, EffectError, EffectRequest
 from cloche.gate.errors import BudgetExhaustedError
 from cloche.gate.gate import Answered, Gate, Perform, Recorded
-from cloche.gate.ports import EffectFailure, EffectHandler, EffectSuspended, JournalSink
+from cloche.gate.ports import (
+    Cancels,
+    EffectFailure,
+    EffectHandler,
+    EffectSuspended,
+    JournalSink,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from cloche.engine.virtual_os import Clock
     from cloche.limits import Limits
 
 _NO_HANDLER: Final = "EFFECT_UNAVAILABLE"
+_ABANDONED: Final = "EFFECT_ABANDONED"
 _POLL_S: Final = 0.1  # how often a wait looks whether the run was cancelled
 NS_PER_S: Final = 1_000_000_000
 
@@ -81,6 +90,7 @@ class Effects:
         ] = queue.SimpleQueue()
         self._ready: list[EffectCompletion] = []  # answered without having been performed here
         self._recorded_requests: dict[int, EffectRequest] = {}
+        self._in_flight: dict[int, tuple[EffectRequest, Future[None]]] = {}
         self._is_live = not gate.replaying
         self._failure: BaseException | None = None
         self._suspended: set[int] = set()  # begun, and no answer to be had now
@@ -153,6 +163,22 @@ class Effects:
             waited_ns = timeout_ns or 0
         return self._deliver(completions, waited_ns)
 
+    def abandon(self, submission_id: int) -> None:
+        """Give up a submitted effect; see `EffectPort`."""
+        sequence = next((n for n, name in self._guest_ids.items() if name == submission_id), None)
+        if sequence is None:
+            return
+        request = self._recorded_requests.pop(sequence, None)  # not to be performed on a resume
+        if self._gate.replaying:
+            delivery = self._gate.next_delivery()
+            if delivery is not None and _is_abandonment(delivery.completions, sequence):
+                self._deliver(list(delivery.completions), 0)
+            if self._gate.replaying:
+                return  # an older record: there the answer came later, and the guest ignores it
+        self._check_live()
+        if sequence in self._guest_ids:
+            self._abandon_live(sequence, request)
+
     def close(self) -> None:
         """Stop: what has not begun never will, what is in flight is not waited for."""
         if self._pool is not None:
@@ -210,7 +236,25 @@ class Effects:
                 max_workers=self._limits.gate.effect_concurrency_max,
                 thread_name_prefix="cloche-effect",
             )
-        self._pool.submit(lambda: self._done.put((request, *self._perform(request))))
+        future = self._pool.submit(lambda: self._done.put((request, *self._perform(request))))
+        self._in_flight[request.sequence] = request, future
+
+    def _abandon_live(self, sequence: int, request: EffectRequest | None) -> None:
+        ready = [completion for completion in self._ready if completion.sequence == sequence]
+        if ready:
+            self._ready.remove(ready[0])
+            self._deliver(ready, 0)
+            return
+        if sequence in self._in_flight:
+            request, future = self._in_flight.pop(sequence)
+            handler = self._handlers.get(request.kind)
+            if not future.cancel() and isinstance(handler, Cancels):
+                handler.cancel(request)
+        if request is None:
+            return
+        self._suspended.discard(sequence)
+        error = EffectError(code=_ABANDONED, message="the guest gave this effect up")
+        self._deliver([self._gate.complete(request, error=error)], 0)
 
     def _collect(self, timeout_ns: int | None) -> tuple[list[EffectCompletion], int]:
         started_ns = time.monotonic_ns()
@@ -247,10 +291,13 @@ class Effects:
             if self._failure is not None:
                 raise self._failure
             request, value, error, duration_ns = done
+            if request.sequence not in self._in_flight:
+                continue  # given up meanwhile
             if isinstance(error, EffectSuspended):
                 self._note_suspended(request, error)
                 self._check_suspended()
                 continue
+            del self._in_flight[request.sequence]
             return self._gate.complete(request, value=value, error=error, duration_ns=duration_ns)
 
     def _check_suspended(self) -> None:
@@ -326,6 +373,13 @@ class Effects:
 
 _SUSPENDED: Final = Stop(kind="suspended", message="the run waits, and is put away meanwhile")
 _REPLAY_ENDED: Final = Stop(kind="time", message="the recorded run was stopped here")
+
+
+def _is_abandonment(completions: tuple[EffectCompletion, ...], sequence: int) -> bool:
+    (first, *rest) = completions or (None,)
+    if first is None or rest or first.sequence != sequence:
+        return False
+    return first.error is not None and first.error.code == _ABANDONED
 
 
 def _unavailable(request: EffectRequest) -> EffectError:

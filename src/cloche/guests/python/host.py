@@ -7,7 +7,7 @@ import json
 
 import _host
 
-EFFECT, SUBMIT, REPORT, WAIT, SEAL = 1, 2, 3, 4, 7
+EFFECT, SUBMIT, REPORT, WAIT, SEAL, ABANDON = 1, 2, 3, 4, 7, 8
 
 _call = _host.call
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -84,6 +84,12 @@ def submit(kind, target, args, future):
     send(SUBMIT, {"id": _next_id, "kind": kind, "target": target, "args": args})
     pending[_next_id] = future
     return future
+
+
+def abandon(number):
+    """Give up what `submit` asked for, unless it is complete: the host cancels it."""
+    if pending.pop(number, None) is not None:
+        send(ABANDON, {"id": number})
 
 
 def deliver(completions):

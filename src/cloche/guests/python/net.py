@@ -187,8 +187,7 @@ async def afetch(
     except host.EffectError as error:
         raise _failure(error) from None
     finally:
-        # A call that was given up keeps nobody waiting.
-        host.pending.pop(number, None)
+        host.abandon(number)  # does nothing where it is complete
 
 
 def _effect(url, method, headers, body, json, timeout, auth, redirect):

@@ -247,7 +247,10 @@
     return here;
   };
 
-  /** Ask for an effect that may be given up: {promise, abandon}. */
+  /**
+   * Ask for an effect that may be given up: {promise, forget, abandon}. What is forgotten keeps
+   * nobody waiting and goes on at the host; what is abandoned is cancelled there.
+   */
   internal.abandonable = (kind, target, args) => {
     const id = nextEffect++;
     const origin = whereNow();
@@ -255,7 +258,9 @@
       internal.call(2, internal.encode({ id, kind, target, args: args === undefined ? null : args }));
       effects.set(id, { resolve, reject, origin });
     });
-    return { promise, abandon: () => effects.delete(id) };
+    const forget = () => effects.delete(id);
+    const abandon = () => { if (forget()) internal.call(8, internal.encode({ id })); };
+    return { promise, forget, abandon };
   };
 
   /** Ask for an effect; its completion comes in a later turn. */

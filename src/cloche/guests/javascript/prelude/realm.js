@@ -63,7 +63,7 @@
   const race = Promise.race;
   const abort = (call) => {
     if (!calls.delete(call)) return;
-    call.abandon();
+    call.forget();
     internal.effect("tool", "$abort", { number: call.number });
   };
 
@@ -77,8 +77,8 @@
   const submit = (path, args) => {
     const call = { path, number: requests, isAwaited: false };
     const promise = new ToolPromise((resolve, reject) => {
-      const { promise: answer, abandon } = internal.abandonable("tool", path, args);
-      call.abandon = abandon;
+      const { promise: answer, forget } = internal.abandonable("tool", path, args);
+      call.forget = forget;
       call.settled = answer.then(
         (value) => { if (calls.delete(call)) resolve(deepFreeze(value)); },
         (error) => { if (calls.delete(call)) reject(error); },

@@ -45,7 +45,7 @@ export const setTimer = (callback, delay_ms) => globalThis.setTimeout(callback, 
 /** Ask for an effect and wait for it; its value, or the error that is thrown. */
 export const callEffect = (kind, target, args) => internal.effect(kind, target, args);
 
-/** Ask for an effect: {promise, abandon}. Who abandons it keeps nobody waiting. */
+/** Ask for an effect: {promise, abandon}. What is abandoned is cancelled at the host. */
 export const abandonable = (kind, target, args) => internal.abandonable(kind, target, args);
 
 const payload4 = (number) => {
