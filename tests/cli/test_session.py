@@ -74,6 +74,28 @@ def test_new(shop, tmp_path):
     assert shop.told("session", "new", "-l", "js").startswith("ses-")
 
 
+def test_mounts(shop, tmp_path):
+    """A folder is there from the start or put in place later; nothing comes back to it."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(b"a")
+    new = ["session", "new", "-l", "py", "--name", "mounting"]
+    shop.told(*new, "--mount", f"{folder}:/ro", "--mount", f"{folder}:/over:overlay")
+    shop.told("session", "run", "mounting", "-c", "open('/over/a.txt', 'a').write('b')")
+    assert shop.told("session", "download", "mounting", "/over/a.txt") == "ab"
+    done = shop.say("session", "run", "mounting", "-c", "open('/ro/a.txt', 'a')")
+    assert (done.exit_code, "PermissionError" in done.stderr) == (1, True)
+    (folder / "a.txt").write_bytes(b"new")
+    said = shop.told("session", "mount", "mounting", f"{folder}:/ro")
+    assert said == f"{folder} is at /ro\n"
+    assert set(shop.document("session", "mount", "mounting", f"{folder}:/ro:ro")) == IDENTITY
+    assert shop.told("session", "download", "mounting", "/ro/a.txt") == "new"
+    assert (folder / "a.txt").read_bytes() == b"new"
+    for wrong in ("nonsense", f"{folder}:relative", f"{folder}/missing:/m"):
+        done = shop.say("session", "mount", "mounting", wrong)
+        assert (done.exit_code, done.stdout) == (2, "")
+
+
 def test_list(shop, box):
     """All sessions are listed, more than one page too."""
     rows = shop.document("session", "list")["sessions"]

@@ -25,8 +25,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {
     name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("sessions", "durability")
 }
-COUNTS = {"sessions": (7, 2), "durability": (3, 1)}
-LINES_MAX = 250
+COUNTS = {"sessions": (8, 2), "durability": (3, 1)}
+LINES_MAX = 280
 
 
 def blocks(page, language):
@@ -58,6 +58,7 @@ def variables(tmp_path, monkeypatch):
     program.chmod(0o755)
     path = f"{program.parent}:{os.environ['PATH']}"
     monkeypatch.setenv("CLOCHE_STORE", str(tmp_path / "cloche.db"))
+    monkeypatch.chdir(tmp_path)
     return environment(PATH=path, CLOCHE_STORE=str(tmp_path / "cloche.db"))
 
 

@@ -67,8 +67,14 @@ def new_command(
     file: Annotated[
         list[Path] | None, typer.Option("--file", help="A file that is there from the start.")
     ] = None,
+    mount: Annotated[
+        list[str] | None, typer.Option("--mount", help="HOST:GUEST[:ro|overlay], a folder.")
+    ] = None,
     timeout: Annotated[str | None, typer.Option("--timeout", help="Of each run.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Of each run.")] = None,
+    repeat: Annotated[
+        bool, typer.Option(help="After a crash: perform again what was in flight.")
+    ] = True,
     allow: Allow = None,
     net: Lists = None,
     secret: SecretNames = None,
@@ -76,6 +82,7 @@ def new_command(
     as_json: AsJson = False,
 ) -> None:
     """Create a session."""
+    from cloche.exec.mounts import Mount  # noqa: PLC0415
     from cloche.exec.session import Session  # noqa: PLC0415
     from cloche.exec.stores import VARIABLE, store_at  # noqa: PLC0415
     from cloche.exec.types import File  # noqa: PLC0415
@@ -84,6 +91,7 @@ def new_command(
         os.environ[VARIABLE] = store  # secrets are looked for beside it
 
     limits = limits_of(timeout, memory, None, None)
+    mounts = [Mount.parse(text) for text in mount or []]
     session = Session.create(
         language,
         name=name,
@@ -93,8 +101,10 @@ def new_command(
             File(name=path.name, content=read_file(path, limits.guests.file_limit_bytes))
             for path in file or []
         ],
+        mounts=mounts,
         limits=limits,
         policy=policy_of(allow, net, secret),
+        repeat_in_flight=repeat,
         store=store_at(store),
     )
     with session:
@@ -228,6 +238,22 @@ def promise_command(
         print_json({"id": promise, "completed": first})
     else:
         typer.echo("completed" if first else "it had a value already; that one stays")
+
+
+@app.command("mount")
+def mount_command(
+    session: Name,
+    folder: Annotated[str, typer.Argument(metavar="HOST:GUEST[:ro|overlay]")],
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a picture of a folder in place; again to renew it."""
+    from cloche.exec.mounts import Mount  # noqa: PLC0415
+
+    mount = Mount.parse(folder)
+    with _open(session, store) as opened:
+        opened.mount(mount)
+        _say(opened, f"{mount.host} is at {mount.guest}", as_json)
 
 
 @app.command("upload")

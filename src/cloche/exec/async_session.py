@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cloche.exec.adapters.runner import Execution
     from cloche.exec.adapters.session_machine import FileEntry
+    from cloche.exec.mounts import Mount
     from cloche.exec.session_log import Step
     from cloche.exec.types import ExecEvent, ExecResult, File
 
@@ -95,6 +96,10 @@ class AsyncSession:
     async def upload(self, file: File, *, read_only: bool = False) -> None:
         """Put a file in place."""
         await asyncio.to_thread(self.sync.upload, file, read_only=read_only)
+
+    async def mount(self, mount: Mount) -> None:
+        """Put a picture of a folder of the host in place."""
+        await asyncio.to_thread(self.sync.mount, mount)
 
     async def write_file(self, path: str, content: bytes, *, read_only: bool = False) -> None:
         """Put bytes in place as a file."""

@@ -113,6 +113,7 @@ class FileAccessError(ClocheError):
 
 
 _FILE_REASONS = {
+    "EXIST": "there is something already; a folder is mounted where nothing is",
     "NOENT": "there is no such file or directory; list_files shows what there is",
     "ISDIR": "this is a directory, expected a file",
     "NOTDIR": "a part of the path is a file, expected a directory",

@@ -16,12 +16,13 @@ import queue
 import secrets
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cloche.engine.adapters.keys import load_key
 from cloche.engine.catalogue import definition_of
 from cloche.errors import ClocheError
 from cloche.exec.adapters.effects import CancelToken
+from cloche.exec.adapters.session_mounts import mount_folder
 from cloche.exec.adapters.session_runs import SessionRuns
 from cloche.exec.adapters.session_travel import SessionTravel
 from cloche.exec.adapters.sessions import Sessions
@@ -35,6 +36,7 @@ from cloche.exec.errors import (
     SessionError,
     UnsupportedLanguageError,
 )
+from cloche.exec.promises import complete_promise
 from cloche.exec.request import LANGUAGES, RunRequest, check_start, full_language
 from cloche.exec.session_log import (
     ChangeDirectory,
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from cloche.exec.adapters.runner import Execution
     from cloche.exec.adapters.session_machine import FileEntry
     from cloche.exec.adapters.sessions import Live
+    from cloche.exec.mounts import Mount
     from cloche.gate.policy import Policy
     from cloche.limits import Limits
     from cloche.store.ports import Store
@@ -80,7 +83,8 @@ if TYPE_CHECKING:
 
     Tools = Mapping[str, Callable[..., Any]]
 
-DEFAULT_IMAGES: Final = {"javascript": "javascript", "python": "python"}
+__all__ = ["Session", "complete_promise", "ended", "sessions_of"]
+
 _lock = threading.Lock()
 _open: dict[int, Sessions] = {}
 
@@ -124,6 +128,7 @@ class Session:
         *,
         name: str | None = None,
         modules: Iterable[File] = (),
+        mounts: Iterable[Mount] = (),
         limits: Limits | RunLimits | None = None,
         policy: Policy | None = None,
         image: str | None = None,
@@ -138,6 +143,7 @@ class Session:
             language: "javascript", "typescript" or "python", or a short form of these.
             name: unique in the store; a session can be opened by it.
             modules: files that are there from the start.
+            mounts: folders of the host that are there from the start; see `mount`.
             limits: for every run that brings none of its own.
             policy: what its runs may do.
             image: by name, such as "python+pandas".
@@ -158,7 +164,7 @@ class Session:
         check_start(seed=seed, now_ns=now_ns)
         sessions = sessions_of(store or store_at(None))
         guest = LANGUAGES[language]
-        image = image or DEFAULT_IMAGES[guest]
+        image = image or guest
         if definition_of(image).language != guest:
             raise InvalidRunError(f"the image {image} does not run {language}")
         settings = Settings(
@@ -176,6 +182,8 @@ class Session:
         try:
             for path, content in files:
                 session.write_file(path, content)
+            for mount in mounts:
+                session.mount(mount)
         except ClocheError:
             session.delete()
             raise
@@ -364,6 +372,17 @@ class Session:
                 live,
                 Upload(path=full, sha256=kept.sha256, size_bytes=len(content), read_only=read_only),
             )
+
+    def mount(self, mount: Mount) -> None:
+        """Take a picture of a folder of the host, and put it in place; again to renew it.
+
+        Raises:
+            InvalidRunError: the folder cannot be read, or holds more than the limits allow.
+            FileAccessError: something else is at its place, or it does not fit. Nothing changed.
+        """
+        self._check_open()
+        with self._changing() as live:
+            mount_folder(self._sessions, live, mount)
 
     def download(self, path: str) -> bytes:
         """Return the content of a file.
@@ -571,24 +590,4 @@ def _put_away(execution: Execution) -> RunSuspendedError:
         execution.run_id,
         due_ns=execution.suspension.due_ns,
         stdout=execution.result.run.stdout,
-    )
-
-
-def complete_promise(promise_id: str, value: Any, *, store: Store | None = None) -> bool:
-    """Give a promise its value, from outside; a run that waits for it can then be resumed.
-
-    Args:
-        promise_id: from the guest.
-        value: plain JSON.
-        store: where the session is kept.
-
-    Returns:
-        False if it has a value already, which stays.
-
-    Raises:
-        StoreUnknownError: there is no such promise.
-    """
-    sessions = sessions_of(store or store_at(None))
-    return sessions.store.promises.complete(
-        promise_id, json.dumps(value).encode(), now_ns=sessions.now_ns()
     )

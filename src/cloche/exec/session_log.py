@@ -3,8 +3,8 @@
 Pure. A session's state is the result of its settings and of every operation since, in order; each
 state has a name, the digest of all that led to it, so two sessions in equal states have equal names
 and a run says on which state it stands. Invariants:
-- an operation is an upload, a removal, a change of directory or a run; a run that was stopped
-  changed nothing, its state is the one before;
+- an operation is an upload, a removal, a change of directory, a mount or a run; a run that was
+  stopped changed nothing, its state is the one before;
 - the same settings and operations give the same names, on any machine.
 
 It does not execute (see `adapters/session_machine.py`) and keeps nothing (see the store).
@@ -78,6 +78,18 @@ class ChangeDirectory(msgspec.Struct, frozen=True, kw_only=True, tag="cd"):
     path: str
 
 
+class Mounted(msgspec.Struct, frozen=True, kw_only=True, tag="mount"):
+    """The host put a picture of a folder in place (see `mounts.py`), over an earlier one.
+
+    The picture is a blob, named by its SHA-256.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+    writable: bool = False
+
+
 class Ran(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     """A run changed the state. Its journal is kept under its run id.
 
@@ -89,7 +101,7 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     time_ms: int = 0
 
 
-Operation: TypeAlias = Upload | Remove | ChangeDirectory | Ran
+Operation: TypeAlias = Upload | Remove | ChangeDirectory | Mounted | Ran
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +149,11 @@ def _identity(operation: Operation) -> bytes:
     if isinstance(operation, Ran):
         return b"run" + bytes.fromhex(operation.journal_hash)
     return msgspec.msgpack.encode(operation)
+
+
+def content_of(operation: Operation) -> str | None:
+    """Return the digest of the content that an operation brings, None if it brings none."""
+    return operation.sha256 if isinstance(operation, Upload | Mounted) else None
 
 
 def run_seed(settings: SessionSettings, head: Head) -> int:

@@ -20,8 +20,10 @@ from cloche.engine.nodes import Directory, Errno, File, FileSystemError
 from cloche.engine.pages import PAGE_BYTES
 from cloche.engine.snapshot import Snapshot, seal, unseal
 from cloche.engine.vfs import StoredFile
+from cloche.exec.adapters.pictures import put_picture
 from cloche.exec.errors import FileAccessError, SessionImageError
-from cloche.exec.session_log import Ran, Remove, SessionSettings, Step, Upload
+from cloche.exec.mounts import decode_picture
+from cloche.exec.session_log import Mounted, Ran, Remove, SessionSettings, Step, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from cloche.exec.adapters.effects import CancelToken
     from cloche.exec.adapters.runner import Execution, OutputListener, Runner
     from cloche.exec.request import RunRequest
+    from cloche.exec.session_log import Operation
     from cloche.gate.journal import Journal
     from cloche.gate.ports import EffectHandler, JournalSink
     from cloche.limits import Limits
@@ -125,13 +128,20 @@ class SessionMachine:
 
     def _repeat(self, step: Step, kept: Kept) -> None:
         operation = step.operation
-        if isinstance(operation, Upload):
-            self.upload(operation.path, kept.content(operation.sha256), operation.read_only)
-        elif isinstance(operation, Remove):
-            self.remove(operation.path)
-        elif isinstance(operation, Ran):
+        if isinstance(operation, Ran):
             journal = kept.journal(operation.run_id)
             self.run(kept.request(journal), run_id=operation.run_id, replay=journal)
+        else:
+            self.apply(operation, kept.content)
+
+    def apply(self, operation: Operation, content: Callable[[str], bytes]) -> None:
+        """Repeat an operation that is no run; `content` returns the blob with a digest."""
+        if isinstance(operation, Upload):
+            self.upload(operation.path, content(operation.sha256), operation.read_only)
+        elif isinstance(operation, Mounted):
+            self.mount(operation.path, content(operation.sha256), writable=operation.writable)
+        elif isinstance(operation, Remove):
+            self.remove(operation.path)
 
     @property
     def awake(self) -> bool:
@@ -188,6 +198,27 @@ class SessionMachine:
                 raise FileSystemError(Errno.ISDIR)
             _check_room(files, before, len(content), self._limits)
             files.add(StoredFile(path=path, content=content, read_only=read_only))
+
+    def check_vacant(self, path: str) -> None:
+        """Raise unless a folder can be mounted here.
+
+        Raises:
+            FileAccessError: EXIST, there is something; an empty directory is nothing.
+        """
+        node = _found(self.files, path)
+        if path == "/" or not (node is None or (isinstance(node, Directory) and not node.entries)):
+            raise FileAccessError(path, "EXIST")
+
+    def mount(self, path: str, picture: bytes, *, writable: bool) -> None:
+        """Put a picture of a folder in place, instead of what is there.
+
+        Raises:
+            FileAccessError: over a quota, or the path leads through a file; nothing changed.
+        """
+        files = self.files
+        files.set_limits(self._limits)
+        with _translated(path):
+            put_picture(files, path, decode_picture(picture), self._limits, writable=writable)
 
     def remove(self, path: str) -> None:
         """Remove a file or an empty directory."""

@@ -25,7 +25,7 @@ from cloche.exec.errors import (
     RunNotFoundError,
     SessionError,
 )
-from cloche.exec.session_log import Ran, Remove, Upload, advance, first_head
+from cloche.exec.session_log import Ran, advance, content_of, first_head
 from cloche.gate.errors import DivergenceError
 from cloche.gate.journal import encode_file, load_journal
 from cloche.store.rows import Run, Session, Snapshot
@@ -201,8 +201,8 @@ class SessionTravel:
             operation = step.operation
             if isinstance(operation, Ran):
                 journals[operation.run_id] = read_records(self._store, operation.run_id)
-            elif isinstance(operation, Upload):
-                contents[operation.sha256] = self._store.blobs.get(operation.sha256)
+            elif (sha256 := content_of(operation)) is not None:
+                contents[sha256] = self._store.blobs.get(sha256)
         sealed = None
         if live.head.snapshot is not None:
             # The archive's key is all that whoever imports it needs to have.
@@ -233,9 +233,9 @@ class SessionTravel:
         renamed: dict[str, str] = {}
         for step in archive.steps:
             operation = step.operation
-            if isinstance(operation, Upload):
-                self._take_content(archive, operation.sha256, now_ns)
-            elif isinstance(operation, Ran):
+            if (sha256 := content_of(operation)) is not None:
+                self._take_content(archive, sha256, now_ns)
+            if isinstance(operation, Ran):
                 # Run ids are unique in a store; the journal says what the run was.
                 renamed[operation.run_id] = new_run_id()
                 operation = msgspec.structs.replace(operation, run_id=renamed[operation.run_id])
@@ -319,13 +319,10 @@ class _Moving:
 
     def repeat(self, machine: SessionMachine, operation: Operation) -> None:
         """Repeat one operation, and note it."""
-        if isinstance(operation, Upload):
-            content = self._store.blobs.get(operation.sha256)
-            machine.upload(operation.path, content, operation.read_only)
-        elif isinstance(operation, Remove):
-            machine.remove(operation.path)
-        elif isinstance(operation, Ran):
+        if isinstance(operation, Ran):
             operation = self._run(machine, operation)
+        else:
+            machine.apply(operation, self._store.blobs.get)
         self.head, step = advance(self.head, operation)
         self.rows.append(step_row(step))
 

@@ -37,8 +37,8 @@ from cloche.exec.session_log import (
     Ran,
     SessionSettings,
     Step,
-    Upload,
     advance,
+    content_of,
     first_head,
     snapshot_is_due,
 )
@@ -297,8 +297,9 @@ class Sessions:
         if live.machine is not None and live.machine.awake:
             return live.machine
         self._make_room(live)
-        live.machine = self.wake(live, live.head)
-        live.tail = self.history(live, after=live.head.snapshot_ordinal)
+        tail = self.history(live, after=live.head.snapshot_ordinal)
+        live.machine = self.wake(live, live.head, tail)
+        live.tail = tail
         return live.machine
 
     def wake_as(self, settings: SessionSettings) -> SessionMachine:
@@ -313,9 +314,16 @@ class Sessions:
             kept=self._kept,
         )
 
-    def wake(self, live: Live, head: Head) -> SessionMachine:
-        """Return a machine of its own in one of the session's states; the caller closes it."""
-        steps = self.history(live, after=head.snapshot_ordinal)
+    def wake(self, live: Live, head: Head, steps: list[Step] | None = None) -> SessionMachine:
+        """Return a machine of its own in one of the session's states; the caller closes it.
+
+        Args:
+            live: the session.
+            head: the state.
+            steps: what follows the head's snapshot, where that is known.
+        """
+        if steps is None:
+            steps = self.history(live, after=head.snapshot_ordinal)
         snapshot = None if head.snapshot is None else self.store.blobs.get(head.snapshot)
         return SessionMachine(
             self.runner,
@@ -538,7 +546,7 @@ def step_row(step: Step) -> StepRow:
     return StepRow(
         ordinal=step.ordinal,
         run_id=operation.run_id if isinstance(operation, Ran) else None,
-        blob=operation.sha256 if isinstance(operation, Upload) else None,
+        blob=content_of(operation),
         document=_json.encode(step),
     )
 
