@@ -67,7 +67,10 @@ class Desk:
 
     def pending(self, run_id: str | None = None) -> tuple[Approval, ...]:
         """Return what waits for a decision, the oldest first; of one run or of all."""
-        found = map(_from_row, self._rows(status="pending", run_id=run_id))
+        if run_id is not None:
+            # By its run alone: a database might look through all that is pending.
+            return tuple(one for one in self.of_run(run_id) if one.status == "pending")
+        found = map(_from_row, self._rows(status="pending"))
         return tuple(sorted(found, key=lambda one: (one.created_ms, one.id)))
 
     def of_run(self, run_id: str) -> tuple[Approval, ...]:
@@ -142,7 +145,7 @@ class Desk:
         Raises:
             StoreChangedError: the run has another status than expected; nothing was changed.
         """
-        if not any(self._rows(run_id=run.id, status="pending")):
+        if not any(row.status == "pending" for row in self._rows(run_id=run.id)):
             # Nothing to cancel: only the run's own process asks, and that is who ends it.
             self.store.runs.update(run, expected=expected)
             return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 
 from cloche.store.adapters.sql.common import Rows, require_runs
 from cloche.store.adapters.sql.records import append_audit, put_document
@@ -23,6 +24,7 @@ from cloche.store.rows import Approval, AuditHead, Promise, Timer, check_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
     from cloche.store.rows import ApprovalChange, ApprovalStatus
@@ -104,6 +106,20 @@ class SqlTimers(Rows):
         return self.database.write(lambda connection: connection.execute(statement).rowcount > 0)
 
 
+@cache
+def _approvals_query(names: frozenset[str]) -> Select[Any]:
+    """Return the query of a page; made once, because making it takes longer than asking it."""
+    columns = approvals.c
+    conditions = {
+        "status": columns.status == bindparam("status"),
+        "run_id": columns.run_id == bindparam("run_id"),
+        "expired_ns": columns.expires_ns <= bindparam("expired_ns"),
+    }
+    query = select(approvals).where(columns.id > bindparam("after"))
+    query = query.where(*(conditions[name] for name in sorted(names)))
+    return query.order_by(columns.id).limit(bindparam("most"))
+
+
 class SqlApprovals(Rows):
     """The port `ApprovalTable`."""
 
@@ -139,15 +155,11 @@ class SqlApprovals(Rows):
     ) -> Sequence[Approval]:
         """Return approvals in the order of their ids."""
         check_page(limit, self.limits)
-        query = select(approvals).where(approvals.c.id > after)
-        query = query.order_by(approvals.c.id).limit(limit)
-        if status is not None:
-            query = query.where(approvals.c.status == status)
-        if run_id is not None:
-            query = query.where(approvals.c.run_id == run_id)
-        if expired_ns is not None:
-            query = query.where(approvals.c.expires_ns <= expired_ns)
-        rows = self.database.read(lambda connection: connection.execute(query).all())
+        given = {"status": status, "run_id": run_id, "expired_ns": expired_ns}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        query = _approvals_query(frozenset(chosen))
+        values = {"after": after, "most": limit, **chosen}
+        rows = self.database.read(lambda connection: connection.execute(query, values).all())
         return [Approval(**row._mapping) for row in rows]
 
     def count(self, status: ApprovalStatus) -> int:
