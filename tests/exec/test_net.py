@@ -9,10 +9,12 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 import cloche
+from cloche.egress.allowlist import Entry
 from cloche.egress.errors import NetStoreError
-from cloche.egress.open import default_service, use_service
+from cloche.egress.open import default_service, open_database, use_service
 from cloche.egress.secrets import Secret
 from cloche.gate.policy import Policy
+from cloche.store.open import open_store
 
 from .net_support import allowing, net_world
 
@@ -154,3 +156,25 @@ def test_broken_store(monkeypatch, tmp_path):
     finally:
         default_service().close()
         use_service(None)
+
+
+def test_the_lists_are_those_of_the_session_s_store(tmp_path, monkeypatch):
+    """A session obeys what was allowed beside its store, whatever store is the process's."""
+    monkeypatch.setenv("CLOCHE_STORE", str(tmp_path / "another.db"))
+    monkeypatch.delenv("CLOCHE_SECRET_STORE", raising=False)
+    path = tmp_path / "a store.db"
+    lists = open_database(str(path))
+    lists.put_entry("global", Entry(host="a.example.com", methods=("GET",)))
+    policy = Policy(net=cloche.NetPolicy(scopes=("global",)))
+    code = "import net\nnet.fetch('https://a.example.com/x', method='PUT')"
+    store = open_store(path)
+    with cloche.Session.create("python", store=store) as session:
+        with pytest.raises(cloche.RuntimeFailedError, match="not this method"):
+            session.run(code, policy=policy)
+        default_service(store.url).call(lambda egress: egress.flush())
+    assert [record.host for record in lists.records(count=10)] == ["a.example.com"]
+    lists.close()
+    store.close()
+    with pytest.raises(cloche.RuntimeFailedError, match="not in allowlist"):
+        cloche.run(code, policy=policy)
+    assert (tmp_path / "another-net.db").exists()

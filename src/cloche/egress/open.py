@@ -1,7 +1,8 @@
-"""Puts outbound HTTP together: the process's service, and the handler of a run.
+"""Puts outbound HTTP together: the services of a process, and the handler of a run.
 
-One service serves the process; it is made when the first run with a `net` policy makes a call, and
-closed with the process, so that its log is kept. Its file is the one that `adapters.keys` finds.
+One service serves all runs of a store; it is made when the first of them with a `net` policy makes
+a call, and closed with the process, so that its log is kept. `adapters.keys` says which file of
+lists, secrets and log belongs to a store.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from cloche.egress.secrets import Scrubber
 from cloche.limits.adapters.settings import load_limits
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cloche.limits import Limits
 
 _lock = threading.Lock()
-_service: NetService | None = None
+_services: dict[Path, NetService] = {}
+_used: NetService | None = None
 
 
 def open_database(store: str | None = None, *, limits: Limits | None = None) -> NetDatabase:
@@ -43,45 +47,53 @@ def open_database(store: str | None = None, *, limits: Limits | None = None) -> 
     return NetDatabase(default_path(store), limits or load_limits())
 
 
-def default_service() -> NetService:
-    """Return the service of this process."""
-    global _service  # noqa: PLW0603 - one per process is the point
+def default_service(store: str | None = None) -> NetService:
+    """Return the service of this process for a store; see `open_database`."""
+    path = default_path(store).absolute()
     with _lock:
-        if _service is None:
-            _service = NetService(_make)
-            atexit.register(_service.close)
-        return _service
+        if _used is not None:
+            return _used
+        service = _services.get(path)
+        if service is None:
+            service = _services[path] = NetService(functools.partial(_make, path))
+            atexit.register(service.close)
+        return service
 
 
 def use_service(service: NetService | None) -> None:
-    """Make another service that of the process, or with None a new one on next use."""
-    global _service  # noqa: PLW0603 - as above
+    """Make one service that of all stores, or with None a new one for each on next use."""
+    global _used  # noqa: PLW0603 - one per process is the point
     with _lock:
-        _service = service
+        _used = service
+        _services.clear()
 
 
-def handler_for(policy: dict[str, Any], limits: Limits, *, app: str = "") -> HttpHandler:
+def handler_for(
+    policy: dict[str, Any], limits: Limits, *, app: str = "", store: str | None = None
+) -> HttpHandler:
     """Return what performs the `http.fetch` effects of a run with this policy for them.
+
+    `store` is the run's; see `open_database`.
 
     Raises:
         NetPolicyError: the document is none.
     """
-    return HttpHandler(default_service(), NetPolicy.from_document(policy), limits, app=app)
+    return HttpHandler(default_service(store), NetPolicy.from_document(policy), limits, app=app)
 
 
-def scrubber_for(policy: dict[str, Any]) -> Scrubber:
+def scrubber_for(policy: dict[str, Any], *, store: str | None = None) -> Scrubber:
     """Return what takes the secrets of a policy out of what its run prints, as they are now.
 
     Raises:
         NetPolicyError: the document is none. NetStoreError: the secrets cannot be read.
     """
     known = NetPolicy.from_document(policy)
-    return Scrubber(default_service().call(lambda egress: egress.known_secrets(known)))
+    return Scrubber(default_service(store).call(lambda egress: egress.known_secrets(known)))
 
 
-def _make() -> Egress:
+def _make(path: Path) -> Egress:
     limits = load_limits()
-    database = NetDatabase(default_path(), limits)
+    database = NetDatabase(path, limits)
     check = functools.partial(blocked, own=own_addresses())
     return Egress(
         limits,

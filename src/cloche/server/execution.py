@@ -69,7 +69,7 @@ class Execution:
         self._limits = limits
         self._effects = effects
         self._now_ns = now_ns
-        self._runner = runner or default_runner()
+        self._runner = (runner or default_runner()).for_store(store.url)
 
     @property
     def sessions(self) -> Sessions:

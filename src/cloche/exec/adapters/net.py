@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from cloche.gate.ports import EffectHandler
 
 
-def scrubber_of(request: RunRequest, *, replaying: bool) -> Scrubber | None:
+def scrubber_of(
+    request: RunRequest, *, replaying: bool, store: str | None = None
+) -> Scrubber | None:
     """Return what takes secrets out of a run's output, None where its policy names none.
 
     Args:
         request: the run.
         replaying: whether it was recorded; it can then be run where its secrets are not.
+        store: URL of the store that the run belongs to; the process's when None.
 
     Raises:
         NetStoreError: the secrets cannot be read. Nothing ran.
@@ -38,7 +41,7 @@ def scrubber_of(request: RunRequest, *, replaying: bool) -> Scrubber | None:
     from cloche.egress.open import scrubber_for  # noqa: PLC0415 - as above
 
     try:
-        return scrubber_for(net)
+        return scrubber_for(net, store=store)
     except NetStoreError:
         if not replaying:
             raise
@@ -51,11 +54,19 @@ class NetHandlers:
     Args:
         handlers: of the caller, by kind.
         request: the run.
+        store: URL of the store that it belongs to; the process's when None.
     """
 
-    def __init__(self, handlers: Mapping[str, EffectHandler], request: RunRequest) -> None:
+    def __init__(
+        self,
+        handlers: Mapping[str, EffectHandler],
+        request: RunRequest,
+        *,
+        store: str | None = None,
+    ) -> None:
         self._handlers = handlers
         self._request = request
+        self._store = store
         self._made: Any = None
         self._lock = threading.Lock()
 
@@ -71,7 +82,8 @@ class NetHandlers:
             if self._made is None:
                 from cloche.egress.open import handler_for  # noqa: PLC0415 - slow, for calls only
 
-                self._made = handler_for(self._request.policy.net, self._request.limits)
+                request = self._request
+                self._made = handler_for(request.policy.net, request.limits, store=self._store)
         handler: EffectHandler = self._made
         return handler
 

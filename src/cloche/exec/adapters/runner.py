@@ -8,6 +8,7 @@ fault (a broken handler, a full disk, a divergence), and the instance is closed 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import secrets
 import time
@@ -34,6 +35,7 @@ from cloche.gate.entries import RunInputs, RunOutcome
 from cloche.gate.gate import Gate
 
 if TYPE_CHECKING:
+    from cloche.egress.secrets import Scrubber
     from cloche.engine.adapters.images import Images
     from cloche.engine.adapters.instance import Instance
     from cloche.engine.vfs import FileSystem, StoredFile
@@ -95,6 +97,20 @@ class Runner:
     def __init__(self, images: Images, *, pool_size: int = 0) -> None:
         self.images = images
         self._pool = Pool(pool_size)
+        self.store: str | None = None
+
+    def for_store(self, url: str) -> Runner:
+        """Return a runner with the same images for the runs of a store.
+
+        Their lists, secrets and log of outbound HTTP are those beside that store; those of other
+        runners are the process's.
+        """
+        runner = copy.copy(self)
+        runner.store = url
+        return runner
+
+    def _scrubber(self, request: RunRequest, *, is_replay: bool) -> Scrubber | None:
+        return scrubber_of(request, replaying=is_replay, store=self.store)
 
     def execute(
         self,
@@ -132,7 +148,7 @@ class Runner:
                 f"the image {image.name} runs {image.language}, the program is {request.language}"
             )
         before = replay or resume
-        output = Output(on_output, scrubber_of(request, replaying=before is not None))
+        output = Output(on_output, self._scrubber(request, is_replay=before is not None))
         instance = self._pool.take(image)
         run = _Run(self, request, instance, output, cancel or CancelToken(), before)
         try:
@@ -186,7 +202,7 @@ class Runner:
         before = replay or resume
         done = False
         try:
-            output = Output(on_output, scrubber_of(request, replaying=before is not None))
+            output = Output(on_output, self._scrubber(request, is_replay=before is not None))
             run = _Run(self, request, instance, output, cancel or CancelToken(), before)
             run.renew_machine()
             gate = Gate(
@@ -266,7 +282,7 @@ class _Run:
         request, machine, instance = self._request, self._machine, self.instance
         run_id = run_id or new_run_id()
         started_ns = time.monotonic_ns()
-        performers = NetHandlers(handlers, request)
+        performers = NetHandlers(handlers, request, store=self._runner.store)
         effects = Effects(
             gate,
             performers,

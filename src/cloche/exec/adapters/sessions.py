@@ -121,7 +121,7 @@ class Sessions:
     ) -> None:
         self.store = store
         self.limits = limits
-        self.runner = runner
+        self.runner = runner.for_store(store.url)
         self.key = key
         self.request_of = request_of
         self.now_ns = now_ns
