@@ -142,6 +142,15 @@ def test_a_question_expires(inbox, store, clock):
     assert b"APPROVAL_TIMEOUT" in store.runs.get("r").result
 
 
+def test_approvals_are_counted(inbox):
+    """By what became of them."""
+    inbox.approve(A, who="ann")
+    none = dict.fromkeys(["rejected", "expired", "cancelled"], 0)
+    assert inbox.counts() == {"pending": 1, "approved": 1, **none}
+    inbox.reject(B, who="ann")
+    assert inbox.counts() == {**none, "pending": 0, "approved": 1, "rejected": 1}
+
+
 def test_the_audit_says_who_decided_what(inbox, store):
     """It outlives the run."""
     inbox.approve(A, who="ann", reason="fine")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.limits import Limits
-    from cloche.script.approvals import Verdict
+    from cloche.script.approvals import ApprovalStatus, Verdict
     from cloche.script.tools import ToolSet
     from cloche.store.ports import Store
 
@@ -171,6 +171,11 @@ class Inbox:
             args = self._tools.find(known.tool).check_args(made.args, limits=self._limits)
             made = msgspec.structs.replace(made, args=args)
         return answer_of(self._desk.decide(known.id, made))
+
+    def counts(self) -> dict[ApprovalStatus, int]:
+        """Return how many approvals there are of each status."""
+        self._desk.expire()
+        return self._desk.counts()
 
     def audit(self, *, run_id: str | None = None) -> tuple[AuditEntry, ...]:
         """Return what was asked and decided, verified, in order; of one run or of all.

@@ -12,7 +12,7 @@ The rules are in `approvals`; this loads as little of the ledger as an event nee
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 
@@ -77,6 +77,11 @@ class Desk:
         """Return every approval of a run, the oldest first."""
         found = map(_from_row, self._rows(run_id=run_id))
         return tuple(sorted(found, key=lambda one: (one.created_ms, one.id)))
+
+    def counts(self) -> dict[approvals.ApprovalStatus, int]:
+        """Return how many approvals there are of each status."""
+        names: tuple[approvals.ApprovalStatus, ...] = get_args(approvals.ApprovalStatus)
+        return {name: self.store.approvals.count(_TO_ROW.get(name, name)) for name in names}
 
     def run_status(self, run_id: str) -> RunStatus:
         """Return what the approvals of a run have made of it; "over" is for its row to say."""
