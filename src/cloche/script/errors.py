@@ -50,7 +50,8 @@ class ScriptSyntaxError(ScriptError):
     def __init__(
         self, problem: str, *, line: int | None = None, column: int | None = None, snippet: str = ""
     ) -> None:
-        place = "" if line is None else f" (line {line}, column {column or 1})"
+        at = "" if column is None else f", column {column}"
+        place = "" if line is None else f" (line {line}{at})"
         shown = f": {snippet.strip()}" if snippet.strip() else ""
         super().__init__(
             f"the script cannot be read{place}: {problem}{shown}. Nothing ran; correct it and "

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from cloche.engine import tokens
 from cloche.script import python_tokens
-from cloche.script.errors import ScriptError, ScriptTagError, ScriptTooLargeError
+from cloche.script.errors import ScriptError, ScriptSyntaxError, ScriptTagError, ScriptTooLargeError
 from cloche.script.markdown import next_visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cloche.limits import Limits
+    from cloche.limits.script_groups import ScriptsLimits
 
 Language = Literal["javascript", "typescript", "python"]
 
@@ -114,6 +115,36 @@ def find(text: str, *, limits: Limits, default: Language = "typescript") -> tupl
     return tuple(_Search(text, limits, default).parts())
 
 
+def program_error(source: str, language: Language, *, limits: Limits) -> ScriptError | None:
+    """Return what is wrong with a program that stands alone, before anything looks into it.
+
+    Args:
+        source: the program.
+        language: of it.
+        limits: of the group `scripts`.
+    """
+    try:
+        size_bytes = len(source.encode())
+    except UnicodeEncodeError:
+        return ScriptSyntaxError("it holds half of a surrogate pair, not Unicode text")
+    if size_bytes > limits.scripts.source_limit_bytes:
+        return _too_large(size_bytes, limits.scripts)
+    return ScriptSyntaxError("there is no program in it") if _is_empty(source, language) else None
+
+
+def _too_large(size_bytes: int, limits: ScriptsLimits) -> ScriptTooLargeError:
+    return ScriptTooLargeError(
+        what="script",
+        limit="scripts.source_limit_bytes",
+        limit_bytes=limits.source_limit_bytes,
+        found_bytes=size_bytes,
+    )
+
+
+def _is_empty(source: str, language: Language) -> bool:
+    return next(_scanner(language)(source, 0), None) is None
+
+
 class _Search:
     """One search; knows the line it is at."""
 
@@ -190,14 +221,9 @@ class _Search:
             )
         raw = self._text[start : end.after]
         if size_bytes > self._limits.source_limit_bytes:
-            error = ScriptTooLargeError(
-                what="script",
-                limit="scripts.source_limit_bytes",
-                limit_bytes=self._limits.source_limit_bytes,
-                found_bytes=size_bytes,
-            )
+            error = _too_large(size_bytes, self._limits)
             return BrokenPart(start=start, raw=raw, error=error)
-        if next(_scanner(language)(source, 0), None) is None:
+        if _is_empty(source, language):
             return self._broken(start, end.after, "empty", "there is no program in it")
         return ScriptPart(start=start, raw=raw, source=source, language=language, line=line)
 

@@ -28,15 +28,22 @@ from cloche.script.errors import (
     ScriptCancelledError,
     ScriptError,
     ScriptRunStateError,
-    ScriptSyntaxError,
     SnippetError,
     ToolNotFoundError,
 )
 from cloche.script.items import History, ScriptCall, ScriptResult
+from cloche.script.finder import program_error
 from cloche.script.messages import read_message
-from cloche.script.outcome import line_of, stderr_of
+from cloche.script.outcome import stderr_of, syntax_error
 from cloche.script.policy import ToolPolicy
-from cloche.script.programs import banned_word, called_tools, wrap, wrap_check
+from cloche.script.programs import (
+    FILENAMES,
+    banned_word,
+    called_tools,
+    unopened_brace,
+    wrap,
+    wrap_check,
+)
 from cloche.script.runs import ScriptRuns
 from cloche.script.snippets import SNIPPET_KIND, Snippet, check_name
 from cloche.script.tools import ToolSet
@@ -195,9 +202,9 @@ class ScriptHarness:
             slot=0,
             raw="",
             script_id="script_1",
-            language=language or self._default,
+            language=language,
             source=source,
-            sha256=hashlib.sha256(source.encode()).hexdigest(),
+            sha256=hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest(),
             line=1,
         )
         chosen = mode_of(mode, self._mode)
@@ -208,8 +215,13 @@ class ScriptHarness:
 
     # --- approvals ---
 
+            ValueError: there is no such language.
     @property
     def pending(self) -> tuple[Approval, ...]:
+        language = language or self._default
+        if language not in FILENAMES:
+            raise ValueError(f"{language!r} is no language; it is one of {', '.join(FILENAMES)}")
+        source = source.removeprefix("\ufeff")  # a byte order mark of the file that it came from
         """What waits for a decision in the store, the oldest first."""
         return self._runs.desk.pending()
 
@@ -351,9 +363,10 @@ class ScriptHarness:
     ) -> ScriptResult:
         if call.error is not None or call.language is None:
             return ScriptResult(script_id=call.script_id, status="failed", error=call.error)
-        banned = banned_word(call.source, call.language)
-        if banned is not None:
-            document = banned.to_document()
+        error = program_error(call.source, call.language, limits=self.limits)
+        error = error or banned_word(call.source, call.language)
+        if error is not None:
+            document = error.to_document()
             return ScriptResult(script_id=call.script_id, status="failed", error=document)
         if mode == "dry-run":
             return self._check(call, call.language)
@@ -403,10 +416,10 @@ class ScriptHarness:
         execution = default_runner().execute(
             self._runs.request(wrap_check(call.source, language), language), record=False
         )
-        error: ScriptError | None = None
         if execution.error is not None:
-            line = line_of(stderr_of(execution.result))
-            error = ScriptSyntaxError(execution.error.message, line=line)
+            error = syntax_error(
+                execution.error.message, source=call.source, stderr=stderr_of(execution.result)
+            )
         report: list[dict[str, Any]] = []
         for name, line in called_tools(call.source, language):
             known = name in self.tools or name in {"search", "describe"}
@@ -427,6 +440,10 @@ class ScriptHarness:
             return error
         return HarnessInternalError(problem=f"{name} is unknown and known")
 
+        error: ScriptError | None = unopened_brace(call.source, language)
+        if error is not None:
+            document = error.to_document()
+            return ScriptResult(script_id=call.script_id, status="failed", error=document)
 
 def _new_run_id() -> str:
     return uuid.uuid4().hex

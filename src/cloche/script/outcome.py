@@ -39,12 +39,14 @@ if TYPE_CHECKING:
 PREVIEW_CHARACTERS: Final = 1000  # of a return value that is too large
 _JAVASCRIPT_LINE: Final = re.compile(r"script\.[jt]s:(\d+)")
 _PYTHON_LINE: Final = re.compile(r'"script\.py", line (\d+)')
+_CARET: Final = re.compile(r"^(?P<shown>.*)\n(?P<before> *)\^", re.MULTILINE)
 _STACK: Final = re.compile(r"RecursionError|RangeError: Maximum call stack|InternalError: stack")
 
 
 def script_error(
     error: ExecError,
     *,
+    source: str,
     stderr: str,
     records: Sequence[CallRecord],
     last_error: ScriptError | None,
@@ -55,6 +57,7 @@ def script_error(
 
     Args:
         error: how the run ended.
+        source: the script.
         stderr: with the guest's traceback.
         records: the calls of the run.
         last_error: of the last call that failed; it is the answer if the script did not catch it.
@@ -65,12 +68,34 @@ def script_error(
     if limited is not None:
         return limited
     if isinstance(error, CompilationFailedError) or error.message.startswith("SyntaxError"):
-        return ScriptSyntaxError(error.message, line=line_of(stderr))
+        return syntax_error(error.message, source=source, stderr=stderr)
     if error.blame == "cloche":
         return HarnessInternalError(problem=error.message)
     if last_error is not None and last_error.message in error.message:
         return last_error
     return ScriptRuntimeError(error.message, line=line_of(stderr))
+
+
+def syntax_error(problem: str, *, source: str, stderr: str) -> ScriptSyntaxError:
+    """Return what a model is told of a script that cannot be read, with the place of it."""
+    line = line_of(stderr)
+    lines = source.splitlines()
+    if line is None or line > len(lines):
+        return ScriptSyntaxError(problem, line=line)
+    text = lines[line - 1]
+    problem = problem.removesuffix(f" (script.py, line {line})")
+    return ScriptSyntaxError(problem, line=line, column=_column(text, stderr), snippet=text)
+
+
+def _column(text: str, stderr: str) -> int | None:
+    """Return the column in a line that the caret under it names, from 1."""
+    found = _CARET.search(stderr)
+    if found is None:
+        return None
+    # Around the line stand what it is indented by, and before the first one the program's start.
+    begin = found["shown"].find(text.strip())
+    column = len(found["before"]) - begin + len(text) - len(text.lstrip()) + 1
+    return column if begin >= 0 and 1 <= column <= len(text) + 1 else None
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +133,15 @@ def returned_value(returned: Mapping[str, Any], limits: Limits) -> Ended:
         )
         return Ended(status="failed", error=large)
     return Ended(status="completed", value=value)
+
+
+def ended_by_itself(exit_code: int | None, stderr: str) -> Ended:
+    """Return how a run ended that handed over no value."""
+    if not exit_code:
+        return Ended(status="completed")
+    said = stderr.strip().splitlines()
+    problem = f"it ended with exit code {exit_code}" + (f": {said[-1]}" if said else "")
+    return Ended(status="failed", error=ScriptRuntimeError(problem))
 
 
 def shown_output(output: str, limits: Limits) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cloche.engine import tokens
 from cloche.gate.canonical import encode_plain
 from cloche.script import python_tokens
-from cloche.script.errors import BannedIdentifierError
+from cloche.script.errors import BannedIdentifierError, ScriptSyntaxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -132,6 +132,22 @@ def _is_method(texts: Sequence[str], opening: int) -> bool:
         if depth == 0:
             return texts[index + 1] == "{"
     return False
+
+
+def unopened_brace(source: str, language: Language) -> ScriptSyntaxError | None:
+    """Return the error of a script that closes the function around it: behind that it would run."""
+    if language == "python":
+        return None
+    depth = 0
+    for offset, text in tokens.scan(source):
+        depth += (text == "{") - (text == "}")
+        if depth < 0:
+            line = source.count("\n", 0, offset) + 1
+            column = offset - source.rfind("\n", 0, offset)
+            snippet = source.splitlines()[line - 1] if line <= len(source.splitlines()) else ""
+            problem = "a brace is closed that was not opened"
+            return ScriptSyntaxError(problem, line=line, column=column, snippet=snippet)
+    return None
 
 
 def called_tools(source: str, language: Language) -> tuple[tuple[str, int], ...]:

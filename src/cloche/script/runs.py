@@ -34,7 +34,14 @@ from cloche.script.errors import (
 )
 from cloche.script.inbox import Answer, answer_of
 from cloche.script.items import ScriptResult
-from cloche.script.outcome import Ended, returned_value, script_error, shown_output, stderr_of
+from cloche.script.outcome import (
+    Ended,
+    ended_by_itself,
+    returned_value,
+    script_error,
+    shown_output,
+    stderr_of,
+)
 from cloche.script.programs import FILENAMES, IMAGES
 from cloche.script.repeats import changed_program, prefix_count
 from cloche.script.undo import Undo, rolled_back
@@ -525,7 +532,10 @@ class ScriptRuns:
         if status != "active":
             return Ended(status="rejected", error=rejection(status, self.desk.of_run(work.id)))
         if execution.error is None:
-            return returned_value(work.calls.returned or {}, self._limits)
+            if work.calls.returned is None:
+                exit_code = execution.result.run.exit_code
+                return ended_by_itself(exit_code, stderr_of(execution.result))
+            return returned_value(work.calls.returned, self._limits)
         if work.time is not None and work.time.timed_out:
             return Ended(status="failed", error=self._timeout(work))
         error = script_error(
@@ -543,6 +553,7 @@ class ScriptRuns:
         records = work.calls.records
         return ScriptTimeoutError(
             timeout_ms=self._limits.scripts.timeout_ms,
+            source=work.asked.source,
             elapsed_ms=work.used_ms,
             completed=[record.tool for record in records if record.status == "completed"],
             pending=[record.tool for record in records if record.status == "pending"],

@@ -42,7 +42,7 @@ from cloche.script.errors import (
 )
 from cloche.script.excerpt import excerpt
 from cloche.script.items import CallRecord
-from cloche.script.programs import RETURN_TOOL
+from cloche.script.programs import RETURN_TOOL, call_places
 from cloche.script.shown import redact, shorten
 from cloche.script.tools import ToolContext
 
@@ -105,6 +105,7 @@ class ScriptCalls:
         self._places = threading.BoundedSemaphore(limits.scripts.call_concurrency_max)
         self._lock = threading.Lock()
         self._counted: set[int] = set()
+        self._lines: dict[str, int | None] | None = None
         self._records: dict[int, CallRecord] = {}
         self._over = threading.Event()
         self.returned: dict[str, Any] | None = None
@@ -303,8 +304,17 @@ class ScriptCalls:
             self._counted.add(request.sequence)
             shown = redact(args, tool.secret_args)
             self._records[request.sequence] = CallRecord(
-                tool=tool.name, args=shown, status="pending"
+                tool=tool.name, args=shown, status="pending", line=self._line_of(tool.name)
             )
+
+    def _line_of(self, tool: str) -> int | None:
+        """Return the line of the script that calls a tool, None if several may have done it."""
+        if self._lines is None:
+            self._lines = {}
+            for name, line in call_places(self._asked.source, self._asked.language):
+                known = self._lines.setdefault(name, line)
+                self._lines[name] = line if known == line else None
+        return self._lines.get(tool)
 
     def _note(self, request: EffectRequest, **changes: Any) -> None:
         with self._lock:
