@@ -31,8 +31,8 @@ from cloche.script.errors import (
     SnippetError,
     ToolNotFoundError,
 )
-from cloche.script.items import History, ScriptCall, ScriptResult
 from cloche.script.finder import program_error
+from cloche.script.items import History, ScriptCall, ScriptResult
 from cloche.script.messages import read_message
 from cloche.script.outcome import stderr_of, syntax_error
 from cloche.script.policy import ToolPolicy
@@ -196,8 +196,13 @@ class ScriptHarness:
             cancel: stops it.
 
         Raises:
+            ValueError: there is no such language.
             ValueInvalidError: the parameters are no plain JSON.
         """
+        language = language or self._default
+        if language not in FILENAMES:
+            raise ValueError(f"{language!r} is no language; it is one of {', '.join(FILENAMES)}")
+        source = source.removeprefix("\ufeff")  # a byte order mark of the file that it came from
         call = ScriptCall(
             slot=0,
             raw="",
@@ -215,13 +220,8 @@ class ScriptHarness:
 
     # --- approvals ---
 
-            ValueError: there is no such language.
     @property
     def pending(self) -> tuple[Approval, ...]:
-        language = language or self._default
-        if language not in FILENAMES:
-            raise ValueError(f"{language!r} is no language; it is one of {', '.join(FILENAMES)}")
-        source = source.removeprefix("\ufeff")  # a byte order mark of the file that it came from
         """What waits for a decision in the store, the oldest first."""
         return self._runs.desk.pending()
 
@@ -413,6 +413,10 @@ class ScriptHarness:
     # --- dry-run ---
 
     def _check(self, call: ScriptCall, language: Language) -> ScriptResult:
+        error: ScriptError | None = unopened_brace(call.source, language)
+        if error is not None:
+            document = error.to_document()
+            return ScriptResult(script_id=call.script_id, status="failed", error=document)
         execution = default_runner().execute(
             self._runs.request(wrap_check(call.source, language), language), record=False
         )
@@ -440,10 +444,6 @@ class ScriptHarness:
             return error
         return HarnessInternalError(problem=f"{name} is unknown and known")
 
-        error: ScriptError | None = unopened_brace(call.source, language)
-        if error is not None:
-            document = error.to_document()
-            return ScriptResult(script_id=call.script_id, status="failed", error=document)
 
 def _new_run_id() -> str:
     return uuid.uuid4().hex

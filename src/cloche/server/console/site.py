@@ -15,6 +15,7 @@ from cloche.server.console.gate_keeper import SIGN_IN, SIGN_OUT, GateKeeper
 from cloche.server.console.pages import HOME, Pages
 from cloche.server.console.views_overview import OverviewViews
 from cloche.server.console.views_runs import RunViews
+from cloche.server.console.views_sessions import SessionViews
 from cloche.web.adapters.static_files import MemoryFiles
 from cloche.web.app import App
 from cloche.web.static import add_static
@@ -44,7 +45,7 @@ def add_console(app: App, context: Context, runs: RunRoutes) -> Site:
     pages = Pages()
     keeper = GateKeeper(context, pages)
     console = Console(context=context, pages=pages, runs=runs)
-    views = (OverviewViews(console), RunViews(console))
+    views = (OverviewViews(console), RunViews(console), SessionViews(console))
     routes = tuple(route for each in views for route in each.routes())
     for route in routes:
         app.add(

@@ -71,7 +71,7 @@ class RunViews:
         language, code = field(form, "language"), form.get("code") or ""
         if not code.strip():
             raise InvalidFieldError(field="code", problem="is empty")
-        body = RunBody(code=_lines(code), language=language)
+        body = RunBody(code=lines_of(code), language=language)
         kept = KeptRequest(tenant=key_of(request).tenant, action="run", run=body)
         live = await self._context.call(lambda: self._context.runs.start(kept))
         return go(request, f"{HOME}/runs/{live.row.id}")
@@ -138,7 +138,7 @@ class RunViews:
         return go(request, f"{HOME}/runs/{done.run_id}", says)
 
 
-def _lines(code: str) -> str:
+def lines_of(code: str) -> str:
     """Return code with the ends of lines that it was typed with: forms send CR LF."""
     return code.replace("\r\n", "\n")
 

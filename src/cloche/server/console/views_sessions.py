@@ -1,0 +1,202 @@
+"""Sessions: the list, and one with its files, its history, a prompt, and its way back.
+
+A session that is busy answers nothing about its files, so the page of one whose run goes on shows
+the run alone, and is loaded again when that has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cloche.server.console.console import Route, field, key_of, number
+from cloche.server.console.pages import HOME, go, part
+from cloche.server.console.views_runs import lines_of, output_of
+from cloche.server.context import text
+from cloche.server.documents import KeptRequest, SessionBody, SessionRunBody
+from cloche.server.errors import InvalidFieldError
+from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
+from cloche.web.response import Response, data
+
+if TYPE_CHECKING:
+    from cloche.server.console.console import Console
+    from cloche.server.documents import SessionDocument
+
+_LANGUAGES: Final = ("python", "javascript", "typescript")
+_FILE_SHOWN: Final = 40_000
+_FILE_COUNT_MAX: Final = 150
+_STEP_COUNT_MAX: Final = 100
+_ROOT: Final = "/"
+_ATTACHMENT: Final = (b"content-disposition", b"attachment")
+
+
+class SessionViews:
+    """The pages below `/console/sessions`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._context = console.context
+        self._sessions = console.context.sessions
+
+    def routes(self) -> list[Route]:
+        """Return the table of this section."""
+
+        def route(method: str, path: str, handler: Any) -> Route:
+            return Route(method=method, path=f"/sessions{path}", handler=handler, scope="session")
+
+        return [
+            route("GET", "", self.show_all),
+            route("POST", "", self.create),
+            route("GET", "/:id", self.show),
+            route("GET", "/:id/file", self.show_file),
+            route("POST", "/:id/run", self.run),
+            route("GET", "/:session/runs/:id/events", self.events),
+            route("GET", "/:session/runs/:id/output", self.output),
+            route("POST", "/:id/fork", self.fork),
+            route("POST", "/:id/snapshot", self.snapshot),
+            route("POST", "/:id/restore", self.restore),
+            route("POST", "/:id/revert", self.revert),
+            route("POST", "/:id/delete", self.delete),
+        ]
+
+    async def show_all(self, request: Request) -> Response:
+        """Show sessions in the order of their ids."""
+        tenant, wanted = key_of(request).tenant, self._context.page(request)
+        found = await self._context.call(lambda: self._sessions.page(tenant, wanted))
+        is_cut = len(found) > wanted.limit
+        shown = found[: wanted.limit]
+        return self._console.pages.page(
+            request,
+            "sessions",
+            sessions=shown,
+            next=shown[-1].id if is_cut else None,
+            languages=_LANGUAGES,
+        )
+
+    async def create(self, request: Request) -> Response:
+        """Create a session and show it."""
+        form, tenant = await request.form(), key_of(request).tenant
+        body = SessionBody(language=field(form, "language"), name=field(form, "name") or None)
+        made = await self._context.call(lambda: self._sessions.create(tenant, body))
+        return self._go(made.id, request, "The session was created.")
+
+    async def _get(self, request: Request) -> SessionDocument:
+        tenant, name = key_of(request).tenant, request.params["id"]
+        return await self._context.call(lambda: self._sessions.get(tenant, name))
+
+    async def show(self, request: Request) -> Response:
+        """Show a session: prompt, files, history."""
+        tenant, session = key_of(request).tenant, await self._get(request)
+        path, run_id = text(request, "path", session.cwd), text(request, "run")
+        values: dict[str, Any] = {"run": None, "is_live": False, "files": [], "steps": []}
+        if run_id:
+            live = await self._context.call(lambda: self._context.runs.find(tenant, run_id))
+            values |= {"run": live.document(), **output_of(live)}
+        if not values["is_live"]:
+            values["files"] = await self._context.call(
+                lambda: self._sessions.files(tenant, session.id, path, recursive=False)
+            )
+            values["steps"] = await self._context.call(
+                lambda: self._sessions.history(tenant, session.id)
+            )
+        return self._console.pages.page(
+            request, "session", session=session, **_listed(values, path), path=path
+        )
+
+    async def show_file(self, request: Request) -> Response:
+        """Show a file as text, or send it as it is."""
+        tenant, session = key_of(request).tenant, await self._get(request)
+        path = text(request, "path")
+        content = await self._context.call(lambda: self._sessions.file(tenant, session.id, path))
+        if text(request, "whole"):
+            return data(content).with_fields((_ATTACHMENT,))
+        head = content[:_FILE_SHOWN]
+        return self._console.pages.page(
+            request,
+            "file",
+            session=session,
+            path=path,
+            folder=path.rpartition("/")[0] or _ROOT,
+            size_bytes=len(content),
+            text=head.decode("utf-8", "replace"),
+            is_text=b"\0" not in head,
+            is_cut=len(content) > _FILE_SHOWN,
+        )
+
+    async def run(self, request: Request) -> Response:
+        """Run a program in the session; its page shows what it prints."""
+        session, form = await self._get(request), await request.form()
+        tenant, code = key_of(request).tenant, form.get("code") or ""
+        if not code.strip():
+            raise InvalidFieldError(field="code", problem="is empty")
+        body = SessionRunBody(code=lines_of(code))
+        kept = KeptRequest(tenant=tenant, action="session_run", session_run=body)
+        live = await self._context.call(
+            lambda: self._context.runs.start(kept, session=self._sessions.row(tenant, session.id))
+        )
+        return go(request, f"{HOME}/sessions/{part(session.id)}?run={live.row.id}")
+
+    async def events(self, request: Request) -> Response:
+        """Send what a run prints as it comes."""
+        return await self._console.runs.run_events(request)
+
+    async def output(self, request: Request) -> Response:
+        """Send all that a run has printed, as a file."""
+        answer = await self._console.runs.run_output(request)
+        return answer.with_fields((_ATTACHMENT,))
+
+    # --- time travel ---
+
+    async def fork(self, request: Request) -> Response:
+        """Create a session in the same state and show it."""
+        session, form = await self._get(request), await request.form()
+        tenant, name = key_of(request).tenant, field(form, "name") or None
+        made = await self._context.call(lambda: self._sessions.fork(tenant, session.id, name))
+        return self._go(
+            made.id, request, "This is the fork: the same state, its own way from here."
+        )
+
+    async def snapshot(self, request: Request) -> Response:
+        """Keep the state of now."""
+        session, tenant = await self._get(request), key_of(request).tenant
+        name = await self._context.call(
+            lambda: self._sessions.handle(tenant, session.id).snapshot()
+        )
+        return self._go(session.id, request, f"The state is kept as {name}")
+
+    async def restore(self, request: Request) -> Response:
+        """Go back to a state that was kept."""
+        session, form = await self._get(request), await request.form()
+        tenant, name = key_of(request).tenant, field(form, "snapshot")
+        await self._context.call(lambda: self._sessions.handle(tenant, session.id).restore(name))
+        return self._go(session.id, request, "The session is in the state that was kept.")
+
+    async def revert(self, request: Request) -> Response:
+        """Go back to an operation."""
+        session, form = await self._get(request), await request.form()
+        tenant, ordinal = key_of(request).tenant, number(form, "to")
+        await self._context.call(
+            lambda: self._sessions.handle(tenant, session.id).revert(to=ordinal)
+        )
+        return self._go(session.id, request, f"The session is as it was after operation {ordinal}.")
+
+    async def delete(self, request: Request) -> Response:
+        """Remove a session for ever."""
+        session, tenant = await self._get(request), key_of(request).tenant
+        await self._context.call(lambda: self._sessions.delete(tenant, session.id))
+        return go(request, f"{HOME}/sessions", "The session was removed.")
+
+    def _go(self, session_id: str, request: Request, says: str) -> Response:
+        return go(request, f"{HOME}/sessions/{part(session_id)}", says)
+
+
+def _listed(values: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return what a page has room for, the newest steps first."""
+    files, steps = values["files"], values["steps"]
+    return {
+        **values,
+        "files": files[:_FILE_COUNT_MAX],
+        "file_count": len(files),
+        "steps": steps[::-1][:_STEP_COUNT_MAX],
+        "step_count": len(steps),
+        "parent": None if path in ("", _ROOT) else path.rstrip("/").rpartition("/")[0] or _ROOT,
+    }
