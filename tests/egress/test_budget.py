@@ -57,6 +57,30 @@ def test_no_time_left():
     assert budget.calls == 1
 
 
+@pytest.mark.parametrize(
+    ("left_ms", "timeout_ms", "allowed_ms"),
+    [(10_000, None, 4000), (3000, None, 2500), (3000, 100, 100), (1000, None, 500)],
+)
+def test_a_call_leaves_its_run_some_time(left_ms, timeout_ms, allowed_ms):
+    """It ends egress.run_reserve_ms before its run does, whatever else would be allowed."""
+    budget = RunBudget(LIMITS, run_ends_ns=left_ms * MS)
+    assert budget.begin(0, timeout_ms=timeout_ms) == allowed_ms * MS
+
+
+@pytest.mark.parametrize("left_ms", [999, 500, 0, -5000])
+def test_a_run_that_is_almost_over_calls_nobody(left_ms):
+    """With less than egress.run_left_min_ms left a call is refused, and not counted."""
+    budget = RunBudget(LIMITS, run_ends_ns=left_ms * MS)
+    with pytest.raises(NetBudgetError) as caught:
+        budget.begin(0)
+    assert caught.value.reason == "time"
+    assert caught.value.message == (
+        f"insufficient time: the run ends in {max(0, left_ms)} ms, and a call needs "
+        "egress.run_left_min_ms = 1000, of which egress.run_reserve_ms = 500 stay for the run"
+    )
+    assert budget.calls == 0
+
+
 def test_time_of_calls_at_once_is_their_union():
     """Two calls of a second at the same time cost one second, waiting between calls nothing."""
     budget = RunBudget(LIMITS)

@@ -156,6 +156,8 @@ DEFAULTS = {
     "egress.connect_timeout_ms": 5000,
     "egress.header_timeout_ms": 5000,
     "egress.call_min_ms": 20,
+    "egress.run_left_min_ms": 1000,
+    "egress.run_reserve_ms": 500,
     "egress.slot_timeout_ms": 1000,
     "egress.waiting_count_max": 200,
     "egress.address_count_max": 16,

@@ -29,12 +29,26 @@ class RunBudget:
 
     Time is counted while at least one call is on its way: two calls at once cost their union, not
     their sum, so that doing things in parallel is not punished.
+
+    Args:
+        limits: of the run.
+        run_ends_ns: when the run itself is stopped, None where nothing stops it. A call that would
+            end with it helps nobody: some of a run's time is kept for what comes after its calls.
     """
 
-    __slots__ = ("_active", "_since_ns", "_spent_ns", "bytes_used", "calls", "limits")
+    __slots__ = (
+        "_active",
+        "_run_ends_ns",
+        "_since_ns",
+        "_spent_ns",
+        "bytes_used",
+        "calls",
+        "limits",
+    )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, run_ends_ns: int | None = None) -> None:
         self.limits = limits
+        self._run_ends_ns = run_ends_ns
         self.calls = 0
         self.bytes_used = 0
         self._active = 0
@@ -66,6 +80,7 @@ class RunBudget:
                 f"the time of this run for calls is used up: net.budget = {net.budget} ms",
                 reason="time",
             )
+        left_ms = min(left_ms, self._left_of_run_ms(now_ns))
         self.calls += 1
         if not self._active:
             self._since_ns = now_ns
@@ -74,6 +89,20 @@ class RunBudget:
         if timeout_ms is not None:
             allowed_ms = min(allowed_ms, timeout_ms)
         return now_ns + allowed_ms * NS_PER_MS
+
+    def _left_of_run_ms(self, now_ns: int) -> int:
+        if self._run_ends_ns is None:
+            return self.limits.net.budget
+        egress = self.limits.egress
+        left_ms = max(0, self._run_ends_ns - now_ns) // NS_PER_MS
+        if left_ms < max(egress.run_left_min_ms, egress.run_reserve_ms + egress.call_min_ms):
+            raise NetBudgetError(
+                f"insufficient time: the run ends in {left_ms} ms, and a call needs "
+                f"egress.run_left_min_ms = {egress.run_left_min_ms}, of which "
+                f"egress.run_reserve_ms = {egress.run_reserve_ms} stay for the run",
+                reason="time",
+            )
+        return left_ms - egress.run_reserve_ms
 
     def end(self, now_ns: int) -> None:
         """Stop the time of a call that began, however it ended."""

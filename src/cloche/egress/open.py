@@ -69,16 +69,32 @@ def use_service(service: NetService | None) -> None:
 
 
 def handler_for(
-    policy: dict[str, Any], limits: Limits, *, app: str = "", store: str | None = None
+    policy: dict[str, Any],
+    limits: Limits,
+    *,
+    app: str = "",
+    store: str | None = None,
+    run_ends_ns: int | None = None,
 ) -> HttpHandler:
     """Return what performs the `http.fetch` effects of a run with this policy for them.
 
-    `store` is the run's; see `open_database`.
+    Args:
+        policy: of the run, as a document.
+        limits: of the run.
+        app: see `HttpHandler`.
+        store: the run's; see `open_database`.
+        run_ends_ns: see `HttpHandler`.
 
     Raises:
         NetPolicyError: the document is none.
     """
-    return HttpHandler(default_service(store), NetPolicy.from_document(policy), limits, app=app)
+    return HttpHandler(
+        default_service(store),
+        NetPolicy.from_document(policy),
+        limits,
+        app=app,
+        run_ends_ns=run_ends_ns,
+    )
 
 
 def scrubber_for(policy: dict[str, Any], *, store: str | None = None) -> Scrubber:

@@ -472,6 +472,22 @@ class EgressLimits(Group):
         label="Least Time",
         description="Calls are refused when less of their time budget is left",
     )
+    run_left_min_ms: int = limit(
+        1000,
+        "ms",
+        0,
+        86_400_000,
+        label="Least Run Time",
+        description="Calls are refused when less of their run's own time is left",
+    )
+    run_reserve_ms: int = limit(
+        500,
+        "ms",
+        0,
+        86_400_000,
+        label="Kept of a Run",
+        description="Time of a run that calls leave to it, to do something with the answer",
+    )
     slot_timeout_ms: int = limit(
         1000,
         "ms",

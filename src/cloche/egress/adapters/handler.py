@@ -34,15 +34,23 @@ class HttpHandler:
         policy: of the run.
         limits: of the run.
         app: whose slots, rate and cache it uses; its own when empty.
+        run_ends_ns: when the run is stopped, on the clock of `time.monotonic_ns`; None for never.
     """
 
     def __init__(
-        self, service: NetService, policy: NetPolicy, limits: Limits, *, app: str = ""
+        self,
+        service: NetService,
+        policy: NetPolicy,
+        limits: Limits,
+        *,
+        app: str = "",
+        run_ends_ns: int | None = None,
     ) -> None:
         self._service = service
         self._policy = policy
         self._limits = limits
         self._app = app
+        self._run_ends_ns = run_ends_ns
         self._run: NetRun | None = None
         self._lock = threading.Lock()
         self._calls: dict[int, concurrent.futures.Future[NetResponse]] = {}  # by sequence
@@ -100,7 +108,7 @@ class HttpHandler:
                 self._run = NetRun(
                     run_id=run_id,
                     policy=self._policy,
-                    budget=RunBudget(self._limits),
+                    budget=RunBudget(self._limits, run_ends_ns=self._run_ends_ns),
                     app=self._app,
                 )
             return self._run

@@ -55,6 +55,7 @@ class NetHandlers:
         handlers: of the caller, by kind.
         request: the run.
         store: URL of the store that it belongs to; the process's when None.
+        ends_ns: when the run is stopped, on the clock of `time.monotonic_ns`; None for never.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class NetHandlers:
         request: RunRequest,
         *,
         store: str | None = None,
+        ends_ns: int | None = None,
     ) -> None:
         self._handlers = handlers
         self._request = request
         self._store = store
+        self._ends_ns = ends_ns
         self._made: Any = None
         self._lock = threading.Lock()
 
@@ -83,7 +86,12 @@ class NetHandlers:
                 from cloche.egress.open import handler_for  # noqa: PLC0415 - slow, for calls only
 
                 request = self._request
-                self._made = handler_for(request.policy.net, request.limits, store=self._store)
+                self._made = handler_for(
+                    request.policy.net,
+                    request.limits,
+                    store=self._store,
+                    run_ends_ns=self._ends_ns,
+                )
         handler: EffectHandler = self._made
         return handler
 

@@ -282,7 +282,8 @@ class _Run:
         request, machine, instance = self._request, self._machine, self.instance
         run_id = run_id or new_run_id()
         started_ns = time.monotonic_ns()
-        performers = NetHandlers(handlers, request, store=self._runner.store)
+        ends_ns = started_ns + request.limits.guests.timeout_ms * NS_PER_MS
+        performers = NetHandlers(handlers, request, store=self._runner.store, ends_ns=ends_ns)
         effects = Effects(
             gate,
             performers,
@@ -290,7 +291,7 @@ class _Run:
             clock=machine.clock,
             sink=sink,
             run_id=run_id,
-            deadline_ns=started_ns + request.limits.guests.timeout_ms * NS_PER_MS,
+            deadline_ns=ends_ns,
             cancelled=lambda: self._cancel.cancelled,
         )
         machine.effects = effects
