@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloche.limits import Limits
-from cloche.script.shown import redact, shorten
+from cloche.script.shown import redact, redact_lines, shorten
 
 LIMITS = Limits().replace({"scripts": {"shown_text_limit_bytes": 16, "shown_count_max": 2}})
 
@@ -23,7 +23,15 @@ def test_secrets_are_hidden():
     assert args["pin"] == 1
 
 
-@pytest.mark.parametrize("name", ["authorization", "access_token", "client_secret", "credentials"])
+@pytest.mark.parametrize("name", ["author", "authority", "keyboard"])
+def test_names_that_only_look_like_it(name):
+    """People see these."""
+    assert redact({name: "x"}) == {name: "x"}
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization", "authorise", "access_token", "client_secret", "credentials"]
+)
 def test_names_that_tell(name):
     """These are secret wherever they stand."""
     assert redact({name: "x"}) == {name: "<redacted>"}
@@ -45,3 +53,25 @@ def test_names_that_tell(name):
 def test_what_is_long_is_cut(value, shown):
     """With a mark that says how much is missing."""
     assert shorten(value, limits=LIMITS) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("tools.send({ to: 'ann', pin: 'abcd' })", "tools.send({ to: 'ann', pin: <redacted> })"),
+        (
+            "tools.send(to='ann', pin='''abcd''')",
+            "tools.send(to='ann', pin=<redacted>)",
+        ),
+        ('const apiKey = "k\\"9";', "const apiKey = <redacted>;"),
+        ("const apiKey: string = `k9`", "const apiKey: string = <redacted>"),
+        ("{'password': 'x', \"to\": 'y'}", "{'password': <redacted>, \"to\": 'y'}"),
+        ("pin = 1234", "pin = <redacted>"),
+        ("if (token == 'x')", "if (token == 'x')"),
+        ("const code = 'hunter22'; f(code)", "const code = '<redacted>'; f(code)"),
+        ("tools.send({ pin })", "tools.send({ pin })"),
+    ],
+)
+def test_lines_of_a_program_hold_no_secrets(line, shown):
+    """Neither the texts of secret arguments nor literals behind a telling name."""
+    assert redact_lines(line, {"to": "ann", "pin": ["hunter22"]}, {"pin"}) == shown

@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from cloche.limits import Limits
 
 REDACTED: Final = "<redacted>"
-_SECRET: Final = re.compile(r"passw|secret|token|apikey|api_key|auth|credential|private_?key|^key$")
+_SECRET: Final = re.compile(
+    r"passw|secret|token|apikey|api_key|auth(?!or(?!i[sz]))|credential|private_?key|^key$"
+)
+
+# A name, `:` or `=`, perhaps with a type before it, and a literal.
+_ASSIGNED: Final = re.compile(
+    r"(?P<before>(?P<quote>['\"]?)(?P<name>[A-Za-z_$][\w$-]{0,99})(?P=quote)\s{0,9}"
+    r"(?::\s{0,9}\w{1,30}\s{0,9}=|[:=](?!=))\s{0,9})"
+    r"(?:[rbuRBU]{0,2}(?:'{3}.*?(?:'{3}|\Z)|\"{3}.*?(?:\"{3}|\Z)"
+    r"|\"(?:[^\"\\\n]|\\.)*+\"?|'(?:[^'\\\n]|\\.)*+'?)|`(?:[^`\\]|\\.)*+`?|-?\d[\w.]*)",
+    re.DOTALL,
+)
+SECRET_CHARACTERS_MIN: Final = 4  # a shorter text is in many places that have nothing to do with it
 
 
 def redact(value: Any, names: AbstractSet[str] = frozenset(), *, outermost: bool = True) -> Any:
@@ -35,6 +47,44 @@ def redact(value: Any, names: AbstractSet[str] = frozenset(), *, outermost: bool
         else redact(inner, outermost=False)
         for name, inner in value.items()
     }
+
+
+def redact_lines(text: str, args: Any, names: AbstractSet[str] = frozenset()) -> str:
+    """Return lines of a program without what is secret, as far as it stands there in plain words.
+
+    That is: the texts of secret arguments, and literals behind a name that says so. What a program
+    computes, or writes in another way, is not found.
+
+    Args:
+        text: the lines.
+        args: of the call, plain JSON.
+        names: the secret arguments of the tool.
+    """
+    found = sorted(_secret_texts(args, names), key=len, reverse=True)
+    for secret in found:
+        text = text.replace(secret, REDACTED)
+
+    def hidden(match: re.Match[str]) -> str:
+        name = match["name"]
+        secret = name in names or _SECRET.search(name.lower())
+        return match["before"] + REDACTED if secret else match[0]
+
+    return _ASSIGNED.sub(hidden, text)
+
+
+def _secret_texts(args: Any, names: AbstractSet[str], *, hidden: bool = False) -> set[str]:
+    if isinstance(args, str):
+        return {args} if hidden and len(args) >= SECRET_CHARACTERS_MIN else set()
+    if isinstance(args, list):
+        inner = [(item, hidden) for item in args]
+    elif isinstance(args, dict):
+        inner = [
+            (item, hidden or name in names or bool(_SECRET.search(name.lower())))
+            for name, item in args.items()
+        ]
+    else:
+        return set()
+    return {text for item, is_in in inner for text in _secret_texts(item, names, hidden=is_in)}
 
 
 def shorten(value: Any, *, limits: Limits) -> Any:

@@ -43,7 +43,7 @@ from cloche.script.errors import (
 from cloche.script.excerpt import excerpt
 from cloche.script.items import CallRecord
 from cloche.script.programs import RETURN_TOOL, call_places
-from cloche.script.shown import redact, shorten
+from cloche.script.shown import redact, redact_lines, shorten
 from cloche.script.tools import ToolContext
 
 if TYPE_CHECKING:
@@ -350,7 +350,7 @@ class ScriptCalls:
             expires_ms=now_ms + decision.expires_ms,
             script_sha256=asked.sha256,
             line=line,
-            excerpt=shown_lines,
+            excerpt=redact_lines(shown_lines, args, tool.secret_args),
             sequence=request.sequence,
             tools_used=done,
         )
