@@ -150,6 +150,17 @@ def test_no_device_is_read(folder):
         Workspace(folder).apply_patch("--- a/pipe\n+++ b/pipe\n@@ -1 +1 @@\n-a\n+b\n")
 
 
+def test_a_patch_that_fails_leaves_no_folders(folder):
+    """Folders that it made go with it; those that were there stay, also when they are empty."""
+    (folder / "there").mkdir()
+    before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
+    add = "--- /dev/null\n+++ b/{}\n@@ -0,0 +1 @@\n+x\n"
+    bad = add.format("new/deep/a.txt") + add.format("there/b.txt") + add.format("there/b.txt/c.txt")
+    with pytest.raises(IsADirectoryError):
+        Workspace(folder).apply_patch(bad)
+    assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
+
+
 def test_the_mode_of_a_file_is_kept(folder):
     """A program stays one."""
     (folder / "main.py").chmod(0o750)

@@ -152,10 +152,11 @@ class Workspace:
         """Put new contents in place of old ones, every one or none."""
         written: dict[str, str] = {}
         done: list[str] = []
+        made: list[str] = []
         try:
             for path, text in after.items():
                 if text is not None:
-                    written[path] = self._write_beside(path, text)
+                    written[path] = self._write_beside(path, text, made)
             for path, text in after.items():
                 done.append(path)
                 self._replace(path, written.pop(path, None) if text is not None else None)
@@ -165,10 +166,13 @@ class Workspace:
             for path, beside in written.items():
                 with suppress(OSError, ClocheError), self._parent(path) as (folder, _):
                     os.unlink(beside, dir_fd=folder)
+            for path in reversed(made):
+                with suppress(OSError, ClocheError), self._parent(path) as (folder, name):
+                    os.rmdir(name, dir_fd=folder)
             raise
 
-    def _write_beside(self, path: str, text: str) -> str:
-        with self._parent(path, make=True) as (folder, name):
+    def _write_beside(self, path: str, text: str, made: list[str]) -> str:
+        with self._parent(path, made) as (folder, name):
             mode = 0o644
             with suppress(FileNotFoundError):
                 mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
@@ -193,18 +197,24 @@ class Workspace:
             if text is None:
                 self._replace(path, None)
             else:
-                self._replace(path, self._write_beside(path, text))
+                self._replace(path, self._write_beside(path, text, []))
 
     @contextmanager
-    def _parent(self, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
-        """Open the folder that a path's last part stands in; see the module."""
+    def _parent(self, path: str, made: list[str] | None = None) -> Iterator[tuple[int, str]]:
+        """Open the folder that a path's last part stands in; see the module.
+
+        Args:
+            path: in the workspace.
+            made: folders that are missing are made and added here; None: they are not made.
+        """
         *folders, name = _parts(path)
         descriptor = os.open(self.folder, _FOLDER_FLAGS)
         try:
-            for part in folders:
-                if make:
+            for depth, part in enumerate(folders, 1):
+                if made is not None:
                     with suppress(FileExistsError):
                         os.mkdir(part, 0o755, dir_fd=descriptor)
+                        made.append("/".join(folders[:depth]))
                 below = os.open(part, _FOLDER_FLAGS, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = below
