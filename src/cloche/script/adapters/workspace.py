@@ -159,7 +159,8 @@ class Workspace:
                     written[path] = self._write_beside(path, text, made)
             for path, text in after.items():
                 done.append(path)
-                self._replace(path, written.pop(path, None) if text is not None else None)
+                self._replace(path, written[path] if text is not None else None)
+                written.pop(path, None)
         except BaseException:
             for path in reversed(done):
                 self._put_back(path, before[path])
