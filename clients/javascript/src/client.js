@@ -1,0 +1,96 @@
+// A server: runs, sessions, keys. The verbs of the Python client, named as JavaScript names things.
+
+import { jsonOf, part, queryOf } from "./encode.js";
+import { EventReader, follow, listening, ownEvents } from "./events.js";
+import { beginning, runToEnd } from "./runs.js";
+import { Sessions } from "./sessions.js";
+import { Wire } from "./wire.js";
+
+export class Client {
+  #wire;
+
+  /**
+   * @param {string|URL} url of the server, such as `https://runs.example.org`.
+   * @param {string} key see `cloche keys`.
+   * @param {{attemptCount?: number, fetch?: typeof fetch}} [options] how often a request is sent at
+   *   most when the connection breaks, or the server says when to come back.
+   */
+  constructor(url, key, options = {}) {
+    this.#wire = new Wire(url, key, options);
+    this.sessions = new Sessions(this.#wire);
+  }
+
+  // --- runs ---
+
+  /** Run a program; return the run when it has completed, else throw why, with `error.run`. */
+  async run(code, options) {
+    return runToEnd(this.#wire, await beginning("/v1/run", code, options));
+  }
+
+  /** Run a program and yield what it prints, then `finished` or `failed`. */
+  async *events(code, options) {
+    yield* ownEvents(this.#wire, await beginning("/v1/run", code, options));
+  }
+
+  /** Start a run and return at once. */
+  async start(code, options) {
+    return this.#wire.json(await beginning("/v1/runs", code, options));
+  }
+
+  /** Yield what a run prints, from its beginning or behind an event; stopping leaves it running. */
+  async *follow(runId, { lastEventId = "", signal } = {}) {
+    const reader = new EventReader(runId, lastEventId);
+    yield* follow(this.#wire, listening(runId, lastEventId, signal), reader);
+  }
+
+  async getRun(runId, { signal } = {}) {
+    return this.#wire.json({ path: `/v1/runs/${part(runId)}`, signal });
+  }
+
+  async listRuns({ session, limit, after, signal } = {}) {
+    const query = queryOf({ session, limit, after });
+    return this.#wire.json({ path: `/v1/runs${query}`, signal });
+  }
+
+  async cancelRun(runId, { signal, idempotencyKey } = {}) {
+    const path = `/v1/runs/${part(runId)}/cancel`;
+    return this.#wire.json({ method: "POST", path, signal, idempotencyKey });
+  }
+
+  async replayRun(runId, { signal, idempotencyKey } = {}) {
+    const path = `/v1/runs/${part(runId)}/replay`;
+    return this.#wire.json({ method: "POST", path, signal, idempotencyKey });
+  }
+
+  /** Return the lines of a run's journal, JSON each. */
+  async runJournal(runId, { signal } = {}) {
+    const bytes = await this.#wire.send({ path: `/v1/runs/${part(runId)}/journal`, signal });
+    return new TextDecoder().decode(bytes).split("\n").filter((line) => line !== "");
+  }
+
+  // --- keys ---
+
+  /** Make a key; its text is in `key` of what is returned, and nowhere else. */
+  async createKey(scopes, { signal, idempotencyKey, ...options } = {}) {
+    const body = jsonOf({ scopes: [...scopes], ...options });
+    return this.#wire.json({ method: "POST", path: "/v1/keys", body, signal, idempotencyKey });
+  }
+
+  async listKeys({ limit, after, signal } = {}) {
+    return this.#wire.json({ path: `/v1/keys${queryOf({ limit, after })}`, signal });
+  }
+
+  async revokeKey(keyId, { signal } = {}) {
+    return this.#wire.json({ method: "DELETE", path: `/v1/keys/${part(keyId)}`, signal });
+  }
+
+  // --- the server ---
+
+  async limits({ signal } = {}) {
+    return this.#wire.json({ path: "/api/system/limits", signal });
+  }
+
+  async limitsSchema({ signal } = {}) {
+    return this.#wire.json({ path: "/api/system/limits/schema", signal });
+  }
+}
