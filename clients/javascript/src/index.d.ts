@@ -1,0 +1,161 @@
+// The types of the client. Documents keep the names that they have on the wire.
+
+import type {
+  FileDocument,
+  KeyBody,
+  KeyDocument,
+  KeyList,
+  ReplayDocument,
+  RunBody,
+  RunDocument,
+  RunList,
+  SessionBody,
+  SessionDocument,
+  SessionList,
+  SessionRunBody,
+  StepDocument,
+} from "./documents.js";
+
+export type * from "./documents.js";
+
+export type Content = string | Uint8Array | ArrayBuffer | ArrayBufferView | Blob;
+/** A `File` of the platform is one. */
+export type NamedContent = File | { name: string; content: Content };
+
+export interface CallOptions {
+  /** Aborting ends the call with the signal's reason; a run that is waited for is stopped. */
+  signal?: AbortSignal;
+}
+
+export interface PostOptions extends CallOptions {
+  /** 1 to 200 visible characters; the same key again gets the same answer. Made when left out. */
+  idempotencyKey?: string;
+}
+
+export interface PageOptions extends CallOptions {
+  limit?: number;
+  /** The `next` of the page before. */
+  after?: string;
+}
+
+type Sent<Body, Given extends string> = Omit<Body, Given | "stdin_encoding"> & PostOptions;
+
+export interface RunOptions extends Sent<RunBody, "code" | "files" | "stdin" | "seed" | "now_ns"> {
+  files?: Iterable<NamedContent>;
+  stdin?: Content;
+  seed?: number | bigint;
+  /** Nanoseconds are more than a number holds: give a BigInt. */
+  now_ns?: number | bigint;
+}
+
+export interface SessionRunOptions extends Sent<SessionRunBody, "code" | "stdin"> {
+  stdin?: Content;
+}
+
+export interface SessionOptions
+  extends Sent<SessionBody, "language" | "modules" | "seed" | "now_ns"> {
+  modules?: Iterable<NamedContent>;
+  seed?: number | bigint;
+  now_ns?: number | bigint;
+}
+
+/** What a run says. `id` is what `follow` takes as `lastEventId`. */
+export type RunEvent =
+  | { type: "start"; id: string; run_id: string }
+  | { type: "stdout" | "stderr"; id: string; text: string }
+  | { type: "finished"; id: string; run: RunDocument }
+  | { type: "failed"; id: string; error: ClocheError };
+
+export type Events = AsyncGenerator<RunEvent, void, void>;
+
+export interface ClientOptions {
+  /** How often a request is sent at most when the connection breaks or the server is busy; 3. */
+  attemptCount?: number;
+  fetch?: typeof fetch;
+}
+
+export class ClocheError extends Error {
+  constructor(
+    document: {
+      code: string;
+      message: string;
+      blame?: string;
+      retryable?: boolean;
+      fields?: Record<string, unknown>;
+    },
+    about?: { status?: number | null; run?: RunDocument | null; cause?: unknown },
+  );
+  /** Stable; compare this. */
+  readonly code: string;
+  readonly blame: string;
+  readonly retryable: boolean;
+  readonly fields: Record<string, unknown>;
+  /** Of the answer that refused; null for everything else. */
+  readonly status: number | null;
+  /** The run that failed, with all that it printed; null for everything else. */
+  readonly run: RunDocument | null;
+}
+
+export class Client {
+  constructor(url: string | URL, key: string, options?: ClientOptions);
+  readonly sessions: Sessions;
+  run(code: string, options?: RunOptions): Promise<RunDocument>;
+  events(code: string, options?: RunOptions): Events;
+  start(code: string, options?: RunOptions): Promise<RunDocument>;
+  follow(runId: string, options?: CallOptions & { lastEventId?: string }): Events;
+  getRun(runId: string, options?: CallOptions): Promise<RunDocument>;
+  listRuns(options?: PageOptions & { session?: string }): Promise<RunList>;
+  cancelRun(runId: string, options?: PostOptions): Promise<RunDocument>;
+  replayRun(runId: string, options?: PostOptions): Promise<ReplayDocument>;
+  runJournal(runId: string, options?: CallOptions): Promise<string[]>;
+  createKey(
+    scopes: Iterable<KeyBody["scopes"][number]>,
+    options?: Omit<KeyBody, "scopes"> & PostOptions,
+  ): Promise<KeyDocument>;
+  listKeys(options?: PageOptions): Promise<KeyList>;
+  revokeKey(keyId: string, options?: CallOptions): Promise<KeyDocument>;
+  limits(options?: CallOptions): Promise<Record<string, Record<string, number>>>;
+  limitsSchema(
+    options?: CallOptions,
+  ): Promise<Record<string, Record<string, Record<string, unknown>>>>;
+}
+
+export class Sessions {
+  private constructor();
+  create(language: string, options?: SessionOptions): Promise<Session>;
+  open(idOrName: string, options?: CallOptions): Promise<Session>;
+  import(archive: Content, options?: PostOptions & { name?: string }): Promise<Session>;
+  list(options?: PageOptions): Promise<SessionList>;
+}
+
+export class Session {
+  private constructor();
+  readonly id: SessionDocument["id"];
+  readonly name: SessionDocument["name"];
+  readonly language: SessionDocument["language"];
+  run(code?: string, options?: SessionRunOptions): Promise<RunDocument>;
+  runStreaming(code?: string, options?: SessionRunOptions): Events;
+  start(code?: string, options?: SessionRunOptions): Promise<RunDocument>;
+  resume(options?: PostOptions): Promise<RunDocument>;
+  upload(file: NamedContent, options?: CallOptions & { readOnly?: boolean }): Promise<void>;
+  writeFile(
+    path: string,
+    content: Content,
+    options?: CallOptions & { readOnly?: boolean },
+  ): Promise<void>;
+  download(path: string, options?: CallOptions): Promise<Uint8Array>;
+  remove(path: string, options?: CallOptions): Promise<void>;
+  listFiles(
+    path?: string,
+    options?: CallOptions & { recursive?: boolean },
+  ): Promise<FileDocument[]>;
+  workingDir(options?: CallOptions): Promise<string>;
+  setWorkingDir(path: string, options?: CallOptions): Promise<void>;
+  history(options?: CallOptions): Promise<StepDocument[]>;
+  fork(name?: string, options?: PostOptions): Promise<Session>;
+  snapshot(options?: PostOptions): Promise<string>;
+  restore(snapshot: string, options?: PostOptions): Promise<void>;
+  revert(options: PostOptions & ({ last: number } | { to: number })): Promise<void>;
+  export(options?: CallOptions): Promise<Uint8Array>;
+  delete(options?: CallOptions): Promise<void>;
+}
