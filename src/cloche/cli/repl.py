@@ -49,7 +49,7 @@ class Repl:
     def __init__(self, session: Session, *, read: Callable[[str], str] = input) -> None:
         self._session = session
         self._read = read
-        self._out = Console(highlight=False)
+        self._out = Console(highlight=False, soft_wrap=True)
         self._commands: dict[str, Callable[[str], None]] = {
             "files": self._files,
             "cd": self._cd,
@@ -183,7 +183,7 @@ def is_whole(text: str, language: str) -> bool:
 
 def _is_whole_python(text: str) -> bool:
     try:
-        return codeop.compile_command(text, symbol="exec") is not None or text.endswith("\n")
+        return codeop.compile_command(text, symbol="single") is not None
     except (SyntaxError, ValueError, OverflowError):
         return True  # the guest says what is wrong, or knows better
 
