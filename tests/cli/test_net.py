@@ -113,6 +113,15 @@ def test_one_line_says_it_too(desk):
     }
 
 
+@pytest.mark.parametrize("flags", [(), ("--http",)])
+def test_a_scheme_in_the_line_says_it_too(desk, flags):
+    """http:// in the line is --http; both together say it twice."""
+    assert desk.document("net", "allow", "http://old.example.com", *flags)["entry"] == {
+        "host": "old.example.com",
+        "http": True,
+    }
+
+
 def test_deny(desk):
     """What is denied comes before what is allowed, whenever it was added."""
     desk.told("net", "allow", "*.example.com")

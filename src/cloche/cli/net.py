@@ -84,7 +84,7 @@ def _entry(
     entry = entry_of_text(text, action=action)
     return msgspec.structs.replace(
         entry,
-        http=entry.http or more.pop("http", False),
+        http=more.pop("http", False) or entry.http,
         methods=(*entry.methods, *(methods or ())),
         paths=(*entry.paths, *(paths or ())),
         ports=(*entry.ports, *(more.pop("ports", None) or ())),
@@ -293,7 +293,9 @@ def explain_command(
     as_json: AsJson = False,
 ) -> None:
     """Say whether a call would be allowed and which rule decides; nothing is sent."""
-    from cloche.cli.net_explain import explain, print_explanation  # noqa: PLC0415
+    from cloche.cli.net_explain import print_explanation  # noqa: PLC0415
+    from cloche.egress.adapters.explain import explain  # noqa: PLC0415
+    from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
 
     scopes = [
         name for name in (scope_of(None, None, session), scope_of(None, app_id, None)) if name
@@ -305,6 +307,7 @@ def explain_command(
     try:
         verdict = explain(
             database,
+            load_limits(),
             url=url,
             method=method,
             scopes=scopes,

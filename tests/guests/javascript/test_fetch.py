@@ -201,6 +201,7 @@ def test_failures_have_codes(net):
     try { net.fetch("nowhere"); } catch (e) { show(e); }
     try { net.fetch(origin, { auth: "NONE" }); } catch (e) { show(e); }
     await fetch(origin, { redirect: "sometimes" }).catch(show);
+    for (const timeout of ["soon", NaN, -1]) await fetch(origin, { timeout }).catch(show);
     """
     assert run(code, server) == [
         "TypeError true NET_BLOCKED false undefined",
@@ -208,7 +209,7 @@ def test_failures_have_codes(net):
         "NetError false NET_TIMEOUT false undefined",
         "NetError false NET_BLOCKED false undefined",
         "NetError false NET_AUTH false undefined",
-        "TypeError true NET_BLOCKED false undefined",
+        *["TypeError true NET_BLOCKED false undefined"] * 4,
     ]
 
 

@@ -88,6 +88,7 @@ for url, options in (
     ("https://b.example.com/", {}), (origin, {"timeout": 0.03}), ("nowhere", {}),
     ("https://a:b:c/", {}),
     ("https://u:p@a.example.com/", {}), (origin, {"auth": "NONE"}), (origin, {"redirect": "x"}),
+    (origin, {"timeout": "soon"}), (origin, {"timeout": float("nan")}), (origin, {"timeout": -1}),
 ):
     try:
         net.fetch(url, **options)
@@ -103,7 +104,7 @@ for url, options in (
         blocked,
         blocked,
         "NetError NET_AUTH False None True False",
-        blocked,
+        *[blocked] * 4,
     ]
     assert server.requests[1:] == []
 

@@ -204,8 +204,9 @@ def _effect(url, method, headers, body, json, timeout, auth, redirect):
     args = {"url": url, "method": method, "headers": pairs}
     if body is not None:
         args["body"] = _body(body)
-    if timeout is not None:
-        args["timeout_ms"] = timeout * 1000
+    if timeout is not None and timeout != float("inf"):
+        # JSON has no NaN; it goes as text, and the host refuses it.
+        args["timeout_ms"] = str(timeout) if timeout != timeout else timeout * 1000
     if auth is not None:
         args["auth"] = auth
     if redirect != "follow":

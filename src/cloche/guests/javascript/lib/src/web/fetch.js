@@ -91,7 +91,10 @@ export class Request extends Body {
       const method = request.#method;
       const args = { url: request.url, method, headers: headerLines(request.#headers) };
       if (content !== null) args.body = bodyArgument(content);
-      if (timeout !== undefined && timeout !== null) args.timeout_ms = Number(timeout);
+      if (timeout !== undefined && timeout !== null && timeout !== Infinity) {
+        // JSON has no NaN; what is no number goes as text, and the host refuses it.
+        args.timeout_ms = Number.isFinite(+timeout) ? +timeout : String(timeout);
+      }
       if (auth !== undefined && auth !== null) args.auth = String(auth);
       if (request.#redirect !== "follow") args.redirect = String(request.#redirect);
       return [targetOf(method, request.#url), args];
