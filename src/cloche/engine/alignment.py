@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Final
 
-from cloche.engine.tokens import Token, line_starts, tokenize
+from cloche.engine.tokens import Token, line_starts, scan, tokenize
 
 RUN_LENGTHS: Final = (6, 3, 1)  # tokens in a row that must agree, from the surest down
 FULL_COMPARISON_MAX: Final = 40_000  # pairs of tokens
@@ -38,12 +38,16 @@ def align(original: str, reprint: str) -> str:
     """
     before, after = tokenize(original), tokenize(reprint)
     placed = _place(after, _matches(before, after), _comments(reprint, after))
-    return placed if same_tokens(placed, reprint) else reprint
+    return placed if _texts(placed) == [token.text for token in after] else reprint
 
 
 def same_tokens(one: str, other: str) -> bool:
     """Whether two programs differ in white space and comments only."""
-    return [token.text for token in tokenize(one)] == [token.text for token in tokenize(other)]
+    return one == other or _texts(one) == _texts(other)
+
+
+def _texts(program: str) -> list[str]:
+    return [text for _, text in scan(program)]
 
 
 def _matches(before: list[Token], after: list[Token]) -> list[Token | None]:

@@ -97,58 +97,58 @@ class TypeScript:
         return found
 
     def _strip(self, source: str, filename: str, flags: int) -> str:
-        status, printed = self._transform(source, flags)
-        if status == _UNCHANGED:
-            return source
-        if status != _OK:
-            line = self._error_line(source, flags, printed)
-            lines = source.splitlines()
-            raise TypeScriptError(
-                filename=filename,
-                reason=printed,
-                line=line,
-                text=lines[line - 1] if 0 < line <= len(lines) else "",
-            )
-        aligned = align(source, printed)
-        # The alignment moved white space only. That this changed nothing is proved, not believed.
-        status, again = self._transform(aligned, flags)
-        again = aligned if status == _UNCHANGED else again
-        return aligned if same_tokens(again, printed) else printed
-
-    def _error_line(self, source: str, flags: int, reason: str) -> int:
-        """Find the first line with which the program fails as a whole does.
-
-        The transformer does not tell where an error is; cutting the program off after each line
-        and asking again does, in a number of calls that grows with the logarithm of its length.
-        """
-        lines = source.splitlines(keepends=True)
-        low, high = 1, len(lines)
-        while low < high:
-            middle = (low + high) // 2
-            status, message = self._transform("".join(lines[:middle]), flags)
-            if status > _UNCHANGED and message == reason:
-                high = middle
-            else:
-                low = middle + 1
-        return low if lines else 0
-
-    def _transform(self, source: str, flags: int) -> tuple[int, str]:
+        # One instance for all that is asked about one program, and none of it for the next.
         call = _Call()
         store = Store(self._engine, self._pre, call)
         store.set_memory_limit(MEMORY_LIMIT_BYTES)
         call.memory = store.memory
         store.enter(deadline_after(self._timeout_ns))
         try:
-            return run_with_room(lambda: _transform_in(store, source, flags), store.cancel)
+            return run_with_room(lambda: _strip_in(store, source, filename, flags), store.cancel)
         except GuestStopped as stopped:
             reason = "took too long to parse" if stopped.stop.kind == "time" else "cannot be parsed"
-            return len(_STATUSES), reason
+            raise TypeScriptError(filename=filename, reason=reason, line=0, text="") from None
         finally:
             store.leave()
             store.close()
 
 
-_STATUSES: Final = ("ok", "unchanged", "bad input", "parse error", "transform error", "panic")
+def _strip_in(store: Store, source: str, filename: str, flags: int) -> str:
+    status, printed = _transform_in(store, source, flags)
+    if status == _UNCHANGED:
+        return source
+    if status != _OK:
+        line = _error_line(store, source, flags, printed)
+        lines = source.splitlines()
+        raise TypeScriptError(
+            filename=filename,
+            reason=printed,
+            line=line,
+            text=lines[line - 1] if 0 < line <= len(lines) else "",
+        )
+    aligned = align(source, printed)
+    # The alignment moved white space only. That this changed nothing is proved, not believed.
+    status, again = _transform_in(store, aligned, flags)
+    again = aligned if status == _UNCHANGED else again
+    return aligned if same_tokens(again, printed) else printed
+
+
+def _error_line(store: Store, source: str, flags: int, reason: str) -> int:
+    """Find the first line with which the program fails as a whole does.
+
+    The transformer does not tell where an error is; cutting the program off after each line
+    and asking again does, in a number of calls that grows with the logarithm of its length.
+    """
+    lines = source.splitlines(keepends=True)
+    low, high = 1, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        status, message = _transform_in(store, "".join(lines[:middle]), flags)
+        if status > _UNCHANGED and message == reason:
+            high = middle
+        else:
+            low = middle + 1
+    return low if lines else 0
 
 
 def _transform_in(store: Store, source: str, flags: int) -> tuple[int, str]:
