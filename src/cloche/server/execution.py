@@ -126,6 +126,7 @@ class Execution:
             resume=resume,
             record=sink is not None,
             cancel=live.cancel,
+            run_id=live.row.id,  # the log of outbound HTTP names it
         )
 
     def _ended(self, row: Run, done: Done) -> Run:

@@ -123,6 +123,7 @@ class Runner:
         resume: Journal | None = None,
         record: bool = True,
         cancel: CancelToken | None = None,
+        run_id: str = "",
     ) -> Execution:
         """Run a request to its end.
 
@@ -135,6 +136,7 @@ class Runner:
             resume: the journal of this very run, as far as it came; the run goes on behind it.
             record: False for no journal at all (faster effects, no hash).
             cancel: stops the run from another thread.
+            run_id: of the run where it has one; else one is made.
 
         Raises:
             InvalidRunError: the files do not fit or have impossible names.
@@ -160,7 +162,7 @@ class Runner:
                 record=record,
                 resume=resume is not None,
             )
-            return run.execute(gate, {} if handlers is None else handlers, sink)
+            return run.execute(gate, {} if handlers is None else handlers, sink, run_id=run_id)
         finally:
             self._pool.give_back(instance)
             run.forget()
