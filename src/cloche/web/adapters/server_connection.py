@@ -37,6 +37,7 @@ from cloche.web.response import error
 
 if TYPE_CHECKING:
     from cloche.web.adapters.server_hub import Hub
+    from cloche.web.adapters.server_tasks import Running
     from cloche.web.adapters.websocket import SocketChannel
     from cloche.web.encodings.codes import Code
     from cloche.web.errors import HttpError
@@ -101,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._parser = RequestParser(hub.caps)
         self._pending: deque[Event] = deque()  # events behind what is answered now
         self.head: RequestHead | None = None  # of the request that is answered now
-        self._task: asyncio.Task[None] | None = None
+        self._task: Running | None = None
         self._body: StreamedBody | None = None  # where the body goes; None: nowhere
         self._is_body_open = False  # its end has not come
         self._owes_continue = False
@@ -376,7 +377,7 @@ class Connection(asyncio.Protocol):
         )
         hub.counts.requests += 1
         hub.counts.open_requests += 1
-        self._task = hub.run(serve_request(self, request))
+        self._task = hub.runner.begin(serve_request(self, request))
 
     def _next(self) -> None:
         """Go on behind a request that is answered and was read to its end."""

@@ -12,6 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.web.adapters.server_heads import Heads
+from cloche.web.adapters.server_tasks import Runner
 from cloche.web.http1.caps import Http1Caps
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Hub:
         self.is_draining = False
         self.now_ms = 0.0
         self.loop: asyncio.AbstractEventLoop
+        self.runner: Runner
         self.on_room: Callable[[], None] | None = None
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
@@ -96,6 +98,7 @@ class Hub:
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin on a loop."""
         self.loop = loop
+        self.runner = Runner(loop)
         self._clock = self._clock or loop.time
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -155,6 +158,7 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await self.runner.end()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
