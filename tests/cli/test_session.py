@@ -101,9 +101,19 @@ def test_list(shop, box):
     rows = shop.document("session", "list")["sessions"]
     (row,) = [row for row in rows if row["name"] == box]
     assert row["language"] == "javascript"
-    assert (row["operations"], row["working_dir"]) == (0, "/")
+    assert (row["operations"], row["working_dir"], row["status"]) == (0, "/", "idle")
     assert row["created_ns"] <= row["changed_ns"]
     assert box in shop.told("session", "list")
+    for options, there in [
+        (["--name", f"{box[:6]}*", "--status", "idle", "--newer", "1h"], True),
+        (["--older", "1h"], False),
+        (["--language", "py"], False),
+        (["--status", "running"], False),
+    ]:
+        rows = shop.document("session", "list", *options)["sessions"]
+        assert (box in [row["name"] for row in rows]) is there, options
+    for wrong in (["--status", "nonsense"], ["--older", "soon"]):
+        assert shop.say("session", "list", *wrong).exit_code == 2
     listed = cloche("session", "list", "--store", "memory:", "--json").document
     assert listed == {"sessions": []}
 

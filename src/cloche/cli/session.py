@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -22,13 +23,15 @@ from cloche.cli.run import (
     stdin_of,
 )
 from cloche.exec.errors import InvalidRunError, RunSuspendedError
+from cloche.limits.quantity import parse_quantity
 
 if TYPE_CHECKING:
+    from cloche.exec.listing import Listed
     from cloche.exec.session import Session
-    from cloche.store.rows import Session as SessionRow
 
 app = typer.Typer(help="Sessions: heap, files and directory live on.", no_args_is_help=True)
 
+NS_PER_MS: Final = 1_000_000
 EXIT_SUSPENDED: Final = 75  # EX_TEMPFAIL of sysexits.h: not yet
 _TOLD_BY_GUEST: Final = ("runtime-failed", "compilation-failed")
 
@@ -112,40 +115,76 @@ def new_command(
 
 
 @app.command("list")
-def list_command(store: Store = None, as_json: AsJson = False) -> None:
-    """List all sessions."""
+def list_command(
+    name: Annotated[str | None, typer.Option("--name", help="A pattern: 'job-*'.")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option("--status", help="idle, running, suspended, interrupted or failed."),
+    ] = None,
+    language: Annotated[str | None, typer.Option("--language", "-l", help="Of this one.")] = None,
+    older: Annotated[
+        str | None, typer.Option("--older", help="Not changed for so long: 30min, 48h.")
+    ] = None,
+    newer: Annotated[
+        str | None, typer.Option("--newer", help="Changed within so long: 30min, 48h.")
+    ] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """List sessions, all or some."""
+    from cloche.exec.listing import list_sessions  # noqa: PLC0415
+    from cloche.exec.request import full_language  # noqa: PLC0415
     from cloche.exec.stores import store_at  # noqa: PLC0415
 
-    opened = store_at(store)
-    rows: list[SessionRow] = []
-    while page := opened.sessions.list(after=rows[-1].id if rows else ""):
-        rows += page
-    if as_json:
-        print_json(
-            {
-                "sessions": [
-                    {
-                        "id": row.id,
-                        "name": row.name,
-                        "language": row.language,
-                        "operations": row.head.ordinal,
-                        "working_dir": row.working_dir,
-                        "created_ns": row.created_ns,
-                        "changed_ns": row.changed_ns,
-                    }
-                    for row in rows
-                ]
-            }
+    found = list(
+        list_sessions(
+            store_at(store),
+            name=name,
+            status=status,
+            language=None if language is None else full_language(language),
+            changed_before_ns=_ago(older),
+            changed_after_ns=_ago(newer),
         )
+    )
+    if as_json:
+        print_json({"sessions": [_listed(one) for one in found]})
         return
     table(
         "Sessions",
-        ["id", "name", "language", "operations", "changed"],
+        ["id", "name", "language", "status", "operations", "changed"],
         [
-            [row.id, row.name or "", row.language, str(row.head.ordinal), time_text(row.changed_ns)]
-            for row in rows
+            [
+                one.row.id,
+                one.row.name or "",
+                one.row.language,
+                one.status,
+                str(one.row.head.ordinal),
+                time_text(one.row.changed_ns),
+            ]
+            for one in found
         ],
     )
+
+
+def _listed(one: Listed) -> dict[str, Any]:
+    row = one.row
+    return {
+        "id": row.id,
+        "name": row.name,
+        "language": row.language,
+        "status": one.status,
+        "operations": row.head.ordinal,
+        "working_dir": row.working_dir,
+        "created_ns": row.created_ns,
+        "changed_ns": row.changed_ns,
+    }
+
+
+def _ago(duration: str | None) -> int | None:
+    """Return the time of the wall clock so long ago."""
+    if duration is None:
+        return None
+    return time.time_ns() - parse_quantity(duration, "ms", "the duration") * NS_PER_MS
 
 
 @app.command("run")
