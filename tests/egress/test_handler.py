@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 from tests.egress.support import OK, World
 
@@ -143,6 +144,40 @@ def test_a_run_that_is_over_has_no_calls(service):
     thread.join(5)
     call()
     assert failures == ["the run is over"] * 2
+    service.submit(lambda _: asyncio.sleep(0.01)).result()
+    assert service.world.egress.slots.held == 0
+
+
+def test_a_call_that_is_given_up(service):
+    """It ends at once, also when it has not begun; the others of its run go on."""
+
+    async def silent(reader, writer):
+        await reader.read()
+
+    server = start(service, lambda request: silent if len(server.requests) == 1 else OK)
+    handler = handler_of(service, server)
+    failures = []
+
+    def call(request):
+        try:
+            handler.perform(request, "run-1")
+        except EffectFailure as failure:
+            failures.append((failure.error.code, failure.error.message))
+
+    request = effect(server)
+    thread = threading.Thread(target=call, args=(request,))
+    thread.start()
+    while not server.requests:
+        time.sleep(0.001)
+    handler.cancel(request)
+    thread.join(5)
+    early = msgspec.structs.replace(request, sequence=7)
+    handler.cancel(early)
+    call(early)
+    assert failures == [("NET_ERROR", "the call was given up")] * 2
+    assert len(server.requests) == 1
+    other = msgspec.structs.replace(request, sequence=8)
+    assert handler.perform(other, "run-1")["status"] == 200
     service.submit(lambda _: asyncio.sleep(0.01)).result()
     assert service.world.egress.slots.held == 0
 

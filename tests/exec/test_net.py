@@ -171,12 +171,14 @@ def test_the_lists_are_those_of_the_session_s_store(tmp_path, monkeypatch):
     with cloche.Session.create("python", store=store) as session:
         with pytest.raises(cloche.RuntimeFailedError, match="not this method"):
             session.run(code, policy=policy)
-        default_service(store.url).call(lambda egress: egress.flush())
+        default_service(store.url).close()
     assert [record.host for record in lists.records(count=10)] == ["a.example.com"]
     lists.close()
     store.close()
     with pytest.raises(cloche.RuntimeFailedError, match="not in allowlist"):
         cloche.run(code, policy=policy)
+    default_service().close()
+    use_service(None)
     assert (tmp_path / "another-net.db").exists()
 
 

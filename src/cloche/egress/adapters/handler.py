@@ -81,7 +81,8 @@ class HttpHandler:
         except NetError as error:
             _fail(error)
         except concurrent.futures.CancelledError:
-            raise EffectFailure("NET_ERROR", "the call was cancelled") from None
+            why = "the run is over" if self._closed else "the call was given up"
+            raise EffectFailure("NET_ERROR", why) from None
         finally:
             with self._lock:
                 self._calls.pop(request.sequence, None)
