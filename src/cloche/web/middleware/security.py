@@ -88,7 +88,9 @@ def security_headers(
     """
     template = None if policy is None else build_policy(policy)
     has_nonce = template is not None and NONCE in template
+    pieces = () if template is None else template.encode("ascii").split(NONCE.encode())
     plain, secure = (_changed(default_headers(tls=tls and hsts), changes) for tls in (False, True))
+    names = frozenset((*(name for name, _ in secure), b"content-security-policy"))
 
     async def middleware(request: Request, following: Next) -> Response:
         nonce = ""
@@ -98,9 +100,10 @@ def security_headers(
         response = await following(request)
         fields = secure if request.scheme == "https" else plain
         if template is not None:
-            written = template.replace(NONCE, nonce).encode("ascii")
-            fields = (*fields, (b"content-security-policy", written))
+            fields = (*fields, (b"content-security-policy", nonce.encode().join(pieces)))
         present = {name for name, _ in response.fields}
+        if names.isdisjoint(present):
+            return response.with_fields(fields)
         return response.with_fields(tuple(field for field in fields if field[0] not in present))
 
     return middleware
