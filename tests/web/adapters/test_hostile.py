@@ -17,7 +17,7 @@ from cloche.web.response import Response, stream
 from .os_support import on_loops, serving, until
 
 SLOW_COUNT = 200
-ANSWER_MAX_S = 0.5  # 50 ms on an idle machine; the tests run beside others
+ANSWER_MAX_S = 1.0  # 50 ms on an idle machine; the tests run beside others
 MESSAGES = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
