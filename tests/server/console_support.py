@@ -90,7 +90,7 @@ class Person:
     def do(self, target, **values):
         """Submit a form that works, and return where it leads."""
         answer = self.submit(target, **values)
-        assert answer.status == 303, (answer.status, text_of(answer))
+        assert answer.status == 303, (answer.status, text_of(answer), self.services.records)
         return answer.fields["location"]
 
 

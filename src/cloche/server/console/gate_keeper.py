@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 from cloche.errors import ClocheError
 from cloche.server.console.pages import HOME, go
 from cloche.server.errors import ScopeError, status_of, unavailable
+from cloche.web.adapters.templates import TemplateError
+from cloche.web.app import INTERNAL_DOCUMENT, answer_failure
 from cloche.web.errors import HttpError
 from cloche.web.middleware.security import security_headers
 from cloche.web.middleware.sessions import csrf, sessions
@@ -103,11 +105,17 @@ class GateKeeper:
                 if away is not None:
                     return self._failure(request, away, away.status)
                 status = status_of(raised)
-                if status is None:
-                    raise
+                if status is None or isinstance(raised, TemplateError):
+                    return self._own_failure(request, raised)
                 return self._failure(request, raised, status)
 
         return middleware
+
+    def _own_failure(self, request: Request, raised: ClocheError) -> Response:
+        """Answer what is the server's own; what it was stays in the log."""
+        status = answer_failure(request, raised).status
+        message = INTERNAL_DOCUMENT["message"]
+        return self._pages.page(request, "error", status=status, code="INTERNAL", message=message)
 
     def _failure(self, request: Request, error: ClocheError, status: int) -> Response:
         return self._pages.page(

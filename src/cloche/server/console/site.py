@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from cloche.server.console.console import Console, Route
 from cloche.server.console.gate_keeper import SIGN_IN, SIGN_OUT, GateKeeper
 from cloche.server.console.pages import HOME, Pages
+from cloche.server.console.views_egress import EgressViews
 from cloche.server.console.views_overview import OverviewViews
 from cloche.server.console.views_runs import RunViews
 from cloche.server.console.views_sessions import SessionViews
@@ -45,7 +46,12 @@ def add_console(app: App, context: Context, runs: RunRoutes) -> Site:
     pages = Pages()
     keeper = GateKeeper(context, pages)
     console = Console(context=context, pages=pages, runs=runs)
-    views = (OverviewViews(console), RunViews(console), SessionViews(console))
+    views = (
+        OverviewViews(console),
+        RunViews(console),
+        SessionViews(console),
+        EgressViews(console),
+    )
     routes = tuple(route for each in views for route in each.routes())
     for route in routes:
         app.add(

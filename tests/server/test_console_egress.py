@@ -1,0 +1,158 @@
+"""The console's outbound HTTP: log, lists, what they say of a call, secrets that are not shown."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+import pytest
+
+from cloche.egress.log import Record
+from cloche.egress.open import open_database
+
+from .console_support import SCRIPT, Person, check_page, text_of
+from .support import Asker
+
+VALUE = "a-value-that-nobody-sees"
+
+
+@pytest.fixture(autouse=True)
+def own_lists(tmp_path, monkeypatch):
+    """Lists and secrets of this test alone."""
+    monkeypatch.setenv("CLOCHE_SECRET_STORE", str(tmp_path / "net.db"))
+    monkeypatch.setenv("CLOCHE_SECRET_KEY", b64encode(bytes(32)).decode())
+
+
+@pytest.fixture(scope="module")
+def asker():
+    """A server."""
+    return Asker()
+
+
+@pytest.fixture
+def person(asker):
+    """The operator."""
+    return Person(asker, asker.key)
+
+
+@pytest.fixture
+def other(asker):
+    """An administrator of another tenant."""
+    return Person(asker, asker.new_key("admin", tenant="other"))
+
+
+def test_entries(person):
+    """An entry is added, explained and removed."""
+    assert "No entries" in person.see("/console/egress")
+    person.do("/console/egress/entries", action="allow", entry="GET https://api.example.com/v1")
+    page = person.see("/console/egress?url=https://api.example.com/v1/x")
+    assert "GET https://api.example.com/v1</code>" in page
+    assert 'class="status allowed"' in page
+    assert "allows api.example.com (GET; https; below /v1)</dd>" in page
+    page = person.see("/console/egress?url=https://api.example.com/v1&method=POST")
+    assert 'class="status refused"' in page
+    assert "but not this method" in page
+    page = person.see(f"/console/egress?url=https://{SCRIPT}&method={SCRIPT}")
+    assert SCRIPT not in page
+    document = '{"host":"api.example.com","methods":["GET"],"paths":["/v1"]}'
+    person.do("/console/egress/entries/remove", scope="global", document=document)
+    assert "No entries" in person.see("/console/egress")
+    answer = person.submit("/console/egress/entries/remove", scope="global", document=document)
+    assert answer.status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("entries", {"action": "allow", "entry": "*"}),
+        ("entries", {"action": "allow", "entry": SCRIPT}),
+        ("entries", {"action": "maybe", "entry": "a.example"}),
+        ("entries", {"action": "deny", "entry": "a.example", "scope": "no scope"}),
+        ("entries/remove", {"scope": "global", "document": "{"}),
+        ("entries/remove", {"scope": "global", "document": '{"host": 1}'}),
+    ],
+)
+def test_an_entry_that_is_wrong(person, path, values):
+    """What is wrong is said, as text, and nothing was added."""
+    answer = person.submit(f"/console/egress/{path}", **values)
+    assert answer.status == 422, text_of(answer)
+    check_page(answer)
+    assert SCRIPT not in answer.body.decode()
+    assert "No entries" in person.see("/console/egress")
+
+
+def test_the_log(asker, person, other):
+    """Each tenant sees the calls of its own runs, the newest first; paths are text."""
+    mine = asker.run("print(1)")["id"]
+    records = [
+        Record(at_ns=n, run_id=run, scope="global", outcome="denied", method="GET",
+               host=f"h{n}.example", path=f"/{SCRIPT}", code="NET_BLOCKED", reason="unlisted")
+        for n, run in enumerate([mine, mine, "f" * 32])
+    ]  # fmt: skip
+    database = open_database()
+    database.store(records, 0)
+    database.close()
+    page = person.see("/console/egress")
+    assert page.index("h1.example") < page.index("h0.example")
+    assert "h2.example" not in page
+    assert SCRIPT not in page
+    assert "Nothing was called." in other.see("/console/egress?errors=1")
+
+
+def test_a_secret(person):
+    """A value is written, replaced and forgotten; no page shows it."""
+    form = {"name": "API_KEY", "domains": "api.example.com, b.example", "inject_as": "bearer"}
+    person.do("/console/secrets", value=VALUE, **form)
+    page = person.see("/console/secrets")
+    assert "api.example.com, b.example" in page
+    assert VALUE not in page
+    person.do("/console/secrets/rotate", name="API_KEY", scope="global", value=VALUE + "2")
+    assert VALUE not in person.see("/console/secrets")
+    database = open_database()
+    assert database.secret("API_KEY").value == VALUE + "2"
+    database.close()
+    person.do("/console/secrets/remove", name="API_KEY", scope="global")
+    assert "There are no secrets." in person.see("/console/secrets")
+
+
+def test_lists_that_cannot_be_read(person, tmp_path, monkeypatch):
+    """What the server meets is logged, and its page tells nothing of places."""
+    monkeypatch.setenv("CLOCHE_SECRET_STORE", str(tmp_path))
+    answer = person.send("GET", "/console/egress")
+    assert answer.status == 500
+    check_page(answer)
+    assert str(tmp_path) not in answer.body.decode()
+    assert person.services.records[-1]["code"] == "NET_STORE"
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("", {"name": SCRIPT, "value": VALUE, "domains": "a.example", "inject_as": "bearer"}),
+        ("", {"name": "A", "value": "short", "domains": "a.example", "inject_as": "bearer"}),
+        ("", {"name": "A", "value": VALUE, "domains": "", "inject_as": "bearer"}),
+        ("", {"name": "A", "value": VALUE, "domains": "a.example", "inject_as": "smoke"}),
+        ("/rotate", {"name": SCRIPT, "value": VALUE, "scope": "global"}),
+        ("/remove", {"name": SCRIPT, "scope": "global"}),
+    ],
+)
+def test_a_secret_that_is_wrong(person, path, values):
+    """What is wrong is said without the value."""
+    answer = person.submit(f"/console/secrets{path}", **values)
+    assert answer.status == 422, text_of(answer)
+    check_page(answer)
+    assert SCRIPT not in answer.body.decode()
+    assert VALUE not in answer.body.decode()
+
+
+def test_lists_and_secrets_are_the_operators(other):
+    """An administrator of another tenant neither sees nor changes what holds for all."""
+    page = other.see("/console/egress?url=https://a.example")
+    assert "Add an entry" not in page
+    assert "/console/secrets" not in page
+    assert other.send("GET", "/console/secrets").status == 403
+    for path in ("egress/entries", "egress/entries/remove", "secrets", "secrets/rotate",
+                 "secrets/remove"):  # fmt: skip
+        answer = other.submit(f"/console/{path}", action="allow", entry="a.example", name="A",
+                              value=VALUE, domains="a.example", inject_as="bearer")  # fmt: skip
+        assert answer.status == 403
+        assert "for admin keys of the tenant default" in text_of(answer)
