@@ -30,9 +30,11 @@ from cloche.script.errors import (
     ScriptRunStateError,
     SnippetError,
     ToolNotFoundError,
+    ToolValidationError,
 )
 from cloche.script.finder import program_error
 from cloche.script.items import History, ScriptCall, ScriptResult
+from cloche.script.literals import literal_calls
 from cloche.script.messages import read_message
 from cloche.script.outcome import stderr_of, syntax_error
 from cloche.script.policy import ToolPolicy
@@ -430,12 +432,25 @@ class ScriptHarness:
             report.append({"tool": name, "line": line, "known": known})
             if not known and error is None:
                 error = self._unknown(name)
+        error = error or self._misfit(call.source, language)
         return ScriptResult(
             script_id=call.script_id,
             status="checked" if error is None else "failed",
             value={"mode": "dry-run", "tools": report},
             error=None if error is None else error.to_document(),
         )
+
+    def _misfit(self, source: str, language: Language) -> ScriptError | None:
+        """Return the error of the first call whose literal arguments do not fit."""
+        for name, line, arguments in literal_calls(source, language):
+            if name not in self.tools:
+                continue
+            try:
+                self.tools[name].check_args(arguments, limits=self.limits)
+            except ToolValidationError as error:
+                problem = f"{error.fields['problem']} (line {line})"
+                return ToolValidationError(tool=name, subject="arguments", problem=problem)
+        return None
 
     def _unknown(self, name: str) -> ScriptError:
         try:

@@ -163,6 +163,12 @@ def called_tools(source: str, language: Language) -> tuple[tuple[str, int], ...]
 
 def call_places(source: str, language: Language) -> Iterator[tuple[str, int]]:
     """Yield every call of a tool by its name, with its line; see `called_tools`."""
+    for name, start, _ in call_offsets(source, language):
+        yield name, source.count("\n", 0, start) + 1
+
+
+def call_offsets(source: str, language: Language) -> Iterator[tuple[str, int, int]]:
+    """Yield every call of a tool by its name, with the offsets of it and of its parenthesis."""
     scan = python_tokens.scan if language == "python" else tokens.scan
     name: list[str] = []
     start = 0
@@ -174,6 +180,6 @@ def call_places(source: str, language: Language) -> Iterator[tuple[str, int]]:
             name.append(text)
         elif name and text != ".":
             if text == "(" and len(name) > 1 and last == name[-1]:
-                yield ".".join(name[1:]), source.count("\n", 0, start) + 1
+                yield ".".join(name[1:]), start, offset
             name = []
         last = text
