@@ -134,7 +134,7 @@ def test_i08_what_a_dry_run_counts():
     """I8: the report is data to count; nothing ran."""
     history = cloche.ScriptHarness(add, write, mode="dry-run").handle(
         chat(
-            block("await tools.add({ a: 1, b: 1 }); await tools.write({ path: "a", text: "b" })"),
+            block("await tools.add({ a: 1, b: 1 }); await tools.write({ path: 'a', text: 'b' })"),
             block("tools.add(a=1, b=1)", "python"),
         ),
         api="openai.chat",
