@@ -17,6 +17,7 @@ from cloche.server.console.views_egress import EgressViews
 from cloche.server.console.views_overview import OverviewViews
 from cloche.server.console.views_runs import RunViews
 from cloche.server.console.views_sessions import SessionViews
+from cloche.server.console.views_system import SystemViews
 from cloche.web.adapters.static_files import MemoryFiles
 from cloche.web.app import App
 from cloche.web.static import add_static
@@ -51,6 +52,7 @@ def add_console(app: App, context: Context, runs: RunRoutes) -> Site:
         RunViews(console),
         SessionViews(console),
         EgressViews(console),
+        SystemViews(console),
     )
     routes = tuple(route for each in views for route in each.routes())
     for route in routes:
