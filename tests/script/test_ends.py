@@ -1,4 +1,4 @@
-"""Tests of scripts that are no programs, do not end, or end otherwise than at their end."""
+"""Tests of scripts that are no programs, that end otherwise than at their end, and of help."""
 
 from __future__ import annotations
 
@@ -154,3 +154,15 @@ def test_a_call_has_the_line_of_its_only_place(language):
     }
     lines = [(call.tool, call.line) for call in run(sources[language], language).tool_calls]
     assert lines == [("add", 1), ("later", None), ("later", None)]
+
+
+@BOTH
+def test_help_names_the_tools_that_are_there(language):
+    """And tells everything about one of them."""
+    sources = {
+        "typescript": "return [help(), (await help('add')).name, Object.keys(tools)]",
+        "python": "[help(), help(tools.add)['name'], dir(tools)]",
+    }
+    text, name, names = run(sources[language], language).value
+    assert text.startswith("Tools: add, fail, later.")
+    assert (name, set(names) >= {"add", "later", "fail", "search"}) == ("add", True)
