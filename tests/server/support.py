@@ -47,7 +47,9 @@ class Asker:
         limits: values by name of the group `server`.
     """
 
-    def __init__(self, *, store=None, seed=0, allow_net=False, cors_origins=(), **limits):
+    def __init__(
+        self, *, store=None, seed=0, allow_net=False, tools=None, cors_origins=(), **limits
+    ):
         self.limits = Limits().replace({"server": limits})
         self.store = store or open_store("memory:")
         self.records = []
@@ -58,6 +60,7 @@ class Asker:
             host=self.host,
             log=self.records.append,
             allow_net=allow_net,
+            tools=tools,
             cors_origins=cors_origins,
         )
         self.server.is_warm.set()

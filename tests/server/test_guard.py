@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .support import Asker
+from .tools import TOOLS
 
 OPERATIONS = [
     pytest.param(each, id=f"{each.method} {each.template}") for each in Asker().server.operations
@@ -28,7 +29,7 @@ def target(operation, identity="x"):
 @pytest.fixture(scope="module")
 def asker():
     """A server with a key of each scope, and a second tenant."""
-    found = Asker()
+    found = Asker(tools={"default": TOOLS})
     found.keys = {scope: found.new_key(scope) for scope in ("run", "session", "approve", "admin")}
     found.other = found.new_key("admin", tenant="other")
     return found
@@ -88,12 +89,16 @@ def test_a_key_without_the_scope(asker, operation):
 
 @pytest.fixture(scope="module")
 def objects(asker):
-    """Objects of the tenant default: a run, a session, a key."""
+    """Objects of the tenant default: a run, a session, a script that waits, a key."""
     session = asker.post("/v1/sessions", {"language": "javascript", "name": "mine"}).document
     asker.ask("PUT", "/v1/sessions/mine/files/a.txt", content=b"mine")
+    asker.post("/v1/scripts", {"source": "await tools.send({to: 'ann'})"})
+    approval = asker.get("/v1/approvals").document["items"][0]
     return {
         "runs": [asker.run("1", "javascript")["id"]],
         "sessions": [session["id"], "mine"],
+        "scripts": [approval["run_id"]],
+        "approvals": [approval["id"]],
         "keys": [asker.new_key("run").split("_")[1]],
     }
 
@@ -137,7 +142,7 @@ def _is_form(operation):
 
 def test_lists_of_another_tenant(asker, objects):
     """A tenant sees nothing of another one in any list."""
-    for path in ("/v1/runs", "/v1/sessions"):
+    for path in ("/v1/runs", "/v1/sessions", "/v1/scripts", "/v1/approvals"):
         assert asker.get(path, key=asker.other).document == {"items": [], "next": None}
     keys = asker.get("/v1/keys", key=asker.other).document["items"]
     assert {key["tenant"] for key in keys} == {"other"}

@@ -19,6 +19,13 @@ def serve_command(
         Literal["full", "normal"],
         typer.Option("--durability", help="normal is faster and does not survive a power cut."),
     ] = "full",
+    tools: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tools",
+            help="Tools of scripts: MODULE[:OBJECT], or NAME=MODULE[:OBJECT]; repeatable.",
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", help="Certificate chain, PEM.")
     ] = None,
@@ -50,6 +57,7 @@ def serve_command(
         bind=bind,
         store=store,
         durability=durability,
+        tools=tuple(tools or ()),
         tls_certificate=tls_cert,
         tls_key=tls_key,
         tls_self_signed=tls_self_signed,

@@ -11,6 +11,7 @@ Runs and approvals live as long as their store: any process that has it, and the
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -142,6 +143,24 @@ class ScriptHarness:
             on_progress=on_progress,
             forgets=store is None,
         )
+        self._new_run_id: Callable[[], str] = _new_run_id
+
+    def for_session(
+        self, session_id: str, *, new_run_id: Callable[[], str] | None = None
+    ) -> ScriptHarness:
+        """Return a harness for another session, with the tools and the runs of this one.
+
+        Harnesses that share a store that was given to the first may be called from as many threads
+        as there are of them.
+
+        Args:
+            session_id: what lasting decisions hold for.
+            new_run_id: draws the id of a run before it begins; None for random ones.
+        """
+        other = copy.copy(self)
+        other._session_id = session_id
+        other._new_run_id = new_run_id or _new_run_id
+        return other
 
     # --- a message ---
 
@@ -264,6 +283,14 @@ class ScriptHarness:
         """
         return self._runs.result(run_id)
 
+    def cancel(self, run_id: str) -> ScriptResult:
+        """End a run that nobody works on; one that is over stays as it is.
+
+        Raises:
+            ScriptRunUnknownError: there is none. ScriptRunBusyError: somebody works on it.
+        """
+        return self._runs.cancel(run_id)
+
     # --- an ended run ---
 
     def replay(self, run_id: str, *, source: str | None = None) -> ScriptResult:
@@ -285,7 +312,7 @@ class ScriptHarness:
         Raises:
             ScriptRunUnknownError, ScriptRunStateError: there are no such calls to share.
         """
-        return self._runs.fork(run_id, calls=calls, new_id=_new_run_id())
+        return self._runs.fork(run_id, calls=calls, new_id=self._new_run_id())
 
     def rollback(self, run_id: str) -> ScriptResult:
         """Undo the completed calls of a run whose tools have a `revert`, the last one first.
@@ -380,7 +407,7 @@ class ScriptHarness:
             session_id=self._session_id,
             params=params,
         )
-        return self._runs.start(_new_run_id(), asked, cancel=cancel)
+        return self._runs.start(self._new_run_id(), asked, cancel=cancel)
 
     def _program(self, asked: Asked, run_id: str) -> str:  # noqa: ARG002 - as runs call it
         return wrap(

@@ -106,6 +106,18 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     value: Any = None
 
 
+def timeout_error(
+    records: Sequence[CallRecord], used_ms: int, limits: Limits
+) -> ScriptTimeoutError:
+    """Return what a model is told of a run whose time was over."""
+    return ScriptTimeoutError(
+        timeout_ms=limits.scripts.timeout_ms,
+        elapsed_ms=used_ms,
+        completed=[record.tool for record in records if record.status == "completed"],
+        pending=[record.tool for record in records if record.status == "pending"],
+    )
+
+
 def returned_value(returned: Mapping[str, Any], limits: Limits) -> Ended:
     """Return how a run ended that handed over its value.
 
@@ -172,12 +184,7 @@ def _limit_error(
     error: ExecError, records: Sequence[CallRecord], used_ms: int, limits: Limits
 ) -> ScriptError | None:
     if isinstance(error, TimeoutExceededError):
-        return ScriptTimeoutError(
-            timeout_ms=limits.scripts.timeout_ms,
-            elapsed_ms=used_ms,
-            completed=[record.tool for record in records if record.status == "completed"],
-            pending=[record.tool for record in records if record.status == "pending"],
-        )
+        return timeout_error(records, used_ms, limits)
     if error.fields.get("resource") == "memory":
         return ScriptMemoryError(limit_bytes=limits.scripts.memory_limit_bytes)
     if error.fields.get("resource") == "stack" or _STACK.match(error.message):

@@ -27,10 +27,8 @@ from cloche.script.adapters.shelf import Asked, Shelf, ShelfSink, Taken, Used, e
 from cloche.script.approvals import Made
 from cloche.script.errors import (
     ScriptCancelledError,
-    ScriptError,
     ScriptRunBusyError,
     ScriptRunStateError,
-    ScriptTimeoutError,
 )
 from cloche.script.inbox import Answer, answer_of
 from cloche.script.items import ScriptResult
@@ -41,10 +39,11 @@ from cloche.script.outcome import (
     script_error,
     shown_output,
     stderr_of,
+    timeout_error,
 )
 from cloche.script.programs import FILENAMES, IMAGES
 from cloche.script.repeats import changed_program, prefix_count
-from cloche.script.undo import Undo, rolled_back
+from cloche.script.undo import Undo, give_up, rolled_back
 from cloche.store.errors import StoreChangedError, StoreError
 from cloche.store.rows import FINAL_STATUSES, Run
 
@@ -270,17 +269,19 @@ class ScriptRuns:
             ToolNotFoundError, ToolValidationError: the tools are not those of the run; nothing was
                 undone.
         """
+        self.cancel(run_id, "the run was rolled back")
+        self._undo.undo(run_id, self.shelf.journal(run_id))
+        return self.result(run_id)
+
+    def cancel(self, run_id: str, reason: str = "the run was cancelled") -> ScriptResult:
+        """End a run that nobody works on; one that is over stays as it is.
+
+        Raises:
+            ScriptRunUnknownError: there is none. ScriptRunBusyError: somebody works on it.
+        """
         row = self.shelf.row(run_id)
         if row.status not in FINAL_STATUSES:
-            error = ScriptCancelledError(reason="the run was rolled back")
-            result = msgspec.structs.replace(
-                self._known(row), status="cancelled", error=error.to_document()
-            )
-            taken = self.shelf.take(row)
-            ended = ended_row(taken.row, result, now_ns=self._now_ns())
-            self.desk.end_run(ended, expected="running")
-            self.shelf.give_back(taken)
-        self._undo.undo(run_id, self.shelf.journal(run_id))
+            give_up(self.shelf, self.desk, row, self._known(row), reason)
         return self.result(run_id)
 
     # --- one part of a run ---
@@ -537,9 +538,11 @@ class ScriptRuns:
                 return ended_by_itself(exit_code, stderr_of(execution.result))
             return returned_value(work.calls.returned, self._limits)
         if work.time is not None and work.time.timed_out:
-            return Ended(status="failed", error=self._timeout(work))
+            late = timeout_error(work.calls.records, work.used_ms, self._limits)
+            return Ended(status="failed", error=late)
         error = script_error(
             execution.error,
+            source=work.asked.source,
             stderr=stderr_of(execution.result),
             records=work.calls.records,
             last_error=work.calls.failure_in(execution.error.message),
@@ -548,16 +551,6 @@ class ScriptRuns:
         )
         stopped = isinstance(error, ScriptCancelledError)
         return Ended(status="cancelled" if stopped else "failed", error=error)
-
-    def _timeout(self, work: _Work) -> ScriptError:
-        records = work.calls.records
-        return ScriptTimeoutError(
-            timeout_ms=self._limits.scripts.timeout_ms,
-            source=work.asked.source,
-            elapsed_ms=work.used_ms,
-            completed=[record.tool for record in records if record.status == "completed"],
-            pending=[record.tool for record in records if record.status == "pending"],
-        )
 
     def _result(self, work: _Work, execution: Execution, ended: Ended) -> ScriptResult:
         calls = work.calls.records

@@ -26,7 +26,8 @@ from cloche.gate.gate import Gate
 from cloche.gate.policy import Policy
 from cloche.gate.ports import EffectFailure
 from cloche.script.adapters.calls import QUIET, TOOL_KIND, request_of_entry, run_async
-from cloche.script.errors import RollbackPartialError
+from cloche.script.adapters.shelf import ended_row
+from cloche.script.errors import RollbackPartialError, ScriptCancelledError
 from cloche.script.tools import ToolContext
 from cloche.store.rows import ENDED_STATUSES, Run
 
@@ -260,3 +261,23 @@ def rolled_back(
 
 def _attempt_id(run_id: str, number: int) -> str:
     return f"{run_id}.rollback-{number}"
+
+
+def give_up(shelf: Shelf, desk: Desk, row: Run, known: ScriptResult, reason: str) -> None:
+    """End a run that nobody works on.
+
+    Args:
+        shelf: where it is.
+        desk: cancels what is pending of it.
+        row: as it is.
+        known: what it has done.
+        reason: for who asks what became of it.
+
+    Raises:
+        ScriptRunBusyError: somebody works on it.
+    """
+    error = ScriptCancelledError(reason=reason).to_document()
+    result = msgspec.structs.replace(known, status="cancelled", error=error)
+    taken = shelf.take(row)
+    desk.end_run(ended_row(taken.row, result, now_ns=shelf.now_ns()), expected="running")
+    shelf.give_back(taken)

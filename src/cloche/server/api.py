@@ -17,6 +17,7 @@ from cloche.errors import ClocheError
 from cloche.server.answers import Answers
 from cloche.server.console.site import add_console
 from cloche.server.context import Context
+from cloche.server.decisions import Decisions
 from cloche.server.execution import Execution
 from cloche.server.guard import Guard
 from cloche.server.keyring import Keyring
@@ -24,9 +25,11 @@ from cloche.server.openapi import document_of, page_of_operations
 from cloche.server.owners import Owners
 from cloche.server.requests import EFFECTS, NET_EFFECTS
 from cloche.server.routes_runs import RunRoutes
+from cloche.server.routes_scripts import ScriptRoutes
 from cloche.server.routes_sessions import SessionRoutes
 from cloche.server.routes_system import SystemRoutes
 from cloche.server.runs import Runs
+from cloche.server.scripts import Scripts
 from cloche.server.sessions import TenantSessions
 from cloche.web.app import App
 from cloche.web.middleware.basics import access_log, catch_errors, request_id
@@ -34,9 +37,10 @@ from cloche.web.middleware.observe import Metrics, metrics
 from cloche.web.middleware.security import cors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cloche.limits import Limits
+    from cloche.script.tools import ToolSet
     from cloche.server.operations import Operation
     from cloche.server.ports import Host
     from cloche.store.ports import Store
@@ -56,6 +60,7 @@ class Server:
         limits: in force.
         host: workers, time, randomness.
         log: gets records of what went wrong.
+        tools: tool sets that scripts may use, by their names.
         allow_net: whether policies may allow outbound HTTP.
         logs_access: whether each request is logged.
         cors_origins: pages of these origins may ask, with a key of their own.
@@ -68,6 +73,7 @@ class Server:
         *,
         host: Host,
         log: Callable[[dict[str, Any]], None],
+        tools: Mapping[str, ToolSet] | None = None,
         allow_net: bool = False,
         logs_access: bool = False,
         cors_origins: tuple[str, ...] = (),
@@ -91,6 +97,9 @@ class Server:
             effects=effects,
             log=log,
         )
+        self.scripts = Scripts(
+            store, limits, host=host, owners=owners, runs=self.runs, sets=tools or {}, log=log
+        )
         server_id = host.random_bytes(_SERVER_ID_BYTES).hex()
         self.context = Context(
             store=store,
@@ -100,6 +109,8 @@ class Server:
             answers=Answers(store, limits, server=server_id, now_ns=host.now_ns),
             runs=self.runs,
             sessions=TenantSessions(store, limits, owners=owners, effects=effects),
+            scripts=self.scripts,
+            decisions=Decisions(store, limits, host=host, owners=owners, scripts=self.scripts),
             metrics=Metrics(),
             version=__version__,
             reasons=self._reasons,
@@ -120,6 +131,7 @@ class Server:
         self.operations = [
             *runs.operations(),
             *SessionRoutes(context).operations(),
+            *ScriptRoutes(context).operations(),
             *system.operations(),
         ]
         guard = Guard(
@@ -140,13 +152,14 @@ class Server:
 
     def recover(self) -> int:
         """Take up what a dead server left; call it once, before requests come."""
-        return self.runs.recover()
+        return self.runs.recover() + self.scripts.recover(self.keyring.tenants())
 
     def maintain(self) -> None:
         """Do what is due: wake runs, forget old answers. Call it every second or so."""
         self._turn_count += 1
         try:
             self.runs.wake_due()
+            self.scripts.take_up()
             if self._turn_count % _SWEEP_INTERVAL == 0:
                 for tenant in self.keyring.tenants():
                     self.context.answers.sweep(tenant)

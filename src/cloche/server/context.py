@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     from cloche.limits import Limits
     from cloche.server.answers import Answers
+    from cloche.server.decisions import Decisions
     from cloche.server.keyring import Keyring
     from cloche.server.ports import Host
     from cloche.server.runs import Runs
+    from cloche.server.scripts import Scripts
     from cloche.server.sessions import TenantSessions
     from cloche.store.ports import Store
     from cloche.web.middleware.observe import Metrics
@@ -42,6 +44,8 @@ class Context:
     answers: Answers
     runs: Runs
     sessions: TenantSessions
+    scripts: Scripts
+    decisions: Decisions
     metrics: Metrics
     version: str
     reasons: Callable[[], list[str]]

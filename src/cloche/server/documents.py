@@ -180,6 +180,146 @@ class TimelineDocument(Answer, frozen=True, kw_only=True):
     effects: list[EffectDocument]
 
 
+# --- scripts ---
+
+ScriptState = Literal[
+    "queued",
+    "running",
+    "completed",
+    "suspended",
+    "failed",
+    "rejected",
+    "cancelled",
+    "rolled_back",
+    "checked",
+    "skipped",
+]
+
+
+class ScriptBody(Body, frozen=True, kw_only=True):
+    """A script. With `wait` false it is answered at once, and looked at later.
+
+    `tools` names a tool set of the server; `session` is what "always" and "never" hold for, this
+    run alone where it is empty.
+    """
+
+    source: str
+    language: Literal["typescript", "javascript", "python"] = "typescript"
+    tools: str = "default"
+    session: str = ""
+    params: dict[str, Any] | None = None
+    mode: Literal["enabled", "dry-run"] = "enabled"
+    wait: bool = True
+
+
+class MessageBody(Body, frozen=True, kw_only=True):
+    """A model's message, in the form of its API, whose scripts are run in their order."""
+
+    message: Any
+    api: Literal["openai.responses", "openai.chat", "anthropic.messages"]
+    tools: str = "default"
+    session: str = ""
+    mode: Literal["enabled", "dry-run"] = "enabled"
+
+
+class KeptScript(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of who asked for a script: with which tools, and when.
+
+    Of a script that was answered before it began also the script, and what became of it where
+    nothing ran.
+    """
+
+    tools: str
+    session: str
+    created_ms: int
+    body: ScriptBody | None = None
+    result: dict[str, Any] | None = None
+
+
+class ScriptDocument(Answer, frozen=True, kw_only=True):
+    """A script and what became of it. The `id` is empty where nothing ran."""
+
+    id: str
+    script_id: str
+    status: ScriptState
+    tools: str
+    session: str
+    created_ms: int
+    value: Any = None
+    output: str = ""
+    tool_calls: list[dict[str, Any]] = []
+    error: dict[str, Any] | None = None
+    usage: dict[str, int] = {}
+    journal_id: str | None = None
+
+
+class ScriptList(Answer, frozen=True, kw_only=True):
+    """A page of scripts in the order of their ids, without what they printed and called."""
+
+    items: list[ScriptDocument]
+    next: str | None
+
+
+class MessageDocument(Answer, frozen=True, kw_only=True):
+    """What became of the scripts of a message, in their order."""
+
+    items: list[ScriptDocument]
+
+
+# --- approvals ---
+
+
+class ApproveBody(Body, frozen=True, kw_only=True):
+    """Let a call happen: with other arguments, or with every call of this tool in the session."""
+
+    args: dict[str, Any] | None = None
+    always: bool = False
+    reason: str = ""
+
+
+class RejectBody(Body, frozen=True, kw_only=True):
+    """Let a call not happen: nor any call of this tool in the session, or end the whole run."""
+
+    reason: str = ""
+    never: bool = False
+    run: bool = False
+
+
+class DecisionDocument(Answer, frozen=True, kw_only=True):
+    """What was decided, and by whom."""
+
+    verdict: Literal["approve", "reject", "always", "never", "reject_run"]
+    who: str
+    reason: str
+    args: dict[str, Any] | None
+
+
+class ApprovalDocument(Answer, frozen=True, kw_only=True):
+    """A question. `args` are shown as people see them: cut, and without secrets."""
+
+    id: str
+    run_id: str
+    session: str
+    tool: str
+    args: Any
+    args_sha256: str
+    status: Literal["pending", "approved", "rejected", "expired", "cancelled"]
+    created_ms: int
+    expires_ms: int
+    line: int | None
+    excerpt: str
+    tools_used: list[str]
+    decision: DecisionDocument | None = None
+    decided_ms: int | None = None
+
+
+class ApprovalList(Answer, frozen=True, kw_only=True):
+    """A page of what waits for a decision, the oldest first."""
+
+    items: list[ApprovalDocument]
+    next: str | None
+
+
 # --- sessions ---
 
 

@@ -24,6 +24,12 @@ from cloche.exec.errors import (
 )
 from cloche.gate.errors import DivergenceError
 from cloche.limits import LimitError
+from cloche.script.errors import (
+    ScriptRunBusyError,
+    ScriptRunStateError,
+    ToolNotFoundError,
+    ToolValidationError,
+)
 from cloche.store.errors import (
     StoreBusyError,
     StoreError,
@@ -209,6 +215,10 @@ _STATUSES: Final[tuple[tuple[type[ClocheError], int], ...]] = (
     (ArchiveError, 422),
     (SessionError, 409),
     (DivergenceError, 409),
+    (ScriptRunBusyError, 409),
+    (ScriptRunStateError, 409),
+    (ToolNotFoundError, 409),
+    (ToolValidationError, 422),
     (UnsupportedLanguageError, 422),
     (InvalidRunError, 422),
     (LimitError, 422),

@@ -9,11 +9,13 @@ of it is kept as documents of the store. Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cloche.server.errors import NameTakenError, QuotaError, UnknownObjectError
+from cloche.server.documents import KeptScript
+from cloche.server.errors import NameTakenError, QuotaError, StateError, UnknownObjectError
 from cloche.store.errors import StoreChangedError
 from cloche.store.rows import TIME_NS_MAX, Document
 
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 _SESSIONS: Final = "server.sessions."
 _NAMES: Final = "server.session-names."
 _RUNS: Final = "server.runs."
+_SCRIPTS: Final = "server.scripts."
+_LEFT_SCRIPTS: Final = "server.scripts-left"
 _TIME_DIGITS: Final = 19
+_PAGE: Final = 1000
 
 
 class _Owned(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +174,63 @@ class Owners:
         return self._store.runs.list(
             session_id=session_id, after=wanted.after, limit=wanted.limit + 1
         )
+
+    # --- scripts ---
+
+    def add_script(self, tenant: str, run_id: str, kept: KeptScript) -> None:
+        """Say that the run of a script is a tenant's.
+
+        Raises:
+            StateError: there is one of this id; it was begun before.
+        """
+        data = msgspec.json.encode(kept)
+        try:
+            self._documents.put(Document(kind=_SCRIPTS + tenant, name=run_id, data=data))
+        except StoreChangedError:
+            raise StateError(
+                kind="script", id=run_id, state="there", problem="it was begun before; look at it"
+            ) from None
+
+    def script(self, tenant: str, run_id: str) -> KeptScript | None:
+        """Return what is kept of a tenant's script, None when the tenant has none of this id."""
+        kept = self._documents.get(_SCRIPTS + tenant, run_id) if _is_id(run_id) else None
+        return None if kept is None else msgspec.json.decode(kept.data, type=KeptScript)
+
+    def keep_result(self, tenant: str, run_id: str, result: dict[str, Any]) -> None:
+        """Keep what became of a script of which nothing ran."""
+        kept = self._documents.get(_SCRIPTS + tenant, run_id)
+        if kept is not None:
+            script = msgspec.json.decode(kept.data, type=KeptScript)
+            data = msgspec.json.encode(msgspec.structs.replace(script, result=result))
+            self._documents.put(replace(kept, data=data, revision=kept.revision + 1))
+
+    def remove_script(self, tenant: str, run_id: str) -> None:
+        """Forget a script that was refused."""
+        self._documents.remove(_SCRIPTS + tenant, run_id)
+        self.settle_script(run_id)
+
+    def scripts(self, tenant: str, *, after: str, limit: int) -> list[tuple[str, KeptScript]]:
+        """Return scripts in the order of their ids."""
+        found = self._documents.list(_SCRIPTS + tenant, after=after, limit=limit)
+        return [(one.name, msgspec.json.decode(one.data, type=KeptScript)) for one in found]
+
+    def leave_script(self, tenant: str, run_id: str) -> None:
+        """Say that a script was acknowledged, and begins when its turn comes."""
+        data = msgspec.json.encode(tenant)
+        self._documents.put(Document(kind=_LEFT_SCRIPTS, name=run_id, data=data))
+
+    def settle_script(self, run_id: str) -> None:
+        """Say that a script that was left is over, or waits for a person."""
+        self._documents.remove(_LEFT_SCRIPTS, run_id)
+
+    def left_scripts(self) -> list[tuple[str, str]]:
+        """Return what was left and did not come to an end: tenant and id."""
+        found: list[tuple[str, str]] = []
+        while page := self._documents.list(
+            _LEFT_SCRIPTS, after=found[-1][1] if found else "", limit=_PAGE
+        ):
+            found += [(msgspec.json.decode(one.data, type=str), one.name) for one in page]
+        return found
 
 
 def _run_name(run_id: str, created_ns: int) -> str:

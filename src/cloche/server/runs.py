@@ -111,7 +111,7 @@ class Runs:
         """
         if run_id is not None and (found := self._found(run_id, request)) is not None:
             return found
-        self._check_room(request.tenant)
+        self.check_room(request.tenant)
         now_ns = self._host.now_ns()
         request, alone = self._prepared(request, now_ns)
         row = Run(
@@ -134,8 +134,8 @@ class Runs:
         if self._submit(live) is not None:
             if live.is_kept:
                 self._store.runs.delete(row.id)
-            self._check_room(request.tenant)
-            raise self._unavailable()
+            self.check_room(request.tenant)
+            raise self.no_room()
         return live
 
     def _found(self, run_id: str, request: KeptRequest) -> LiveRun | None:
@@ -150,14 +150,20 @@ class Runs:
             raise ReusedKeyError
         return live
 
-    def _check_room(self, tenant: str) -> None:
+    def check_room(self, tenant: str) -> None:
+        """Refuse what has no room in the queue.
+
+        Raises:
+            QueueFullError: too much of this tenant waits. UnavailableError: too much of all.
+        """
         refusal = self._host.workers.has_room(tenant)
         if refusal == "tenant":
             raise QueueFullError(retry_after_s=seconds(self._limits.server.retry_after_ms))
         if refusal == "all":
-            raise self._unavailable()
+            raise self.no_room()
 
-    def _unavailable(self) -> UnavailableError:
+    def no_room(self) -> UnavailableError:
+        """Return what is said where a queue takes nothing."""
         return UnavailableError(
             problem="the server has no room for more runs, or is about to stop",
             retry_after_s=seconds(self._limits.server.retry_after_ms),
@@ -213,7 +219,7 @@ class Runs:
 
     def _failed(self, live: LiveRun, error: BaseException) -> None:
         """Keep that a run could not be executed, if that can be kept."""
-        known = error if isinstance(error, ClocheError) else _HostError()
+        known = error if isinstance(error, ClocheError) else HostError()
         live.failure = known
         self._log({"event": "run", "run_id": live.row.id, "message": str(error)})
         if not live.is_kept:
@@ -357,7 +363,7 @@ class Runs:
             raise StateError(
                 kind="session", id=session.id, state="open", problem="no run was put away in it"
             )
-        self._check_room(tenant)
+        self.check_room(tenant)
         return self._resume(tenant, found[0])
 
     def _resume(self, tenant: str, row: Run) -> LiveRun:
@@ -367,7 +373,7 @@ class Runs:
         if waiting is not None:
             return waiting
         if self._submit(live) is not None:
-            raise self._unavailable()
+            raise self.no_room()
         return live
 
     def replay(self, tenant: str, run_id: str) -> ReplayDocument:
@@ -431,7 +437,7 @@ class Runs:
         return count
 
 
-class _HostError(ClocheError):
+class HostError(ClocheError):
     """The server could not execute a run; what happened is in its log."""
 
     code = "INTERNAL"

@@ -23,6 +23,7 @@ from cloche.exec.api import default_runner
 from cloche.exec.session import sessions_of
 from cloche.exec.stores import VARIABLE
 from cloche.limits.adapters.settings import load_limits
+from cloche.script.adapters.modules import load_tools
 from cloche.server.adapters.threads import ThreadHost
 from cloche.server.api import Server
 from cloche.server.errors import ServeError
@@ -35,16 +36,18 @@ from cloche.web.adapters.server import ServerSettings, serve
 from cloche.web.adapters.tls import CertificateFiles, TlsSettings, self_signed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from cloche.limits import Limits
+    from cloche.script.tools import ToolSet
     from cloche.store.open import Durability
     from cloche.store.ports import Store
     from cloche.web.adapters.listen import Bind
     from cloche.web.adapters.server import Server as WebServer
 
 DEFAULT_BIND: Final = "127.0.0.1:8787"
+DEFAULT_SET: Final = "default"
 _MAINTAIN_S: Final = 1.0
 _DAY_MS: Final = 86_400_000  # the longest time that the connection can be told to wait
 _LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
@@ -59,6 +62,8 @@ class ServeSettings:
         store: path or URL; None for `CLOCHE_STORE`, else the user's own.
         durability: "full" survives the loss of power, "normal" the end of the process alone, and
             is faster.
+        tools: tool sets of scripts, each `MODULE[:OBJECT]` or `NAME=MODULE[:OBJECT]`; the name is
+            `default` where there is none.
         tls_certificate: a file in PEM, with `tls_key`.
         tls_self_signed: speak TLS with a certificate that is made now.
         insecure: serve an address that others can reach without TLS.
@@ -70,6 +75,7 @@ class ServeSettings:
     bind: str = DEFAULT_BIND
     store: str | None = None
     durability: Durability = "full"
+    tools: tuple[str, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_self_signed: bool = False
@@ -87,17 +93,19 @@ def run_server(settings: ServeSettings, say: Callable[[str], None]) -> int:
         say: gets each line for people: where the server is, and the first key.
 
     Raises:
-        ServeError, BindError, TlsError, StoreError, LimitError: nothing listens.
+        ServeError, ToolDeclarationError: nothing listens.
+        BindError, TlsError, StoreError, LimitError: nor here.
     """
     bind = parse_bind(settings.bind)
     tls = tls_of(settings)
     check_public(bind, has_tls=tls is not None, insecure=settings.insecure)
     limits = load_limits()
+    tools = tools_of(settings.tools)
     url = settings.store or os.environ.get(VARIABLE) or None
     store = open_store(url, limits=limits, durability=settings.durability)
     log = JsonLines(sys.stderr.buffer)
     try:
-        return _Process(settings, limits, store, log, say).run(bind, tls)
+        return _Process(settings, limits, store, log, say, tools).run(bind, tls)
     finally:
         log.close()
         store.close()
@@ -113,6 +121,7 @@ class _Process:
         store: Store,
         log: JsonLines,
         say: Callable[[str], None],
+        tools: Mapping[str, ToolSet],
     ) -> None:
         self._limits = limits
         self._store = store
@@ -125,6 +134,7 @@ class _Process:
             limits,
             host=self._host,
             log=log,
+            tools=tools,
             allow_net=settings.allow_net,
             logs_access=settings.log,
             cors_origins=settings.cors_origins,
@@ -154,7 +164,7 @@ class _Process:
             self._say(f"admin key, shown once: {text}")
         count = self._server.recover()
         if count:
-            self._say(f"taken up: {count} runs that had not ended")
+            self._say(f"taken up: {count} runs and scripts that had not ended")
         threading.Thread(target=self._warm, name="cloche-warm", daemon=True).start()
         threading.Thread(target=self._maintain, name="cloche-maintain", daemon=True).start()
 
@@ -193,6 +203,7 @@ class _Process:
 def connection_limits(limits: Limits) -> Limits:
     """Return limits that let through what the routes take, and wait for what they wait for."""
     longest_ms = limits.server.run_timeout_ms_max + limits.sessions.queue_timeout_ms
+    longest_ms = max(longest_ms, limits.scripts.timeout_ms + limits.sessions.queue_timeout_ms)
     web = {
         "body_limit_bytes": max(limits.web.body_limit_bytes, body_limit(limits)),
         "handler_timeout_ms": max(limits.web.handler_timeout_ms, min(longest_ms, _DAY_MS)),
@@ -213,6 +224,22 @@ def check_public(bind: Bind, *, has_tls: bool, insecure: bool) -> None:
         "in the clear; give --tls-cert and --tls-key, or --tls-self-signed, or put a proxy with "
         "TLS in front and say --insecure"
     )
+
+
+def tools_of(named: Sequence[str]) -> dict[str, ToolSet]:
+    """Return tool sets by their names.
+
+    Raises:
+        ServeError: two have one name. ToolDeclarationError: there are no such tools.
+    """
+    found: dict[str, ToolSet] = {}
+    for text in named:
+        name, equals, place = text.rpartition("=")
+        name = name if equals else DEFAULT_SET
+        if name in found:
+            raise ServeError(f"two tool sets are named {name!r}; say --tools NAME=MODULE:OBJECT")
+        found[name] = load_tools(place)
+    return found
 
 
 def tls_of(settings: ServeSettings) -> TlsSettings | None:

@@ -1,0 +1,284 @@
+"""Scripts over HTTP: they end, wait for people, go on, are undone, and survive their server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cloche.script.inbox import Inbox
+
+from .support import Asker
+from .tools import TOOLS, placed, sent
+
+ASKING = "return await tools.send({to: 'ann'})"
+
+
+@pytest.fixture
+def asker():
+    """A server with tools, whose tools have done nothing."""
+    sent.clear()
+    placed.clear()
+    return Asker(tools={"default": TOOLS})
+
+
+def start(asker, source=ASKING, **options):
+    """Return the document of a script that was answered."""
+    answer = asker.post("/v1/scripts", {"source": source, **options})
+    assert answer.status in (200, 202), answer.body
+    return answer.document
+
+
+def waiting(asker):
+    """Return what waits."""
+    return asker.get("/v1/approvals").document["items"]
+
+
+def test_a_script_that_ends(asker):
+    """It answers with its value, output and calls, and can be looked at later."""
+    source = "console.log('on it'); return await tools.double({number: 21})"
+    done = start(asker, source, session="s")
+    assert (done["status"], done["value"], done["output"]) == ("completed", 42, "on it\n")
+    assert [call["tool"] for call in done["tool_calls"]] == ["double"]
+    assert (done["tools"], done["session"]) == ("default", "s")
+    assert asker.get(f"/v1/scripts/{done['id']}").document == done
+    listed = asker.get("/v1/scripts").document
+    assert listed == {"items": [{**done, "output": "", "tool_calls": []}], "next": None}
+
+
+def test_python_and_parameters(asker):
+    """A script is in any language of scripts, and finds its parameters."""
+    done = start(
+        asker,
+        "(await tools.double(number=context['params']['n']))",
+        language="python",
+        params={"n": 4},
+    )
+    assert (done["status"], done["value"]) == ("completed", 8)
+
+
+def test_a_script_that_nothing_ran_of(asker):
+    """A broken one fails, a dry run is checked; neither has an id."""
+    checked = start(asker, mode="dry-run")
+    assert (checked["status"], checked["id"]) == ("checked", "")
+    assert checked["value"]["tools"] == [{"tool": "send", "line": 1, "known": True}]
+    refused = start(asker, "eval('1')")
+    assert (refused["status"], refused["error"]["code"]) == ("failed", "SCRIPT_BANNED_IDENTIFIER")
+    left = start(asker, "eval('1')", wait=False)
+    assert asker.get(f"/v1/scripts/{left['id']}").document["error"] == refused["error"]
+    assert [each["id"] for each in asker.get("/v1/scripts").document["items"]] == [left["id"]]
+
+
+def test_unknown_tools(asker):
+    """A set that the server has not is 422, and says which there are."""
+    answer = asker.post("/v1/scripts", {"source": "1", "tools": "other"})
+    assert (answer.status, answer.document["code"]) == (422, "SERVER_INVALID")
+    assert answer.document["message"].endswith("this server has: default")
+    assert Asker().post("/v1/scripts", {"source": "1"}).status == 422
+
+
+def test_approval_with_other_arguments(asker):
+    """A call waits, is approved with other arguments, and its script goes on by itself."""
+    begun = start(asker)
+    assert (begun["status"], sent) == ("suspended", [])
+    (one,) = waiting(asker)
+    assert (one["tool"], one["args"], one["status"]) == ("send", {"to": "ann"}, "pending")
+    assert (one["run_id"], one["line"], one["decision"]) == (begun["id"], 1, None)
+    assert "tools.send" in one["excerpt"]
+    path = f"/v1/approvals/{one['id']}"
+    bad = asker.post(f"{path}/approve", {"args": {"whom": "bob"}})
+    assert (bad.status, bad.document["code"], sent) == (422, "TOOL_VALIDATION", [])
+    key = asker.new_key("approve", name="ops")
+    done = asker.post(f"{path}/approve", {"args": {"to": "bob"}, "reason": "ok"}, key=key).document
+    assert done["status"] == "approved"
+    who = f"ops ({key.split('_')[1]})"
+    assert done["decision"] == {
+        "verdict": "approve", "who": who, "reason": "ok", "args": {"to": "bob"}
+    }  # fmt: skip
+    assert sent == ["bob"]
+    ended = asker.get(f"/v1/scripts/{begun['id']}").document
+    assert (ended["status"], ended["value"]) == ("completed", "sent to bob")
+    assert waiting(asker) == []
+    assert asker.get(path).document == done
+    entries = Inbox(asker.store).audit()
+    assert [(entry.event, entry.who) for entry in entries] == [
+        ("pending", "cloche"),
+        ("approved", who),
+    ]
+    assert entries[1].changed_sha256
+
+
+def test_a_decision_twice(asker):
+    """The same again is 200 and does nothing; another one is 409."""
+    start(asker)
+    path = f"/v1/approvals/{waiting(asker)[0]['id']}"
+    first = asker.post(f"{path}/approve")
+    assert asker.post(f"{path}/approve").document == first.document
+    answer = asker.post(f"{path}/reject")
+    assert (answer.status, answer.document["code"]) == (409, "SERVER_STATE")
+    assert sent == ["ann"]
+
+
+def test_rejections(asker):
+    """A script reads why a call was rejected; a run that is rejected ends."""
+    source = "try { await tools.send({to: 'a'}) } catch (error) { return error.code }"
+    caught = start(asker, source)
+    path = f"/v1/approvals/{waiting(asker)[0]['id']}"
+    assert asker.post(f"{path}/reject", {"reason": "no"}).document["status"] == "rejected"
+    ended = asker.get(f"/v1/scripts/{caught['id']}").document
+    assert (ended["status"], ended["value"]) == ("completed", "APPROVAL_DENIED")
+    ended = start(asker, source)
+    path = f"/v1/approvals/{waiting(asker)[0]['id']}"
+    assert asker.post(f"{path}/reject", {"run": True, "never": True}).status == 422
+    asker.post(f"{path}/reject", {"run": True})
+    assert asker.get(f"/v1/scripts/{ended['id']}").document["status"] == "rejected"
+    assert sent == []
+
+
+def test_always_and_never(asker):
+    """They hold for the tool in the session of one tenant, and let all go on that waited."""
+    ids = [start(asker, session="s")["id"] for _ in range(2)]
+    other_key = asker.new_key("admin", tenant="other")
+    body = {"source": ASKING, "session": "s"}
+    other = asker.post("/v1/scripts", body, key=other_key).document
+    path = f"/v1/approvals/{waiting(asker)[0]['id']}"
+    assert asker.post(f"{path}/approve", {"always": True, "args": {}}).status == 422
+    assert asker.post(f"{path}/approve", {"always": True}).status == 200
+    for run_id in ids:
+        assert asker.get(f"/v1/scripts/{run_id}").document["status"] == "completed"
+    assert start(asker, session="s")["status"] == "completed"
+    assert start(asker)["status"] == "suspended"
+    kept = asker.get(f"/v1/scripts/{other['id']}", key=other_key).document
+    assert kept["status"] == "suspended"
+    path = f"/v1/approvals/{waiting(asker)[0]['id']}"
+    asker.post(f"{path}/reject", {"never": True})
+    assert len(sent) == 3
+
+
+def test_lists_in_pages(asker):
+    """Approvals and scripts come in pages, the former of one script too."""
+    ids = [start(asker)["id"] for _ in range(3)]
+    page = asker.get("/v1/approvals?limit=2").document
+    rest = asker.get(f"/v1/approvals?limit=2&after={page['next']}").document
+    assert sorted(one["run_id"] for one in [*page["items"], *rest["items"]]) == sorted(ids)
+    assert rest["next"] is None
+    (own,) = asker.get(f"/v1/approvals?run={ids[1]}").document["items"]
+    assert own["run_id"] == ids[1]
+    assert asker.get("/v1/approvals?run=x").status == 404
+    found, after = [], ""
+    while after is not None:
+        page = asker.get(f"/v1/scripts?limit=2&after={after}").document
+        found += [one["id"] for one in page["items"]]
+        after = page["next"]
+    assert found == sorted(ids)
+
+
+def test_the_beginning_of_an_id_is_none(asker):
+    """An approval is found by its whole id alone."""
+    start(asker)
+    one = waiting(asker)[0]["id"]
+    assert asker.get(f"/v1/approvals/{one[:12]}").status == 404
+
+
+def test_cancel_and_resume(asker):
+    """A script that waits is still waiting when resumed, and over when cancelled."""
+    begun = start(asker)
+    path = f"/v1/scripts/{begun['id']}"
+    assert asker.post(f"{path}/resume").document["status"] == "suspended"
+    assert asker.post(f"{path}/cancel").document["status"] == "cancelled"
+    assert waiting(asker) == []
+    assert asker.post(f"{path}/cancel").document["status"] == "cancelled"
+    assert asker.post(f"{path}/resume").document["status"] == "cancelled"
+
+
+def test_cancel_before_the_beginning(asker):
+    """A script whose turn has not come ends when it comes, and calls nothing."""
+    asker.host.workers.is_held = True
+    begun = start(asker, "return await tools.place({name: 'x'})", wait=False)
+    assert begun["status"] == "queued"
+    asker.post(f"/v1/scripts/{begun['id']}/cancel")
+    asker.host.workers.release()
+    assert asker.get(f"/v1/scripts/{begun['id']}").document["status"] == "cancelled"
+    assert placed == []
+
+
+def test_rollback(asker):
+    """What a script did is undone, once."""
+    done = start(asker, "return await tools.place({name: 'x'})")
+    assert placed == ["x"]
+    path = f"/v1/scripts/{done['id']}/rollback"
+    undone = asker.post(path).document
+    assert (undone["status"], undone["tool_calls"][0]["status"]) == ("rolled_back", "reverted")
+    assert placed == []
+    assert asker.post(path).document == undone
+
+
+def test_journal_and_timeline(asker):
+    """What a script did can be read as any other run's."""
+    done = start(asker, "return await tools.double({number: 1})")
+    path = f"/v1/scripts/{done['id']}"
+    lines = asker.get(f"{path}/journal").body.decode().splitlines()
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    kinds = [
+        (each["kind"], each["target"]) for each in asker.get(f"{path}/timeline").document["effects"]
+    ]
+    assert ("tool", "double") in kinds
+    assert asker.get("/v1/runs").document["items"] == []
+
+
+def test_a_message(asker):
+    """The scripts of a message run in their order; the first that waits skips the rest."""
+    text = "<tool-calls>return 1</tool-calls> then <tool-calls>return 2</tool-calls>"
+    body = {"message": {"role": "assistant", "content": text}, "api": "openai.chat"}
+    answer = asker.post("/v1/messages", body)
+    assert answer.status == 200, answer.body
+    assert [(one["script_id"], one["value"]) for one in answer.document["items"]] == [
+        ("script_1", 1),
+        ("script_2", 2),
+    ]
+    assert asker.post("/v1/messages", {"message": 1, "api": "openai.chat"}).status == 422
+
+
+def test_the_same_key_again(asker):
+    """A script with an Idempotency-Key runs once, also when its server died before answering."""
+    fields = [("idempotency-key", b"k")]
+    body = {"source": "return await tools.place({name: 'x'})"}
+    first = asker.post("/v1/scripts", body, fields=fields)
+    assert asker.post("/v1/scripts", body, fields=fields).document == first.document
+    asker.server.context.answers.forget("default", "k")
+    assert asker.post("/v1/scripts", body, fields=fields).document == first.document
+    assert placed == ["x"]
+
+
+def test_a_message_again(asker):
+    """A message whose answer was lost begins nothing a second time."""
+    fields = [("idempotency-key", b"k")]
+    text = "<tool-calls>return await tools.place({name: 'x'})</tool-calls>"
+    body = {"message": {"role": "assistant", "content": text}, "api": "openai.chat"}
+    assert asker.post("/v1/messages", body, fields=fields).status == 200
+    asker.server.context.answers.forget("default", "k")
+    assert asker.post("/v1/messages", body, fields=fields).status == 409
+    assert placed == ["x"]
+
+
+def test_what_a_dead_server_left(asker):
+    """What was acknowledged and had not begun begins with the next server, once."""
+    asker.host.workers.is_held = True
+    begun = start(asker, "return await tools.place({name: 'x'})", wait=False)
+    again = Asker(store=asker.store, seed=1, tools={"default": TOOLS})
+    assert again.server.recover() == 1
+    again.server.maintain()
+    again.server.maintain()
+    ended = again.get(f"/v1/scripts/{begun['id']}").document
+    assert (ended["status"], placed) == ("completed", ["x"])
+    assert Asker(store=asker.store, seed=2).server.recover() == 0
+
+
+def test_a_full_queue(asker):
+    """Where there is no room it is 429, and nothing is kept."""
+    full = Asker(tools={"default": TOOLS}, tenant_queue_length_max=1)
+    full.host.workers.is_held = True
+    start(full, wait=False)
+    answer = full.post("/v1/scripts", {"source": "1", "wait": False})
+    assert (answer.status, answer.document["code"]) == (429, "SERVER_QUEUE_FULL")
+    assert len(full.get("/v1/scripts").document["items"]) == 1
