@@ -24,7 +24,7 @@ export class EventReader {
 
   /** Forget what a broken connection left half. */
   restart() {
-    this.decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    this.decoder = new TextDecoder();
     this.line = "";
     this.fields = {};
   }

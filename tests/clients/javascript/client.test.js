@@ -166,6 +166,24 @@ test("a stream that breaks anywhere is made again where it was", async () => {
   }
 });
 
+test("a stream that goes on may break any number of times, inside of anything", async () => {
+  const event = (type, id, data) => `event: ${type}\nid: ${id}\ndata: ${JSON.stringify(data)}\n\n`;
+  let count = 0;
+  const fetch = async () => {
+    const n = count++;
+    const end = { id: "r", status: "completed" };
+    const text =
+      event("start", `${n}-0`, { id: "r" }) +
+      (n < 4 ? `${event("stdout", `${n + 1}-0`, { text: `${n}é` })}data: half\nevent: std` : "") +
+      (n < 4 ? "" : event("end", "end", end));
+    const bytes = Array.from(new TextEncoder().encode(text), (byte) => Uint8Array.of(byte));
+    return new Response(ReadableStream.from(bytes));
+  };
+  const found = await all(new Client(URL_OF_SERVER, KEY, { fetch }).events("1"));
+  assert.equal(textOf(found), "0é1é2é3é");
+  assert.deepEqual([found.at(-1).type, count], ["finished", 5]);
+});
+
 test("what goes on behind an event says which one", async () => {
   const code = "console.log('a'.repeat(3000)); console.log('b')";
   const through = await door((index) => (index < 1 ? 3600 : "pass"));

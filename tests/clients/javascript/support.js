@@ -1,12 +1,19 @@
 // What the tests share: the address and key of a real server, and a door to it that can be shut.
 
 import net from "node:net";
+import { after } from "node:test";
 import { Client } from "../../../clients/javascript/src/index.js";
 
 export const URL_OF_SERVER = process.env.CLOCHE_TEST_URL;
 export const KEY = process.env.CLOCHE_TEST_KEY;
 
 export const client = new Client(URL_OF_SERVER, KEY);
+
+// A test that fails leaves its door open: nothing may wait for it.
+const sockets = new Set();
+after(() => {
+  for (const each of sockets) each.unref();
+});
 
 /** Return all that an asynchronous iterator yields. */
 export async function all(events) {
@@ -41,11 +48,13 @@ export async function door(plan) {
   const target = new URL(URL_OF_SERVER);
   const requests = [];
   const server = net.createServer((near) => {
+    sockets.add(near);
     const step = plan(requests.length);
     const index = requests.push("") - 1;
     near.on("error", () => {});
     if (step === "refuse") return near.destroy();
     const far = net.connect(Number(target.port), target.hostname);
+    sockets.add(far);
     far.on("error", () => {});
     far.on("close", () => near.destroy());
     near.on("close", () => far.destroy());
@@ -62,6 +71,7 @@ export async function door(plan) {
       if (left <= 0) near.destroySoon();
     });
   });
+  sockets.add(server);
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const through = new Client(`http://127.0.0.1:${server.address().port}`, KEY);
   const fields = (name) =>
