@@ -394,7 +394,8 @@ class Connection(asyncio.Protocol):
         elif self._has_eof:
             self.close()
         else:
-            self._set_reading()
+            if not self._is_advancing:
+                self._set_reading()
             self._wait_for_head()
 
     def _wait_for_head(self) -> None:
