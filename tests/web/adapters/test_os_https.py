@@ -16,7 +16,7 @@ from cloche.limits import Limits
 from cloche.web.adapters.os_https import limits_of, sandbox, serve_https_v1, serve_sandboxed_v1
 from cloche.web.adapters.os_policy import ListenDeniedError, WebPolicy, WebPolicyError
 from cloche.web.adapters.os_pull import (
-    NetError,
+    PullError,
     accept_v1,
     address_v1,
     close_v1,
@@ -290,17 +290,17 @@ def test_requests_that_are_refused(listener, request_, number):
 def test_clients_that_do_not_come(listener):
     """Waiting for a connection, and for a request, ends in time with a number of NET_ERR."""
     caps = http1_caps_v1(1000, 10, 20, 20)
-    with pytest.raises(NetError) as caught:
+    with pytest.raises(PullError) as caught:
         accept_v1(listener, b"", caps)
     assert caught.value.fields["name"] == "NET_ERR_TIMEOUT"
     host, port = address_v1(listener).split(":")
     with socket.create_connection((host, int(port))) as silent:
         stream = accept_v1(listener, b"", caps)
-        with pytest.raises(NetError) as caught:
+        with pytest.raises(PullError) as caught:
             read_req_v1(stream, caps)
         assert caught.value.fields["number"] == 3
         silent.shutdown(socket.SHUT_WR)
-        with pytest.raises(NetError) as caught:
+        with pytest.raises(PullError) as caught:
             read_req_v1(stream, caps)
         assert caught.value.fields["name"] == "NET_ERR_CONNECT"
     close_v1(stream)
@@ -309,7 +309,7 @@ def test_clients_that_do_not_come(listener):
 def test_plain_bytes_where_tls_is_expected(listener):
     """A handshake that fails is told apart."""
     answer = client(listener, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-    with pytest.raises(NetError) as caught:
+    with pytest.raises(PullError) as caught:
         accept_v1(listener, TLS)
     assert caught.value.fields["name"] == "NET_ERR_TLS"
     answer()
@@ -318,5 +318,5 @@ def test_plain_bytes_where_tls_is_expected(listener):
 def test_handles_that_are_none():
     """A number that names nothing is an error, not a crash."""
     for call in (accept_v1, read_req_v1, address_v1):
-        with pytest.raises(NetError):
+        with pytest.raises(PullError):
             call(10**9)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ssl
 import time
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from cloche.errors import ClocheError
 from cloche.web.adapters.listen import address_of, close_socket, open_sockets, parse_bind
@@ -50,18 +50,19 @@ _READ_BYTES: Final = 65_536
 _MS_PER_S: Final = 1000
 _METHODS: Final = {method.value: method for method in Method}
 _numbers = count(1)
+Reason = Literal["CONNECT", "INVALID_REQ", "TIMEOUT", "TLS"]  # of the names of NET_ERR
 _listeners: Final[dict[int, socket.socket]] = {}
 _streams: Final[dict[int, socket.socket]] = {}
 
 
-class NetError(ClocheError):
+class PullError(ClocheError):
     """The network refused or broke. `number` is one of NET_ERR. State: the stream is of no use."""
 
-    code = "WEB_NET"
+    code = "WEB_PULL"
     blame = "environment"
 
-    def __init__(self, *, name: str, problem: str) -> None:
-        found = BY_NAME[f"NET_ERR_{name}"]
+    def __init__(self, *, reason: Reason, problem: str) -> None:
+        found = BY_NAME[f"NET_ERR_{reason}"]
         super().__init__(f"{found.summary}: {problem}", number=found.number, name=found.name)
 
 
@@ -107,7 +108,7 @@ def address_v1(listener: int) -> str:
     """Return where a listener listens; its port is a real one.
 
     Raises:
-        NetError: there is no such listener.
+        PullError: there is no such listener.
     """
     return address_of(_listener(listener))
 
@@ -121,7 +122,7 @@ def accept_v1(listener: int, tls: bytes = b"", caps: bytes = b"") -> int:
         caps: an X7HC blob; its timeout for reading is that of waiting and of the handshake.
 
     Raises:
-        NetError: nobody came, or the handshake failed.
+        PullError: nobody came, or the handshake failed.
         DecodeError: a blob is malformed.
     """
     found = _listener(listener)
@@ -131,15 +132,15 @@ def accept_v1(listener: int, tls: bytes = b"", caps: bytes = b"") -> int:
     try:
         accepted, _ = found.accept()
     except TimeoutError:
-        raise NetError(name="TIMEOUT", problem="nobody connected in time") from None
+        raise PullError(reason="TIMEOUT", problem="nobody connected in time") from None
     accepted.settimeout(timeout_s)
     if context is not None:
         try:
             accepted = context.context.wrap_socket(accepted, server_side=True)
         except OSError as error:
             accepted.close()
-            name = "TIMEOUT" if isinstance(error, TimeoutError) else "TLS"
-            raise NetError(name=name, problem=str(error)) from error
+            reason: Reason = "TIMEOUT" if isinstance(error, TimeoutError) else "TLS"
+            raise PullError(reason=reason, problem=str(error)) from error
     handle = next(_numbers)
     _streams[handle] = accepted
     return handle
@@ -150,7 +151,7 @@ def read_req_v1(stream: int, caps: bytes = b"") -> bytes:
 
     Raises:
         Http1Error: the bytes are no request; answer with its status, then close.
-        NetError: it did not come in time, or the connection ended.
+        PullError: it did not come in time, or the connection ended.
         DecodeError: the caps are malformed.
     """
     found, limits = _stream(stream), _caps(caps)
@@ -181,7 +182,7 @@ def read_req_v1(stream: int, caps: bytes = b"") -> bytes:
             elif isinstance(event, End) and head is not None:
                 return _encoded(head, b"".join(pieces))
         if not data:
-            raise NetError(name="CONNECT", problem="the connection ended without a request")
+            raise PullError(reason="CONNECT", problem="the connection ended without a request")
 
 
 def write_resp_v1(stream: int, response: bytes, caps: bytes = b"") -> int:
@@ -190,7 +191,7 @@ def write_resp_v1(stream: int, response: bytes, caps: bytes = b"") -> int:
     Raises:
         DecodeError: a blob is malformed.
         Http1ResponseError: it cannot be written. State: no byte of it was.
-        NetError: the client did not take it in time, or left.
+        PullError: the client did not take it in time, or left.
     """
     found, limits = _stream(stream), _caps(caps)
     data = serialize(response)
@@ -226,13 +227,13 @@ def _receive(found: socket.socket, until: float) -> bytes:
         found.settimeout(max(0.001, until - time.monotonic()))
         data = found.recv(_READ_BYTES)
     except TimeoutError:
-        raise NetError(name="TIMEOUT", problem="the request was not complete in time") from None
+        raise PullError(reason="TIMEOUT", problem="the request was not complete in time") from None
     except ssl.SSLError as error:
-        raise NetError(name="TLS", problem=str(error)) from error
+        raise PullError(reason="TLS", problem=str(error)) from error
     except OSError as error:
-        raise NetError(name="CONNECT", problem=str(error)) from error
+        raise PullError(reason="CONNECT", problem=str(error)) from error
     if time.monotonic() > until:
-        raise NetError(name="TIMEOUT", problem="the request was not complete in time")
+        raise PullError(reason="TIMEOUT", problem="the request was not complete in time")
     return data
 
 
@@ -241,9 +242,9 @@ def _send(found: socket.socket, data: bytes, until: float) -> None:
         found.settimeout(max(0.001, until - time.monotonic()))
         found.sendall(data)
     except TimeoutError:
-        raise NetError(name="TIMEOUT", problem="the client did not read in time") from None
+        raise PullError(reason="TIMEOUT", problem="the client did not read in time") from None
     except OSError as error:
-        raise NetError(name="CONNECT", problem=str(error)) from error
+        raise PullError(reason="CONNECT", problem=str(error)) from error
 
 
 def _caps(caps: bytes) -> Http1ServerCaps:
@@ -253,12 +254,12 @@ def _caps(caps: bytes) -> Http1ServerCaps:
 def _listener(handle: int) -> socket.socket:
     found = _listeners.get(handle)
     if found is None:
-        raise NetError(name="INVALID_REQ", problem=f"there is no listener {handle}")
+        raise PullError(reason="INVALID_REQ", problem=f"there is no listener {handle}")
     return found
 
 
 def _stream(handle: int) -> socket.socket:
     found = _streams.get(handle)
     if found is None:
-        raise NetError(name="INVALID_REQ", problem=f"there is no stream {handle}")
+        raise PullError(reason="INVALID_REQ", problem=f"there is no stream {handle}")
     return found
