@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from cloche.server.console.console import Console, Route
 from cloche.server.console.gate_keeper import SIGN_IN, SIGN_OUT, GateKeeper
 from cloche.server.console.pages import HOME, Pages
+from cloche.server.console.views_approvals import ApprovalViews
 from cloche.server.console.views_egress import EgressViews
 from cloche.server.console.views_overview import OverviewViews
 from cloche.server.console.views_runs import RunViews
@@ -51,6 +52,7 @@ def add_console(app: App, context: Context, runs: RunRoutes) -> Site:
         OverviewViews(console),
         RunViews(console),
         SessionViews(console),
+        ApprovalViews(console),
         EgressViews(console),
         SystemViews(console),
     )
