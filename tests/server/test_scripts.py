@@ -135,6 +135,28 @@ def test_rejections(asker):
     assert sent == []
 
 
+def test_a_decision_while_it_is_at_work(asker):
+    """What is decided while a script is being worked on is seen when that work is done."""
+    begun = start(
+        asker, "const s = tools.send; return await Promise.all([s({to:'a'}), s({to:'b'})])"
+    )
+    first, second = waiting(asker)
+    asker.host.workers.is_held = True
+    assert asker.post(f"/v1/approvals/{first['id']}/approve").status == 200
+    job = asker.server.scripts.resume("default", begun["id"])
+    work = job.act
+
+    def act():
+        found = work()
+        assert asker.post(f"/v1/approvals/{second['id']}/approve").status == 200
+        return found
+
+    job.act = act
+    asker.host.workers.release()
+    assert asker.get(f"/v1/scripts/{begun['id']}").document["status"] == "completed"
+    assert sorted(sent) == ["a", "b"]
+
+
 def test_always_and_never(asker):
     """They hold for the tool in the session of one tenant, and let all go on that waited."""
     ids = [start(asker, session="s")["id"] for _ in range(2)]

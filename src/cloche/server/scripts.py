@@ -57,6 +57,7 @@ class Job:
         self.output = LiveOutput()
         self.cancel = CancelToken()
         self.is_running = False
+        self.is_due = False  # something was decided meanwhile: look again when it is done
         self.result: Any = None
         self.failure: ClocheError | None = None
 
@@ -248,6 +249,8 @@ class Scripts:
         finally:
             self._forget(job)
             job.output.end()
+            if job.is_due:
+                self.go_on(job.tenant, job.name)
 
     def _failed(self, job: Job, error: BaseException) -> None:
         job.failure = error if isinstance(error, ClocheError) else HostError()
@@ -366,8 +369,10 @@ class Scripts:
         """
         harness = self.harness_for(tenant, run_id)
         with self._lock:
-            is_busy = run_id in self._jobs
-        if harness is None or is_busy:
+            busy = self._jobs.get(run_id)
+            if busy is not None:
+                busy.is_due = True
+        if harness is None or busy is not None:
             return
         job = Job(run_id, tenant)
         job.act = lambda: harness.resume(run_id, cancel=job.cancel)
