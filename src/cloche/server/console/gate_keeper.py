@@ -57,7 +57,9 @@ class GateKeeper:
         self._context = context
         self._pages = pages
         keys = KeyRing((context.host.random_bytes(_SECRET_BYTES),))
-        self.headers = security_headers(policy=_POLICY, hsts=False)
+        # With no-referrer browsers say `Origin: null` of our own forms.
+        changes = {"referrer-policy": "same-origin"}
+        self.headers = security_headers(policy=_POLICY, hsts=False, changes=changes)
         self._sessions = sessions(keys, name=SESSION_COOKIE, max_age_s=SIGNED_IN_S)
         self._csrf = csrf(keys, name=CSRF_COOKIE)
 

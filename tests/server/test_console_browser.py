@@ -1,0 +1,204 @@
+"""The console in a real browser: the story of a person, live output, no errors, accessible."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from base64 import b64encode
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from cloche.exec.errors import RuntimeFailedError
+
+from .process import serving
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+BROWSER = os.environ.get("CLOCHE_CHROMIUM") or shutil.which("chromium")
+AXE = os.environ.get("CLOCHE_AXE")  # axe.min.js of the package axe-core
+PICTURES = os.environ.get("CLOCHE_PICTURES")  # a folder: keep a picture of each page
+SLOW = "import time\nprint('first', flush=True)\nfor n in range(3):\n    print(n)"
+
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium; CLOCHE_CHROMIUM names one"),
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A real server."""
+    folder = tmp_path_factory.mktemp("console")
+    settings = {
+        "CLOCHE_SECRET_STORE": str(folder / "net.db"),
+        "CLOCHE_SECRET_KEY": b64encode(bytes(32)).decode(),
+    }
+    with serving(folder, **settings) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser."""
+    with playwright.sync_playwright() as found:
+        browser = found.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Tab:
+    """A tab, and what went wrong in it."""
+
+    def __init__(self, browser, server, **options):
+        self.context = browser.new_context(base_url=server.url, **options)
+        self.page = self.context.new_page()
+        self.problems = []
+        self.page.on("console", self._say)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("dialog", lambda dialog: dialog.accept())
+        self.page.on("request", lambda request: self._ask(request.url, server.url))
+
+    def _say(self, message):
+        if message.type in ("error", "warning"):
+            self.problems.append(message.text)
+
+    def _ask(self, url, own):
+        if not url.startswith(own):
+            self.problems.append(f"asked for {url}")
+
+    def sign_in(self, key):
+        """Sign in."""
+        self.page.goto("/console")
+        self.page.get_by_label("Key", exact=True).fill(key)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_selector("text=Sign out")
+
+    def look(self, name):
+        """Hold a page against what holds for every page, and keep a picture of it if asked."""
+        wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        assert self.page.evaluate(wide), f"{name} is wider than the window"
+        if PICTURES:
+            for scheme in ("light", "dark"):
+                self.page.emulate_media(color_scheme=scheme)
+                path = Path(PICTURES) / f"{name}-{scheme}.png"
+                self.page.screenshot(path=path, full_page=True)
+        if AXE:
+            for scheme in ("light", "dark"):
+                self.page.emulate_media(color_scheme=scheme)
+                self.page.evaluate(Path(AXE).read_text())
+                found = self.page.evaluate("axe.run()")["violations"]
+                assert not [
+                    (each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found
+                ], (name, scheme)
+        assert not self.problems, (name, self.problems)
+
+
+def test_the_story_of_a_person(server, chromium):
+    """Signs in, runs a program, and works in a session."""
+    tab = Tab(chromium, server, viewport={"width": 1200, "height": 800})
+    page = tab.page
+    page.goto("/console")
+    tab.look("sign-in")
+    tab.sign_in(server.key)
+    with server.client() as client:
+        for number in range(12):
+            with suppress(RuntimeFailedError):
+                client.run(f"assert {number} % 5\nprint({number})", language="python")
+    page.reload()
+    tab.look("overview")
+
+    page.get_by_role("link", name="Runs", exact=True).click()
+    tab.look("runs")
+    page.get_by_text("Run a program").click()
+    page.get_by_label("Program", exact=True).fill(SLOW)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".status.completed")
+    assert page.locator("[data-stream=stdout]").inner_text() == "first\n0\n1\n2\n"
+    tab.look("run")
+
+    page.get_by_role("link", name="Sessions", exact=True).click()
+    page.get_by_label("Name (may be left out)").fill("notes")
+    page.get_by_role("button", name="New session").click()
+    page.get_by_label("Program", exact=True).fill("open('a.txt', 'w').write('hello')\nb = 2")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".status.completed")
+    page.get_by_label("Program", exact=True).fill("print(b * 21)")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_selector("text=42")
+    page.wait_for_selector(".status.completed")
+    tab.look("session")
+    page.get_by_role("link", name="a.txt").click()
+    assert page.locator("pre").inner_text() == "hello"
+    tab.look("file")
+    page.go_back()
+    page.get_by_role("button", name="Go back to operation 1").click()
+    page.wait_for_selector("text=as it was after operation 1")
+    page.get_by_role("link", name="Sessions", exact=True).click()
+    tab.look("sessions")
+
+
+def test_what_an_operator_sets_up(server, chromium):
+    """Hosts are allowed and explained, secrets kept, keys made; signing out ends it."""
+    tab = Tab(chromium, server, viewport={"width": 1200, "height": 800})
+    page = tab.page
+    tab.sign_in(server.key)
+    page.get_by_role("link", name="Egress", exact=True).click()
+    page.get_by_label("Entry", exact=True).fill("GET https://api.example.com/v1")
+    page.get_by_role("button", name="Add").click()
+    page.get_by_label("URL", exact=True).fill("https://api.example.com/v2")
+    page.get_by_role("button", name="Explain").click()
+    page.wait_for_selector("text=but not this path")
+    tab.look("egress")
+    page.get_by_role("link", name="Secrets", exact=True).click()
+    page.get_by_label("Name", exact=True).fill("API_KEY")
+    page.get_by_label("Value", exact=True).fill("correct-horse-battery")
+    page.get_by_label("Hosts it may go to").fill("api.example.com")
+    page.get_by_role("button", name="Keep").click()
+    page.wait_for_selector("text=Secret API_KEY is kept.")
+    tab.look("secrets")
+    page.get_by_role("link", name="Limits", exact=True).click()
+    tab.look("limits")
+    page.get_by_role("link", name="Keys", exact=True).click()
+    page.get_by_text("Make a key").click()
+    page.get_by_label("run", exact=True).check()
+    page.get_by_role("button", name="Make", exact=True).click()
+    page.wait_for_selector("text=The new key.")
+    tab.look("keys")
+    page.get_by_role("link", name="Approvals", exact=True).click()
+    tab.look("approvals")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_selector("text=It begins with")
+    assert not tab.problems
+
+
+def test_a_phone(server, chromium):
+    """On a narrow screen nothing is wider than the screen."""
+    tab = Tab(chromium, server, viewport={"width": 360, "height": 740}, has_touch=True)
+    tab.sign_in(server.key)
+    with server.client() as client:
+        client.run("print('x' * 500)", language="python")
+    for name in ("runs", "sessions", "approvals", "egress", "secrets", "limits", "keys"):
+        tab.page.goto(f"/console/{name}")
+        tab.look(f"phone-{name}")
+    tab.page.goto("/console")
+    tab.look("phone-overview")
+    tab.page.get_by_role("link", name=re.compile("^[0-9a-f]{12}$")).first.click()
+    tab.look("phone-run")
+
+
+def test_the_keyboard(server, chromium):
+    """The first Tab leads to a link over the sections, and what has the focus is seen."""
+    tab = Tab(chromium, server)
+    tab.sign_in(server.key)
+    tab.page.goto("/console/runs")
+    tab.page.keyboard.press("Tab")
+    skip = tab.page.locator(":focus")
+    assert skip.inner_text() == "Skip to content"
+    assert skip.bounding_box()["x"] >= 0
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert tab.page.evaluate(outline) == "solid"
+    tab.page.keyboard.press("Enter")
+    assert tab.page.evaluate("document.activeElement.id") == "main"
