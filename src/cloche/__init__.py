@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         TimeoutExceededError,
         UnsupportedLanguageError,
     )
+    from cloche.exec.mounts import Mount
     from cloche.exec.session import Session
     from cloche.exec.types import (
         Encoding,
@@ -78,6 +79,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "Encoding",
     "File",
     "Limits",
+    "Mount",
     "NetPolicy",
     "Policy",
     "load_limits",
@@ -115,6 +117,7 @@ _HOMES = {
     "cloche.exec.api": ("events", "replay", "run", "run_streaming"),
     "cloche.exec.async_session": ("AsyncSession",),
     "cloche.exec.session": ("Session",),
+    "cloche.exec.mounts": ("Mount",),
     "cloche.exec.errors": tuple(name for name in __all__ if name.endswith("Error")),
     "cloche.exec.types": (
         *("Encoding", "File", "ExecEvent", "ExecResult", "Failed", "Finished"),
