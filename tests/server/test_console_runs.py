@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cloche.gate.canonical import encode_canonical
@@ -156,6 +158,30 @@ def test_a_page_of_runs(asker):
 
 
 # --- effects ---
+
+ASKING = "import cloche\ntry:\n    cloche.idempotency_key()\nexcept Exception:\n    pass"
+
+
+def test_an_effect_in_full(asker, person, other):
+    """An effect is a bar that leads to what was asked and answered; nobody else sees it."""
+    run = asker.run(ASKING, policy={"durable": {"allow": ["*"]}})
+    page = person.see(f"/console/runs/{run['id']}")
+    link = re.search(r'<li><a href="([^"]*/effects/[0-9]+)"', page)[1]
+    page = person.see(link)
+    assert page.count("data-effect") == 1
+    assert "<h2>Request</h2>" in page
+    assert "<h2>Completion</h2>" in page
+    assert person.send("GET", link + "9").status == 404
+    assert other.send("GET", link).status == 404
+
+
+def test_an_effect_that_was_refused(asker, person):
+    """What the policy refused is a bar too, with its reason."""
+    run = asker.run(ASKING)
+    page = person.see(f"/console/runs/{run['id']}")
+    assert 'class="bar refused"' in page
+    link = re.search(r'<li><a href="([^"]*/effects/[0-9]+)"', page)[1]
+    assert "It was refused before it was kept." in person.see(link)
 
 
 def started(sequence, target="t", args=None):
