@@ -9,6 +9,7 @@ from base64 import b64encode
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cloche.exec.errors import RuntimeFailedError
@@ -20,6 +21,8 @@ playwright = pytest.importorskip("playwright.sync_api")
 BROWSER = os.environ.get("CLOCHE_CHROMIUM") or shutil.which("chromium")
 AXE = os.environ.get("CLOCHE_AXE")  # axe.min.js of the package axe-core
 PICTURES = os.environ.get("CLOCHE_PICTURES")  # a folder: keep a picture of each page
+ASKING = "import cloche\ntry:\n    cloche.idempotency_key()\nexcept Exception:\n    pass"
+SENDING = "return await tools.send({to: 'ann'})"
 SLOW = "import time\nprint('first', flush=True)\nfor n in range(3):\n    print(n)"
 
 pytestmark = [
@@ -172,6 +175,48 @@ def test_what_an_operator_sets_up(server, chromium):
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_selector("text=It begins with")
     assert not tab.problems
+
+
+def test_effects_and_approvals(tmp_path, chromium):
+    """An effect unfolds below its bar; a script waits through a SIGKILL for a person's answer."""
+    root = str(Path(__file__).parents[2])
+    options = ["--tools", "tests.server.tools:TOOLS"]
+    settings = {"PYTHONPATH": root, "CLOCHE_SECRET_STORE": str(tmp_path / "net.db")}
+    with serving(tmp_path, *options, **settings) as server:
+        key, first = server.key, Tab(chromium, server)
+        with httpx.Client(base_url=server.url, headers=_bearer(key)) as asker:
+            body = {"code": ASKING, "language": "python", "policy": {"durable": {"allow": ["*"]}}}
+            run = asker.post("/v1/run", json=body).json()
+            script = asker.post("/v1/scripts", json={"source": SENDING}).json()
+        assert script["status"] == "suspended"
+        first.sign_in(key)
+        first.page.goto(f"/console/runs/{run['id']}")
+        first.page.locator(".timeline a").first.click()
+        first.page.wait_for_selector(".timeline .card >> text=Completion")
+        first.look("run-effects")
+        server.kill()
+    with serving(tmp_path, *options, **settings) as server:
+        tab = Tab(chromium, server)
+        tab.sign_in(key)
+        tab.page.goto("/console/approvals")
+        tab.look("approvals-waiting")
+        tab.page.get_by_role("link", name="send", exact=True).click()
+        tab.look("approval")
+        tab.page.get_by_label("to", exact=True).fill("bob")
+        tab.page.get_by_role("button", name="Approve", exact=True).click()
+        tab.page.wait_for_selector("text=is approved, with changed arguments.")
+        path = f"/v1/scripts/{script['id']}"
+        with httpx.Client(base_url=server.url, headers=_bearer(key)) as asker:
+            for _ in range(100):
+                found = asker.get(path).json()
+                if found["status"] == "completed":
+                    break
+                tab.page.wait_for_timeout(100)
+        assert (found["status"], found["value"]) == ("completed", "sent to bob")
+
+
+def _bearer(key):
+    return {"authorization": f"Bearer {key}"}
 
 
 def test_a_phone(server, chromium):
