@@ -142,5 +142,5 @@ def test_nobody_sees_the_sessions_of_others(asker, person, place):
 
 def test_many_files(person, place):
     """A folder of thousands of files is a small page."""
-    page = run(person, place, "for n in range(400): open('f' * 150 + str(n), 'w').close()")
-    assert "The first 150 of 400." in page
+    page = run(person, place, "for n in range(400): open('<' * 150 + str(n), 'w').close()")
+    assert re.search(r"The first 5[0-9] of 400\.", page)

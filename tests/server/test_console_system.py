@@ -88,3 +88,12 @@ def test_keys_of_other_tenants(asker, person):
         assert other.submit(f"/console/keys/{mine}/{form}", minutes="0").status == 404
     assert person.submit("/console/keys", scope="run", tenant="third").status == 201
     assert "third" in asker.server.keyring.tenants()
+
+
+def test_many_keys(asker, person):
+    """A page of keys stays small, however long their names are."""
+    for _ in range(30):
+        asker.new_key("run", name="<" * 100)
+    page = person.see("/console/keys?limit=200")
+    assert page.count("<tbody>") == 1
+    assert ">Older</a>" in page

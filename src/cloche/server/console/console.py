@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from cloche.server.context import text
 from cloche.server.errors import InvalidFieldError
+from cloche.server.pages import PageRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from cloche.web.target import Pairs
 
     Handler = Callable[[Request], Awaitable[Response]]
+
+
+PAGE_COUNT_MAX: Final = 25  # rows that a page of 100 KB has room for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,11 @@ class Console:
     context: Context
     pages: Pages
     runs: RunRoutes
+
+    def wanted(self, request: Request) -> PageRequest:
+        """Return which part of a list a page shows."""
+        limit = min(self.context.limits.server.page_count_default, PAGE_COUNT_MAX)
+        return PageRequest(limit=limit, after=text(request, "after"))
 
 
 def key_of(request: Request) -> Key:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cloche.limits import Limits
     from cloche.store.ports import Store
 
-BAR_COUNT_MAX: Final = 100  # what a page has room for
+BAR_COUNT_MAX: Final = 50  # what a page has room for
 _NS_PER_MS: Final = 1_000_000
 _PERMILLE: Final = 1000
 _BAR_MIN: Final = 4  # so that a short effect can be seen, and hit

@@ -49,7 +49,7 @@ class ApprovalViews:
 
     async def show_all(self, request: Request) -> Response:
         """Show what waits, the oldest first."""
-        tenant, wanted = key_of(request).tenant, self._context.page(request)
+        tenant, wanted = key_of(request).tenant, self._console.wanted(request)
         found = await self._context.call(lambda: self._context.decisions.page(tenant, wanted))
         page = page_of(found, wanted, lambda one: one.id)
         return self._console.pages.page(request, "approvals", approvals=page.items, next=page.next)

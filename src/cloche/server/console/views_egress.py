@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LOOKED_AT: Final = 500  # of the log, to find those of a tenant
-_LOG_SHOWN: Final = 100
-_ENTRIES_SHOWN: Final = 100
+_LOG_SHOWN: Final = 40
+_ENTRIES_SHOWN: Final = 40
 _NS_PER_MS: Final = 1_000_000
 
 

@@ -8,9 +8,10 @@ from cloche.server.console.console import Route, field, key_of
 from cloche.server.console.effects import BAR_COUNT_MAX, bars_of, effects_of
 from cloche.server.console.pages import HOME, go
 from cloche.server.context import text
-from cloche.server.documents import KeptRequest, RunBody
+from cloche.server.documents import KeptRequest, RunBody, RunList
 from cloche.server.errors import InvalidFieldError, UnknownObjectError
 from cloche.server.events import START
+from cloche.server.pages import page_of
 from cloche.server.runs import request_of
 from cloche.store.rows import ENDED_STATUSES
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from cloche.server.console.effects import Effect
     from cloche.server.live import LiveRun
 
-_SHOWN: Final = 12_000  # characters of output and code on a page; the rest is a link away
-_EFFECT_SHOWN: Final = 20_000
+_SHOWN: Final = 3_000  # characters of output and code on a page; the rest is a link away
+_EFFECT_SHOWN: Final = 7_000
 LANGUAGES: Final = ("python", "javascript", "typescript")
 _ATTACHMENT: Final = (b"content-disposition", b"attachment")
 
@@ -54,13 +55,24 @@ class RunViews:
 
     async def show_all(self, request: Request) -> Response:
         """Show runs, newest first."""
-        found = await self._console.runs.list_runs(request)
-        session = text(request, "session")
+        context, tenant = self._context, key_of(request).tenant
+        session, wanted = text(request, "session"), self._console.wanted(request)
+
+        def found() -> RunList:
+            if session:
+                row = context.sessions.row(tenant, session)
+                rows = context.runs.of_session(tenant, row.id, wanted)
+            else:
+                rows = context.runs.page(tenant, wanted)
+            page = page_of(rows, wanted, lambda row: row.id)
+            return RunList(items=[context.runs.current(row) for row in page.items], next=page.next)
+
+        runs = await context.call(found)
         return self._console.pages.page(
             request,
             "runs",
-            runs=found.items,
-            next=found.next,
+            runs=runs.items,
+            next=runs.next,
             session=session,
             languages=LANGUAGES,
         )

@@ -19,12 +19,13 @@ from cloche.web.response import Response, data
 
 if TYPE_CHECKING:
     from cloche.server.console.console import Console
-    from cloche.server.documents import SessionDocument
+    from cloche.server.documents import FileDocument, SessionDocument
 
 _LANGUAGES: Final = ("python", "javascript", "typescript")
-_FILE_SHOWN: Final = 40_000
+_FILE_SHOWN: Final = 15_000
 _FILE_COUNT_MAX: Final = 150
-_STEP_COUNT_MAX: Final = 100
+_PATHS_SHOWN: Final = 9_000  # bytes; each is there as text and as a link, where it is longer
+_STEP_COUNT_MAX: Final = 50
 _ROOT: Final = "/"
 _ATTACHMENT: Final = (b"content-disposition", b"attachment")
 
@@ -60,7 +61,7 @@ class SessionViews:
 
     async def show_all(self, request: Request) -> Response:
         """Show sessions in the order of their ids."""
-        tenant, wanted = key_of(request).tenant, self._context.page(request)
+        tenant, wanted = key_of(request).tenant, self._console.wanted(request)
         found = await self._context.call(lambda: self._sessions.page(tenant, wanted))
         is_cut = len(found) > wanted.limit
         shown = found[: wanted.limit]
@@ -192,9 +193,16 @@ class SessionViews:
 def _listed(values: dict[str, Any], path: str) -> dict[str, Any]:
     """Return what a page has room for, the newest steps first."""
     files, steps = values["files"], values["steps"]
+    shown: list[FileDocument] = []
+    room = _PATHS_SHOWN
+    for each in files[:_FILE_COUNT_MAX]:
+        room -= len(each.path.encode("utf-8", "replace"))
+        if room < 0:
+            break
+        shown.append(each)
     return {
         **values,
-        "files": files[:_FILE_COUNT_MAX],
+        "files": shown,
         "file_count": len(files),
         "steps": steps[::-1][:_STEP_COUNT_MAX],
         "step_count": len(steps),

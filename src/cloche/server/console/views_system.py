@@ -67,7 +67,7 @@ class SystemViews:
         return await self._keys(request)
 
     async def _keys(self, request: Request, made: str | None = None) -> Response:
-        tenant, wanted = key_of(request).tenant, self._context.page(request)
+        tenant, wanted = key_of(request).tenant, self._console.wanted(request)
         found = await self._context.call(lambda: self._context.keyring.page(tenant, wanted))
         page = page_of(found, wanted, lambda key: key.id)
         now_ns = self._context.host.now_ns()
