@@ -121,6 +121,15 @@ def test_csrf_origins(origin, status):
     assert ask(app, "POST", fields=fields).status == status
 
 
+def test_csrf_of_a_form_without_a_referrer():
+    """Under no-referrer browsers hide the origin of our own forms, and say that it is ours."""
+    app, token, cookie = form()
+    fields = [HOST, cookie, (b"x-csrf-token", token), (b"origin", b"null")]
+    for site, status in ((b"same-origin", 200), (b"none", 403), (b"cross-site", 403)):
+        found = ask(app, "POST", fields=[*fields, (b"sec-fetch-site", site)])
+        assert found.status == status
+
+
 def test_csrf_without_a_token():
     """No cookie, no token, another token, or the token of another cookie: refused."""
     app, token, cookie = form()

@@ -114,6 +114,8 @@ def _is_own_origin(request: Request, trusted: tuple[str, ...]) -> bool:
     site = request.header("sec-fetch-site")
     if site is not None and site not in {"same-origin", "none"}:
         return False
+    if site == "same-origin" and origin == "null":
+        return True  # of our own forms under `Referrer-Policy: no-referrer`
     # A client that is no browser sends neither, and cannot be made to send a cookie.
     return origin is None or origin == f"{request.scheme}://{request.host}"
 
