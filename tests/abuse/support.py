@@ -43,14 +43,17 @@ _NEXT = {
 _NEXT_ANSWER = {"python": "['0', '1', '4', '9']", "javascript": "[1,2,3]"}
 
 
-def make_limits(gate: dict[str, int] | None = None, **guests: int) -> Limits:
-    """Return small limits, with these fields of the groups gate and guests changed."""
+def make_limits(
+    gate: dict[str, int] | None = None, egress: dict[str, int] | None = None, **guests: int
+) -> Limits:
+    """Return small limits, with these fields of the groups gate, egress and guests changed."""
     fields = {
         "timeout_ms": TIMEOUT_MS,
         "memory_limit_bytes": MEMORY_LIMIT_BYTES,
         "output_limit_bytes": OUTPUT_LIMIT_BYTES,
     }
-    return Limits().replace({"guests": {**fields, **guests}, "gate": gate or {}})
+    changed = {"guests": {**fields, **guests}, "gate": gate or {}, "egress": egress or {}}
+    return Limits().replace(changed)
 
 
 def attack(code: str, language: str, *, limits: dict | None = None, **options: object):

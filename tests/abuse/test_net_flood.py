@@ -125,10 +125,12 @@ def test_redirects_without_end(language):
 @both
 def test_a_run_that_is_out_of_time(language):
     """The run's own limit ends it while it waits for an answer; the call ends with it."""
+    until_the_end = {"egress": {"run_left_min_ms": 0, "run_reserve_ms": 0}}
     with net_world() as net:
         server = net.server(answer=lambda _: silent)
         waits = {"python": "await net.afetch(origin)", "javascript": "await fetch(origin)"}
-        times_out(program(language, server, waits[language]), language, policy=allowing(server))
+        code = program(language, server, waits[language])
+        times_out(code, language, policy=allowing(server), limits=until_the_end)
         settle(net)
         nothing_is_left(net, server)
 
