@@ -64,11 +64,11 @@ def test_runtime_failed(language):
 @both
 def test_timeout(language):
     """A program over its time is stopped; what it printed is kept."""
-    limits = small(timeout_ms=100)
+    limits = small(timeout_ms=500)
     with pytest.raises(TimeoutExceededError) as caught:
         cloche.run(ENDLESS[language], language=language, limits=limits)
     error = caught.value
-    assert (error.limit, error.limit_ms) == ("guests.timeout_ms", 100)
+    assert (error.limit, error.limit_ms) == ("guests.timeout_ms", 500)
     run = error.result.run
     assert (run.stdout, run.exit_code, run.signal) == ("before\n", None, "SIGKILL")
     assert start(ENDLESS[language], language, limits=limits).exit_code == 124
@@ -84,7 +84,7 @@ UNENDED = {
 def test_a_line_without_its_end_is_kept(language):
     """What was written is with the host at once, also where no line has ended."""
     with pytest.raises(TimeoutExceededError) as caught:
-        cloche.run(UNENDED[language], language=language, limits=small(timeout_ms=100))
+        cloche.run(UNENDED[language], language=language, limits=small(timeout_ms=500))
     run = caught.value.result.run
     assert (run.stdout, run.stderr) == ("a", "b")
 
