@@ -36,6 +36,14 @@ class Route:
     scope: Scope | None = None
 
 
+def section(scope: Scope, path: str, *rows: tuple[str, str, Handler]) -> list[Route]:
+    """Return the routes of a section: method, what comes behind `path`, and handler of each."""
+    return [
+        Route(method=method, path=f"{path}{rest}", handler=handler, scope=scope)
+        for method, rest, handler in rows
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Console:
     """The parts of one console."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.script.approvals import Made
 from cloche.server.console.arguments import changed_args, fields_of, json_value
-from cloche.server.console.console import Route, field, key_of
+from cloche.server.console.console import Route, field, key_of, section
 from cloche.server.console.pages import HOME, go
 from cloche.server.errors import InvalidFieldError
 from cloche.server.pages import page_of
@@ -36,16 +36,14 @@ class ApprovalViews:
 
     def routes(self) -> list[Route]:
         """Return the table of this section."""
-
-        def route(method: str, path: str, handler: Any) -> Route:
-            return Route(method=method, path=f"/approvals{path}", handler=handler, scope="approve")
-
-        return [
-            route("GET", "", self.show_all),
-            route("GET", "/:id", self.show),
-            route("POST", "/:id/approve", self.approve),
-            route("POST", "/:id/reject", self.reject),
-        ]
+        return section(
+            "approve",
+            "/approvals",
+            ("GET", "", self.show_all),
+            ("GET", "/:id", self.show),
+            ("POST", "/:id/approve", self.approve),
+            ("POST", "/:id/reject", self.reject),
+        )
 
     async def show_all(self, request: Request) -> Response:
         """Show what waits, the oldest first."""

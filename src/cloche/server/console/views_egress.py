@@ -18,7 +18,7 @@ from cloche.egress.entry_text import entry_of_text, text_of_entry
 from cloche.egress.errors import NetPolicyError
 from cloche.egress.open import open_database
 from cloche.egress.secrets import INJECT_AS, Secret
-from cloche.server.console.console import Route, field, key_of, many
+from cloche.server.console.console import Route, field, key_of, many, section
 from cloche.server.console.pages import HOME, go, is_operator
 from cloche.server.context import text
 from cloche.server.errors import InvalidFieldError, UnknownObjectError
@@ -50,19 +50,17 @@ class EgressViews:
 
     def routes(self) -> list[Route]:
         """Return the table of this section."""
-
-        def route(method: str, path: str, handler: Any) -> Route:
-            return Route(method=method, path=path, handler=handler, scope="admin")
-
-        return [
-            route("GET", "/egress", self.show),
-            route("POST", "/egress/entries", self.put_entry),
-            route("POST", "/egress/entries/remove", self.remove_entry),
-            route("GET", "/secrets", self.show_secrets),
-            route("POST", "/secrets", self.put_secret),
-            route("POST", "/secrets/rotate", self.rotate_secret),
-            route("POST", "/secrets/remove", self.remove_secret),
-        ]
+        return section(
+            "admin",
+            "",
+            ("GET", "/egress", self.show),
+            ("POST", "/egress/entries", self.put_entry),
+            ("POST", "/egress/entries/remove", self.remove_entry),
+            ("GET", "/secrets", self.show_secrets),
+            ("POST", "/secrets", self.put_secret),
+            ("POST", "/secrets/rotate", self.rotate_secret),
+            ("POST", "/secrets/remove", self.remove_secret),
+        )
 
     async def _with(self, work: Callable[[NetDatabase], T]) -> T:
         """Return what is done with the lists, on a thread."""

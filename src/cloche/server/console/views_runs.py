@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cloche.server.console.console import Route, field, key_of
+from cloche.server.console.console import Route, field, key_of, section
 from cloche.server.console.effects import BAR_COUNT_MAX, bars_of, effects_of
 from cloche.server.console.pages import HOME, go
 from cloche.server.context import text
@@ -37,21 +37,19 @@ class RunViews:
 
     def routes(self) -> list[Route]:
         """Return the table of this section."""
-
-        def route(method: str, path: str, handler: Any) -> Route:
-            return Route(method=method, path=f"/runs{path}", handler=handler, scope="run")
-
-        return [
-            route("GET", "", self.show_all),
-            route("POST", "", self.start),
-            route("GET", "/:id", self.show),
-            route("GET", "/:id/events", self.events),
-            route("GET", "/:id/output", self.output),
-            route("GET", "/:id/journal", self.journal),
-            route("GET", "/:id/effects/:sequence", self.show_effect),
-            route("POST", "/:id/cancel", self.cancel),
-            route("POST", "/:id/replay", self.replay),
-        ]
+        return section(
+            "run",
+            "/runs",
+            ("GET", "", self.show_all),
+            ("POST", "", self.start),
+            ("GET", "/:id", self.show),
+            ("GET", "/:id/events", self.events),
+            ("GET", "/:id/output", self.output),
+            ("GET", "/:id/journal", self.journal),
+            ("GET", "/:id/effects/:sequence", self.show_effect),
+            ("POST", "/:id/cancel", self.cancel),
+            ("POST", "/:id/replay", self.replay),
+        )
 
     async def show_all(self, request: Request) -> Response:
         """Show runs, newest first."""

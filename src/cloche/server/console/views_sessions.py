@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cloche.server.console.console import Route, field, key_of, number
+from cloche.server.console.console import Route, field, key_of, number, section
 from cloche.server.console.pages import HOME, go, part
 from cloche.server.console.views_runs import lines_of, output_of
 from cloche.server.context import text
@@ -40,24 +40,22 @@ class SessionViews:
 
     def routes(self) -> list[Route]:
         """Return the table of this section."""
-
-        def route(method: str, path: str, handler: Any) -> Route:
-            return Route(method=method, path=f"/sessions{path}", handler=handler, scope="session")
-
-        return [
-            route("GET", "", self.show_all),
-            route("POST", "", self.create),
-            route("GET", "/:id", self.show),
-            route("GET", "/:id/file", self.show_file),
-            route("POST", "/:id/run", self.run),
-            route("GET", "/:session/runs/:id/events", self.events),
-            route("GET", "/:session/runs/:id/output", self.output),
-            route("POST", "/:id/fork", self.fork),
-            route("POST", "/:id/snapshot", self.snapshot),
-            route("POST", "/:id/restore", self.restore),
-            route("POST", "/:id/revert", self.revert),
-            route("POST", "/:id/delete", self.delete),
-        ]
+        return section(
+            "session",
+            "/sessions",
+            ("GET", "", self.show_all),
+            ("POST", "", self.create),
+            ("GET", "/:id", self.show),
+            ("GET", "/:id/file", self.show_file),
+            ("POST", "/:id/run", self.run),
+            ("GET", "/:session/runs/:id/events", self.events),
+            ("GET", "/:session/runs/:id/output", self.output),
+            ("POST", "/:id/fork", self.fork),
+            ("POST", "/:id/snapshot", self.snapshot),
+            ("POST", "/:id/restore", self.restore),
+            ("POST", "/:id/revert", self.revert),
+            ("POST", "/:id/delete", self.delete),
+        )
 
     async def show_all(self, request: Request) -> Response:
         """Show sessions in the order of their ids."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.limits import format_quantity
 from cloche.limits.schema import to_schema
-from cloche.server.console.console import Route, field, key_of, number
+from cloche.server.console.console import Route, field, key_of, number, section
 from cloche.server.console.pages import HOME, go
 from cloche.server.errors import TenantError
 from cloche.server.keys import DEFAULT_TENANT, SCOPES
@@ -33,17 +33,15 @@ class SystemViews:
 
     def routes(self) -> list[Route]:
         """Return the table of this section."""
-
-        def route(method: str, path: str, handler: Any) -> Route:
-            return Route(method=method, path=path, handler=handler, scope="admin")
-
-        return [
-            route("GET", "/limits", self.show_limits),
-            route("GET", "/keys", self.show_keys),
-            route("POST", "/keys", self.make_key),
-            route("POST", "/keys/:id/rotate", self.rotate_key),
-            route("POST", "/keys/:id/revoke", self.revoke_key),
-        ]
+        return section(
+            "admin",
+            "",
+            ("GET", "/limits", self.show_limits),
+            ("GET", "/keys", self.show_keys),
+            ("POST", "/keys", self.make_key),
+            ("POST", "/keys/:id/rotate", self.rotate_key),
+            ("POST", "/keys/:id/revoke", self.revoke_key),
+        )
 
     async def show_limits(self, request: Request) -> Response:
         """Show every limit with its value, range and meaning."""
