@@ -51,7 +51,7 @@ def opened(safe, name="KEY", *scopes):
     """Return a secret as a running process gets it."""
     database = safe.open()
     try:
-        return database.secret(name, scopes)
+        return database.secret(name, scopes or ("global",))
     finally:
         database.close()
 

@@ -181,11 +181,12 @@ def test_how_long_a_value_overlaps(database, monkeypatch):
 
 
 def test_secrets_have_scopes(database):
-    """A run gets the secret of the first of its lists that has one, then the global one."""
+    """A run gets the secret of the first of its lists that has one."""
     database.put_secret(secret(value="global-value"))
     database.put_secret(secret(value="value-of-the-app", scope="app:a"))
     assert database.secret("KEY").value == "global-value"
-    assert database.secret("KEY", ("app:b",)).value == "global-value"
+    assert database.secret("KEY", ("app:b", "global")).value == "global-value"
+    assert database.secret("KEY", ("app:b",)) is None
     assert database.secret("KEY", ("app:b", "app:a")).value == "value-of-the-app"
     assert [row.scope for row in database.secrets()] == ["app:a", "global"]
     assert [row.scope for row in database.secrets("global")] == ["global"]
@@ -194,6 +195,50 @@ def test_secrets_have_scopes(database):
     assert database.secret("KEY") is None
     assert database.secret("KEY", ("app:a",)) is not None
     assert database.remove_secret("KEY", "app:a")
+
+
+def test_records_of_tenants(database):
+    """Records say whose run it was: a tenant is shown, and counted, its own alone."""
+    database.store(
+        [
+            Record(at_ns=n, run_id=f"r{n}", scope="global", outcome="allowed", method="GET",
+                   host="a.example", path="/", tenant=tenant)
+            for n, tenant in enumerate(["", "one", "one", "two"])
+        ],
+        0,
+    )  # fmt: skip
+    found = {
+        tenant: [record.run_id for record in database.records(tenant=tenant, count=9)]
+        for tenant in ("", "one", "two", "three", None)
+    }
+    assert found == {
+        "": ["r0"],
+        "one": ["r1", "r2"],
+        "two": ["r3"],
+        "three": [],
+        None: ["r0", "r1", "r2", "r3"],
+    }
+    assert [row["calls"] for row in database.stats("one")] == [2]
+    assert database.stats("three") == []
+    assert [row["calls"] for row in database.stats()] == [4]
+
+
+def test_a_file_of_the_first_version(path):
+    """It is brought to this version; what was in it stays."""
+    NetDatabase(path, LIMITS, key=KEY).close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("alter table log drop column tenant")
+        raw.execute(
+            "insert into log (at_ns, run_id, scope, outcome, method, host, path, "
+            "duration_ms, request_bytes, response_bytes) "
+            "values (1, 'r', 'global', 'allowed', 'GET', 'a.example', '/', 1, 2, 3)"
+        )
+        raw.execute("pragma user_version = 1")
+    raw.close()
+    for _ in range(2):
+        database = NetDatabase(path, LIMITS, key=KEY)
+        assert [record.run_id for record in database.records(tenant="", count=9)] == ["r"]
+        database.close()
 
 
 def test_caches_are_seen_and_cleared_from_outside(path, database):
@@ -241,7 +286,7 @@ def test_a_file_that_was_changed_is_noticed(path, database, change):
         raw.execute(change)
     raw.close()
     with pytest.raises(NetStoreError, match=r"another key, or changed|for another place"):
-        database.secret("KEY", ("app:a",))
+        database.secret("KEY", ("app:a", "global"))
 
 
 def test_another_key(path, database):

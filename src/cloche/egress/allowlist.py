@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 SCOPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
 GLOBAL_SCOPE: Final = "global"
+TENANT_PREFIX: Final = "tenant:"
 RUN_SCOPE: Final = "run"
+TENANT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 # Methods whose lower-case form is a slip and not another method.
 USUAL_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -123,6 +125,7 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         allow_literals: whether entries may name addresses.
         cookies: whether the headers Cookie and Set-Cookie pass.
         secrets: names of the secrets that the run may use.
+        tenant: whose lists and secrets these names mean; those of the store itself when empty.
 
     Raises:
         NetPolicyError: on construction, when one of them breaks its form.
@@ -134,6 +137,7 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     allow_literals: bool = False
     cookies: bool = False
     secrets: tuple[str, ...] = ()
+    tenant: str = ""
 
     def __post_init__(self) -> None:
         fix = functools.partial(msgspec.structs.force_setattr, self)
@@ -143,6 +147,8 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             ):
                 raise _invalid(name, f"must match {SCOPE.pattern}")
             fix(name, tuple(values))
+        if self.tenant and not TENANT.fullmatch(self.tenant):
+            raise _invalid("tenant", f"must match {TENANT.pattern}")
         fix("deny", _entries(self.deny, "deny"))
         fix("allow", _entries(self.allow, "allow"))
         for entry in (*self.deny, *self.allow):
@@ -154,6 +160,16 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def entries(self) -> tuple[Entry, ...]:
         """The policy's own entries: what is denied, then what is allowed."""
         return (*self.deny, *self.allow)  # type: ignore[arg-type]  # see __post_init__
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The names in the store of the lists that `scopes` names."""
+        return tuple(scope_in(self.tenant, scope) for scope in self.scopes)
+
+    @property
+    def secret_lists(self) -> tuple[str, ...]:
+        """Where a secret is looked for, by names in the store: the lists, then the global one."""
+        return (*self.lists, scope_in(self.tenant, GLOBAL_SCOPE))
 
     def to_document(self) -> dict[str, Any]:
         """Return the policy as JSON-ready data, without what is at its default."""
@@ -178,6 +194,7 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             allow_literals=known.allow_literals,
             cookies=known.cookies,
             secrets=tuple(known.secrets),
+            tenant=known.tenant,
         )
 
 
@@ -188,6 +205,20 @@ class _PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     allow_literals: bool = False
     cookies: bool = False
     secrets: list[str] = []
+    tenant: str = ""
+
+
+def scope_in(tenant: str, scope: str) -> str:
+    """Return the name in the store of a list that a tenant calls `scope`."""
+    return f"{TENANT_PREFIX}{tenant}/{scope}" if tenant else scope
+
+
+def scope_of_tenant(tenant: str, name: str) -> str | None:
+    """Return what a tenant calls the list of this name in the store; None when it has it not."""
+    if not tenant:
+        return None if name.startswith(TENANT_PREFIX) else name
+    prefix = scope_in(tenant, "")
+    return name.removeprefix(prefix) if name.startswith(prefix) else None
 
 
 def entry_from_document(document: Mapping[str, Any]) -> Entry:

@@ -23,7 +23,8 @@ Outcome = Literal["allowed", "denied", "cached", "failed"]
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One decision. `status` is None without a response, `code` None without an error.
 
-    `at_ns` is wall time; `scope` the list that decided, empty where none did.
+    `at_ns` is wall time; `scope` the list that decided, empty where none did; `tenant` whose run it
+    was, empty without tenants.
     """
 
     at_ns: int
@@ -39,6 +40,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int = 0
     request_bytes: int = 0
     response_bytes: int = 0
+    tenant: str = ""
 
     @property
     def is_error(self) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from cloche.egress.allowlist import GLOBAL_SCOPE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -41,12 +43,12 @@ class EntryBook(Protocol):
 class SecretBook(Protocol):
     """Secrets by name."""
 
-    def secret(self, name: str, scopes: Sequence[str] = ()) -> Secret | None:
+    def secret(self, name: str, scopes: Sequence[str] = (GLOBAL_SCOPE,)) -> Secret | None:
         """Return a secret as it is now, None where there is none.
 
         Args:
             name: of the secret.
-            scopes: whose are looked for first, in this order; then the global one.
+            scopes: where it is looked for, in this order.
         """
 
     def used(self, secret: Secret) -> None:

@@ -6,7 +6,9 @@ Owns the file and its tables. Invariants:
 - a list that another process changes is seen with the next call;
 - one entry for a host, method and path in a scope: writing it again replaces it;
 - one secret for a name in a scope; a run gets that of the first of its lists that has one, then the
-  global one.
+  global one of its tenant;
+- what a tenant has is in scopes that begin with its name (`allowlist.scope_in`), and its records
+  say whose they are.
 
 What a process has in memory, its cache, is shown and cleared through this file too: it writes down
 what the cache holds, and forgets it when the file's number of clearings grows.
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from cloche.egress.cache import Stats
     from cloche.limits import Limits
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _OWNER_ONLY: Final = 0o600
 _FORMER_COUNT_MAX: Final = 8
 _NS_PER_MS: Final = 10**6
@@ -57,12 +59,17 @@ create table if not exists log (
     id integer primary key, at_ns integer not null, run_id text not null, scope text not null,
     outcome text not null, method text not null, host text not null, path text not null,
     status integer, code text, reason text, duration_ms integer not null,
-    request_bytes integer not null, response_bytes integer not null);
+    request_bytes integer not null, response_bytes integer not null,
+    tenant text not null default '');
 create index if not exists log_host on log (host, at_ns);
 create table if not exists counters (name text primary key, value integer not null);
 create table if not exists caches (
     process text primary key, at_ns integer not null, document text not null);
 """
+# From each version to the next.
+_UPGRADES: Final = {
+    1: "alter table log add column tenant text not null default ''; pragma user_version = 2;",
+}
 _LOG_FIELDS: Final = Record.__struct_fields__
 
 
@@ -126,12 +133,24 @@ class NetDatabase:
             if version == 0:
                 self._db.executescript(_TABLES)
                 self._db.execute(f"pragma user_version = {_VERSION}")
+            elif version in _UPGRADES:
+                self._upgrade()
         if version > _VERSION:
             self.close()
             raise NetStoreError(
                 action="open the store of outbound HTTP",
                 reason=f"{path} was written by a later cloche (version {version})",
             )
+
+    def _upgrade(self) -> None:
+        """Bring a file of a former version to this one; another process may do the same."""
+        self._db.execute("begin immediate")
+        version = self._db.execute("pragma user_version").fetchone()[0]
+        while version in _UPGRADES:
+            for statement in _UPGRADES[version].split(";"):
+                self._db.execute(statement)
+            version += 1
+        self._db.execute("commit")
 
     def close(self) -> None:
         """Close the file."""
@@ -231,11 +250,11 @@ class NetDatabase:
 
     # --- secrets ---
 
-    def secret(self, name: str, scopes: Sequence[str] = ()) -> Secret | None:
+    def secret(self, name: str, scopes: Sequence[str] = (GLOBAL_SCOPE,)) -> Secret | None:
         """See `SecretBook`."""
         with self._lock:
             self._refresh()
-            for scope in (*scopes, GLOBAL_SCOPE):
+            for scope in scopes:
                 at = (scope, name)
                 if at not in self._opened:
                     self._opened[at] = self._open_secret(scope, name)
@@ -414,12 +433,23 @@ class NetDatabase:
         host: str | None = None,
         scope: str | None = None,
         run_id: str | None = None,
+        tenant: str | None = None,
         errors: bool = False,
         count: int,
     ) -> list[Record]:
-        """Return the newest records that fit, the oldest of them first."""
+        """Return the newest records that fit, the oldest of them first.
+
+        Args:
+            host: and the next three: of which alone, where it is not None.
+            scope: the list that decided.
+            run_id: the run.
+            tenant: whose runs; "" for those without one.
+            errors: only what was refused, failed, or has a status from 400 on.
+            count: how many at most.
+        """
         where, values = ["1"], list[Any]()
-        for column, value in (("host", host), ("scope", scope), ("run_id", run_id)):
+        columns = {"host": host, "scope": scope, "run_id": run_id, "tenant": tenant}
+        for column, value in columns.items():
             if value is not None:
                 where.append(f"{column} = ?")
                 values.append(value)
@@ -433,15 +463,19 @@ class NetDatabase:
             ).fetchall()
         return [Record(**dict(zip(_LOG_FIELDS, row, strict=True))) for row in reversed(rows)]
 
-    def stats(self) -> list[dict[str, Any]]:
-        """Return calls, mean duration, failures and bytes for each host, the busiest first."""
+    def stats(self, tenant: str | None = None) -> list[dict[str, Any]]:
+        """Return calls, mean duration, failures and bytes for each host, the busiest first.
+
+        `tenant` is as in `records`.
+        """
         names = ("host", "calls", "failures", "denied", "cached", "duration_ms", "bytes")
         with self._reading():
             rows = self._db.execute(
                 "select host, count(*), sum(outcome = 'failed' or coalesce(status, 0) >= 400), "
                 "sum(outcome = 'denied'), sum(outcome = 'cached'), "
                 "cast(round(avg(duration_ms)) as integer), sum(response_bytes) "
-                "from log group by host order by 2 desc, 1"
+                "from log where ?1 is null or tenant = ?1 group by host order by 2 desc, 1",
+                (tenant,),
             ).fetchall()
         return [dict(zip(names, row, strict=True)) for row in rows]
 

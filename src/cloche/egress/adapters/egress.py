@@ -24,7 +24,14 @@ import msgspec
 from cloche.egress import secrets as rules_of_secrets
 from cloche.egress.adapters.connector import Client, Reply
 from cloche.egress.adapters.deadlines import Deadlines
-from cloche.egress.allowlist import RUN_SCOPE, Decision, NetPolicy, RuleSet, decide
+from cloche.egress.allowlist import (
+    GLOBAL_SCOPE,
+    RUN_SCOPE,
+    Decision,
+    NetPolicy,
+    RuleSet,
+    decide,
+)
 from cloche.egress.breaker import Breakers
 from cloche.egress.budget import NS_PER_MS, RunBudget, Slots
 from cloche.egress.cache import NOT_MODIFIED, SAFE_METHODS, Cache, Fresh, Key, Stale, may_use
@@ -102,7 +109,7 @@ class NoEntries:
 class NoSecrets:
     """No secrets (a `SecretBook`)."""
 
-    def secret(self, name: str, scopes: Sequence[str] = ()) -> Secret | None:
+    def secret(self, name: str, scopes: Sequence[str] = (GLOBAL_SCOPE,)) -> Secret | None:
         """See `SecretBook`."""
         del name, scopes
         return None
@@ -177,7 +184,7 @@ class Egress:
 
     def decide(self, request: NetRequest, run: NetRun) -> Decision:
         """Return what the lists say of a request, without sending anything."""
-        scopes = (self._entries.rules(scope) for scope in run.policy.scopes)
+        scopes = map(self._entries.rules, run.policy.lists)
         return decide(
             request.url,
             request.method,
@@ -187,7 +194,7 @@ class Egress:
 
     def known_secrets(self, policy: NetPolicy) -> list[Secret]:
         """Return the secrets that a policy names, as they are now; those that exist."""
-        found = (self._secrets.secret(name, policy.scopes) for name in policy.secrets)
+        found = (self._secrets.secret(name, policy.secret_lists) for name in policy.secrets)
         return [secret for secret in found if secret is not None]
 
     async def close(self) -> None:
@@ -396,7 +403,7 @@ class _Call:
             raise NetAuthError(
                 f"secret {name!r} may not be used in this run", reason="secret", secret=name
             )
-        secret = self._egress._secrets.secret(name, self._run.policy.scopes)
+        secret = self._egress._secrets.secret(name, self._run.policy.secret_lists)
         if secret is None:
             raise NetAuthError(f"secret {name!r} not found", reason="secret", secret=name)
         return secret
@@ -569,5 +576,6 @@ class _Call:
                 duration_ms=(egress._clock() - started_ns) // NS_PER_MS,
                 request_bytes=self._sent_bytes,
                 response_bytes=self._received_bytes,
+                tenant=self._run.policy.tenant,
             )
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cloche.egress.adapters.connector import PinnedResolver, SystemResolver
 from cloche.egress.adapters.own import own_addresses
 from cloche.egress.addresses import blocked
-from cloche.egress.allowlist import GLOBAL_SCOPE, NetPolicy, RuleSet, decide
+from cloche.egress.allowlist import NetPolicy, RuleSet, decide
 from cloche.egress.entry_text import entry_of_text
 from cloche.egress.errors import NetAuthError, NetBlockedError, NetError
 from cloche.egress.message import request_of
@@ -38,6 +38,7 @@ def explain(
     url: str,
     method: str,
     scopes: Sequence[str],
+    tenant: str = "",
     allow: Sequence[str] = (),
     deny: Sequence[str] = (),
     secret: str | None = None,
@@ -51,6 +52,7 @@ def explain(
         url: of the call.
         method: of the call.
         scopes: lists that are asked after the run's own.
+        tenant: whose lists these are.
         allow: entries of the run's own list.
         deny: the same, refused.
         secret: that the call would use.
@@ -63,6 +65,7 @@ def explain(
         allow=[entry_of_text(text) for text in allow],
         deny=[entry_of_text(text, action="deny") for text in deny],
         scopes=tuple(scopes),
+        tenant=tenant,
     )
     verdict: Verdict = {"url": url, "method": method, "allowed": False, "steps": []}
     try:
@@ -70,10 +73,10 @@ def explain(
         verdict |= {"url": request.url.text, "method": request.method, "host": request.url.host}
         _step(verdict, "url", "is well formed")
         own = RuleSet("run", policy.entries)
-        decision = decide(request.url, request.method, [own, *map(database.rules, scopes)])
+        decision = decide(request.url, request.method, [own, *map(database.rules, policy.lists)])
         _check_lists(verdict, decision, request, limits)
         if secret is not None:
-            _check_secret(verdict, database, secret, scopes, request)
+            _check_secret(verdict, database, secret, policy.secret_lists, request)
         if resolve:
             _check_addresses(verdict, request.url, limits)
     except NetError as error:
@@ -119,7 +122,7 @@ def _check_secret(
 ) -> None:
 
     rows = {row.scope: row for row in database.secrets() if row.name == name}
-    row = next((rows[scope] for scope in (*scopes, GLOBAL_SCOPE) if scope in rows), None)
+    row = next((rows[scope] for scope in scopes if scope in rows), None)
     if row is None:
         raise NetAuthError(f"secret {name!r} not found", reason="secret", secret=name)
     # Where it may go is not sealed: the key stays out of this.
