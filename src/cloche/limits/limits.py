@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cloche.limits.app_groups import AppsLimits
 from cloche.limits.errors import LimitTypeError, LimitUnknownError, from_origin, shown
 from cloche.limits.fields import GIB, MIB, Group, Specification, specifications
 from cloche.limits.groups import (
@@ -56,6 +57,7 @@ class Limits:
     egress: EgressLimits = field(default_factory=EgressLimits)
     scripts: ScriptsLimits = field(default_factory=ScriptsLimits)
     server: ServerLimits = field(default_factory=ServerLimits)
+    apps: AppsLimits = field(default_factory=AppsLimits)
     arch: ArchLimits = field(default_factory=ArchLimits)
 
     def __post_init__(self) -> None:
