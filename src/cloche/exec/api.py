@@ -65,6 +65,16 @@ def default_runner() -> Runner:
     return _runner
 
 
+def use_runner(runner: Runner | None) -> None:
+    """Let a runner execute what this process runs from now on; None for one of its own.
+
+    What was opened before keeps the runner that it has.
+    """
+    global _runner  # noqa: PLW0603 - see default_runner
+    with _lock:
+        _runner = runner
+
+
 def make_request(
     code: str,
     *,
@@ -331,4 +341,5 @@ __all__ = [
     "request_of",
     "run",
     "run_streaming",
+    "use_runner",
 ]

@@ -90,6 +90,22 @@ class InvalidRunError(ClocheError):
     blame = "caller"
 
 
+class WorkerLostError(ClocheError):
+    """The process that executed a run ended, or did not answer. The run itself is not to blame.
+
+    What a run that is not kept did is not known; it can be asked for again.
+    """
+
+    code = "WORKER_LOST"
+    blame = "environment"
+    retryable = True
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"the process that executed the run was lost: {problem}; try again", problem=problem
+        )
+
+
 class InvalidFileError(InvalidRunError):
     """A file's content does not match its encoding."""
 

@@ -12,7 +12,7 @@ import copy
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -39,10 +39,13 @@ if TYPE_CHECKING:
     from cloche.engine.adapters.images import Images
     from cloche.engine.adapters.instance import Instance
     from cloche.engine.vfs import FileSystem, StoredFile
+    from cloche.exec.adapters.session_machine import Kept, SessionMachine
     from cloche.exec.request import RunRequest
+    from cloche.exec.session_log import SessionSettings, Step
     from cloche.exec.types import ExecResult
     from cloche.gate.journal import Journal
     from cloche.gate.ports import EffectHandler, JournalSink
+    from cloche.limits import Limits
 
 NS_PER_MS: Final = 1_000_000
 RUN_ID_BYTES: Final = 16
@@ -108,6 +111,23 @@ class Runner:
         runner = copy.copy(self)
         runner.store = url
         return runner
+
+    def machine(
+        self,
+        settings: SessionSettings,
+        limits: Limits,
+        *,
+        key: bytes,
+        snapshot: bytes | None,
+        tail: Iterable[Step],
+        kept: Kept,
+    ) -> SessionMachine:
+        """Return a session's machine, awake; see `SessionMachine`."""
+        from cloche.exec.adapters.session_machine import SessionMachine  # noqa: PLC0415 - imports us
+
+        return SessionMachine(
+            self, settings, limits, key=key, snapshot=snapshot, tail=tail, kept=kept
+        )
 
     def _scrubber(self, request: RunRequest, *, is_replay: bool) -> Scrubber | None:
         return scrubber_of(request, replaying=is_replay, store=self.store)

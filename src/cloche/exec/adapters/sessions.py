@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cloche.exec.adapters.session_machine import Kept, SessionMachine
+from cloche.exec.adapters.session_machine import Kept
 from cloche.exec.adapters.session_store import read_run_journal
 from cloche.exec.errors import (
     InvalidRunError,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cloche.exec.adapters.runner import Runner
+    from cloche.exec.adapters.session_machine import SessionMachine
     from cloche.exec.request import RunRequest
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
@@ -304,8 +305,7 @@ class Sessions:
 
     def wake_as(self, settings: SessionSettings) -> SessionMachine:
         """Return a machine in the start state of some settings; the caller closes it."""
-        return SessionMachine(
-            self.runner,
+        return self.runner.machine(
             settings,
             self.limits.replace(settings.limits),
             key=self.key,
@@ -325,8 +325,7 @@ class Sessions:
         if steps is None:
             steps = self.history(live, after=head.snapshot_ordinal)
         snapshot = None if head.snapshot is None else self.store.blobs.get(head.snapshot)
-        return SessionMachine(
-            self.runner,
+        return self.runner.machine(
             live.settings,
             self.limits.replace(live.settings.limits),
             key=self.key,

@@ -1,0 +1,448 @@
+"""What the server and a worker process say to one another.
+
+Owns the frames and their bytes: a length (4 bytes, little-endian), then one message in msgpack.
+Invariants:
+- everything that comes from a worker is data of these types, never code: a worker that a guest
+  took over can say wrong things about its own runs, and no more;
+- an error crosses as the name of its class and its fields; a class that is no error of cloche is
+  not made;
+- a frame has a size limit, known before its body is read.
+
+Pure: sockets, processes and threads are elsewhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from cloche.engine.vfs import StoredFile
+from cloche.errors import ClocheError
+from cloche.exec.errors import WorkerLostError
+from cloche.exec.request import RunRequest
+from cloche.exec.types import ExecResult  # noqa: TC001 - read at run time by msgspec
+from cloche.gate.journal import Chain, encode_file
+from cloche.gate.policy import Policy
+from cloche.limits import Limits
+
+if TYPE_CHECKING:
+    from cloche.gate.journal import Journal
+
+LENGTH_BYTES: Final = 4
+_KEPT: Final = 64  # limits and policies that are not encoded, or decoded, again
+_ERROR_PACKAGE: Final = "cloche."
+
+Journaling = Literal["none", "late", "each"]
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One message; `job` is the server's number of what it belongs to."""
+
+    job: int
+
+
+class ErrorFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """An error: `module` and `name` of its class, its message, its fields as JSON-ready data."""
+
+    module: str
+    name: str
+    message: str
+    fields: dict[str, Any] = {}
+
+
+class RequestFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A `RunRequest`; limits and policy are JSON."""
+
+    language: str
+    code: str
+    filename: str
+    files: list[tuple[str, bytes, bool]]
+    args: list[str]
+    env: dict[str, str]
+    stdin: bytes
+    cwd: str
+    seed: int
+    now_ns: int
+    image: str | None
+    limits: bytes
+    policy: bytes
+    state: str | None
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """How a request is run.
+
+    Args:
+        request: what.
+        run_id: its id.
+        kinds: effects that somebody performs; the value says whether they can be cancelled.
+        journal: `none`; `late`, with the end; `each`, before the run goes on.
+        is_recorded: whether there is a journal at all.
+        replay: a journal file that answers every effect.
+        resume: a journal file that the run goes on behind.
+        is_streamed: whether output is told as it is written.
+        secrets: `egress.secrets.Secret`s in JSON that are taken out of what is printed.
+    """
+
+    request: RequestFrame
+    run_id: str = ""
+    kinds: dict[str, bool] = {}
+    journal: Journaling = "none"
+    is_recorded: bool = True
+    replay: bytes | None = None
+    resume: bytes | None = None
+    is_streamed: bool = True
+    secrets: bytes = b""
+
+
+# --- to a worker ---
+
+
+class Run(Frame, frozen=True, kw_only=True, array_like=True, tag=1):
+    """Run something by itself."""
+
+    options: RunOptions
+
+
+class Wake(Frame, frozen=True, kw_only=True, array_like=True, tag=2):
+    """Make a machine of a session; its number is that of the job.
+
+    Args:
+        settings: `SessionSettings` in JSON.
+        limits: in JSON.
+        key: signs and checks its snapshots.
+        snapshot: where it starts.
+        tail: `Step`s in msgpack.
+    """
+
+    settings: bytes
+    limits: bytes
+    key: bytes
+    snapshot: bytes | None
+    tail: bytes
+
+
+class Call(Frame, frozen=True, kw_only=True, array_like=True, tag=3):
+    """Do something with a machine; `args` in msgpack, as the method takes them."""
+
+    machine: int
+    method: str
+    args: bytes = b""
+
+
+class RunIn(Frame, frozen=True, kw_only=True, array_like=True, tag=4):
+    """Run something in a machine."""
+
+    machine: int
+    options: RunOptions
+
+
+class Cancel(Frame, frozen=True, kw_only=True, array_like=True, tag=5):
+    """Stop a job."""
+
+
+class Answer(Frame, frozen=True, kw_only=True, array_like=True, tag=6):
+    """Answers a question of a job.
+
+    Args:
+        question: its number.
+        kind: `value`, then `data` is it; `failure`, an `EffectError` in JSON; `suspended`, a due
+            time or null in JSON; `stop`, a `Stop` in JSON; `fault`: the job cannot go on.
+    """
+
+    question: int
+    kind: Literal["value", "failure", "suspended", "stop", "fault"]
+    data: bytes = b""
+
+
+class Close(Frame, frozen=True, kw_only=True, array_like=True, tag=7):
+    """Free a machine."""
+
+    machine: int
+
+
+# --- from a worker ---
+
+
+class Hello(Frame, frozen=True, kw_only=True, array_like=True, tag=16):
+    """A worker is ready; `protections` are those that the kernel gave it."""
+
+    protections: list[str]
+
+
+class Output(Frame, frozen=True, kw_only=True, array_like=True, tag=17):
+    """A program wrote something."""
+
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+class Records(Frame, frozen=True, kw_only=True, array_like=True, tag=18):
+    """A question: keep these records of the journal. The answer is a value without data."""
+
+    question: int
+    records: list[bytes]
+
+
+class Effect(Frame, frozen=True, kw_only=True, array_like=True, tag=19):
+    """A question: perform an effect. `request` is an `EffectRequest` in JSON."""
+
+    question: int
+    request: bytes
+    run_id: str
+
+
+class CancelEffect(Frame, frozen=True, kw_only=True, array_like=True, tag=20):
+    """Nobody wants the answer to an effect any more."""
+
+    question: int
+
+
+class Fetch(Frame, frozen=True, kw_only=True, array_like=True, tag=21):
+    """A question: something that is kept. `name` is a digest, or the id of a run."""
+
+    question: int
+    what: Literal["content", "journal"]
+    name: str
+
+
+class Done(Frame, frozen=True, kw_only=True, array_like=True, tag=22):
+    """A job is over.
+
+    Args:
+        execution: of a run that came to an end.
+        error: what the host could not do.
+        is_fault: what the server itself met when it was asked; it knows the error.
+        records: the journal, where it comes with the end.
+        value: what a call returned, in msgpack.
+        is_awake: whether the machine of the job lives on.
+    """
+
+    execution: ExecutionFrame | None = None
+    error: ErrorFrame | None = None
+    is_fault: bool = False
+    records: list[bytes] = []
+    value: bytes = b""
+    is_awake: bool = True
+
+
+class ExecutionFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """An `Execution`, without its files."""
+
+    run_id: str
+    language: str
+    result: ExecResult
+    error: ErrorFrame | None
+    exit_code: int
+    journal_hash: str | None
+    image: str
+    fuel_used: int | None
+    is_suspended: bool = False
+    due_ns: int | None = None
+
+
+ToWorker = Run | Wake | Call | RunIn | Cancel | Answer | Close
+FromWorker = Hello | Output | Records | Effect | CancelEffect | Fetch | Done
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
+decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+
+
+class FrameTooLargeError(ClocheError):
+    """A frame is larger than its limit; the connection is of no more use."""
+
+    code = "WORKER_FRAME"
+    blame = "limit"
+
+    def __init__(self, *, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"a frame of {size_bytes} bytes, at most {limit_bytes} are let through",
+            size_bytes=size_bytes,
+            limit_bytes=limit_bytes,
+            limit="server.worker_frame_limit_bytes",
+        )
+
+
+def encode(frame: Frame, limit_bytes: int) -> bytes:
+    """Return a frame's bytes, with their length.
+
+    Raises:
+        FrameTooLargeError: larger than the limit.
+    """
+    body = _encode(frame)
+    check_size(len(body), limit_bytes)
+    return len(body).to_bytes(LENGTH_BYTES, "little") + body
+
+
+def check_size(size_bytes: int, limit_bytes: int) -> None:
+    """Raise FrameTooLargeError when a body is larger than the limit."""
+    if size_bytes > limit_bytes:
+        raise FrameTooLargeError(size_bytes=size_bytes, limit_bytes=limit_bytes)
+
+
+class FrameBuffer:
+    """Cuts a stream of bytes into the bodies of frames."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the bodies that are complete by now.
+
+        Raises:
+            FrameTooLargeError: absorbing; before its body is held.
+        """
+        held = self._held
+        held += data
+        found: list[bytes] = []
+        start = 0
+        while len(held) - start >= LENGTH_BYTES:
+            size = int.from_bytes(held[start : start + LENGTH_BYTES], "little")
+            check_size(size, self._limit_bytes)
+            end = start + LENGTH_BYTES + size
+            if len(held) < end:
+                break
+            found.append(bytes(held[start + LENGTH_BYTES : end]))
+            start = end
+        if start:
+            del held[:start]
+        return found
+
+
+# --- errors ---
+
+
+def error_frame(error: ClocheError) -> ErrorFrame:
+    """Return what is told of an error; the result of a run stands beside its error."""
+    kind = type(error)
+    fields = {name: value for name, value in error.fields.items() if name != "result"}
+    return ErrorFrame(
+        module=kind.__module__, name=kind.__qualname__, message=error.message, fields=fields
+    )
+
+
+def error_of(frame: ErrorFrame, **more: Any) -> ClocheError:
+    """Return the error that was told of; one that cloche does not know is a `WorkerLostError`.
+
+    Args:
+        frame: what was told.
+        more: further fields, such as the result of a run.
+    """
+    kind = _error_class(frame.module, frame.name)
+    error = kind.__new__(kind)
+    ClocheError.__init__(error, frame.message, **{**frame.fields, **more})
+    return error
+
+
+@lru_cache(maxsize=256)
+def _error_class(module: str, name: str) -> type[ClocheError]:
+    """Return a class of errors. Nothing is imported: what raises has been imported here too."""
+    found: Any = None
+    if module.startswith(_ERROR_PACKAGE) and name.isidentifier() and _is_known(module):
+        found = getattr(importlib.import_module(module), name, None)
+    if isinstance(found, type) and issubclass(found, ClocheError):
+        return found
+    return WorkerLostError
+
+
+def _is_known(module: str) -> bool:
+    import sys  # noqa: PLC0415 - which modules there are, and nothing else of it
+
+    return module in sys.modules
+
+
+# --- requests ---
+
+
+class LimitTexts:
+    """Encodes limits once: they come with every run, and are nearly always the same objects."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, tuple[Limits, bytes]] = {}
+
+    def of(self, limits: Limits) -> bytes:
+        """Return limits in JSON."""
+        found = self._texts.get(id(limits))
+        if found is None:
+            if len(self._texts) >= _KEPT:
+                self._texts.clear()
+            found = self._texts[id(limits)] = limits, msgspec.json.encode(limits.to_dict())
+        return found[1]
+
+
+_texts = LimitTexts()
+
+
+def limits_text(limits: Limits) -> bytes:
+    """Return limits in JSON."""
+    return _texts.of(limits)
+
+
+@lru_cache(maxsize=_KEPT)
+def limits_of(text: bytes) -> Limits:
+    """Return the limits that a text stands for."""
+    return Limits().replace(msgspec.json.decode(text))
+
+
+@lru_cache(maxsize=_KEPT)
+def _policy_of(text: bytes) -> Policy:
+    return Policy.from_document(msgspec.json.decode(text)) if text else Policy()
+
+
+def request_frame(request: RunRequest) -> RequestFrame:
+    """Return what is told of a request."""
+    policy = request.policy
+    is_empty = not policy.kinds and policy.net is None
+    return RequestFrame(
+        language=request.language,
+        code=request.code,
+        filename=request.filename,
+        files=[(file.path, file.content, file.read_only) for file in request.files],
+        args=list(request.args),
+        env=dict(request.env),
+        stdin=request.stdin,
+        cwd=request.cwd,
+        seed=request.seed,
+        now_ns=request.now_ns,
+        image=request.image,
+        limits=limits_text(request.limits),
+        policy=b"" if is_empty else msgspec.json.encode(policy.to_document()),
+        state=request.state,
+    )
+
+
+def request_of_frame(frame: RequestFrame) -> RunRequest:
+    """Return the request that was told."""
+    return RunRequest(
+        language=frame.language,
+        code=frame.code,
+        filename=frame.filename,
+        files=tuple(
+            StoredFile(path=path, content=content, read_only=read_only)
+            for path, content, read_only in frame.files
+        ),
+        args=tuple(frame.args),
+        env=frame.env,
+        stdin=frame.stdin,
+        cwd=frame.cwd,
+        seed=frame.seed,
+        now_ns=frame.now_ns,
+        image=frame.image,
+        limits=limits_of(frame.limits),
+        policy=_policy_of(frame.policy),
+        state=frame.state,
+    )
+
+
+def journal_bytes(journal: Journal, limits: Limits) -> bytes:
+    """Return a journal as a file: one entry has one encoding, so these are the bytes it came from.
+
+    One that was moved to another image or state gets a chain of its own.
+    """
+    chain = Chain(limits)
+    return encode_file([chain.append(entry) for entry in journal.entries])
