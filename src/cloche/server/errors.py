@@ -176,6 +176,20 @@ class PolicyRefusedError(ServerError):
         )
 
 
+class ForeignListError(ServerError):
+    """The policy names lists of another tenant."""
+
+    code = "SERVER_FOREIGN_LIST"
+    status = 403
+
+    def __init__(self, *, names: list[str]) -> None:
+        super().__init__(
+            f"the lists {', '.join(names)} are another tenant's; a policy names lists as their "
+            "tenant does, such as global",
+            names=names,
+        )
+
+
 class QueueFullError(ServerError):
     """Too many runs of this tenant wait. Nothing was started."""
 

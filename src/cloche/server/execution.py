@@ -181,7 +181,7 @@ class Execution:
             entrypoint=body.entrypoint,
             on_output=live.output.write,
             cancel=live.cancel,
-            **session_options(body, self._limits, self._effects),
+            **session_options(body, self._limits, self._effects, live.request.tenant),
         )
 
     def _settled(self, live: LiveRun) -> Run:

@@ -11,7 +11,9 @@ import binascii
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
+from cloche.egress.allowlist import TENANT_PREFIX, NetPolicy, scope_in
 from cloche.exec.types import Encoding, File, Limits
 from cloche.gate.policy import NET_KIND, Policy
 from cloche.server.documents import (
@@ -20,7 +22,8 @@ from cloche.server.documents import (
     RunDocument,
     StageDocument,
 )
-from cloche.server.errors import InvalidFieldError, PolicyRefusedError
+from cloche.server.errors import ForeignListError, InvalidFieldError, PolicyRefusedError
+from cloche.server.keys import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,19 +40,37 @@ EFFECTS: Final = frozenset({"durable"})
 NET_EFFECTS: Final = frozenset({"net", NET_KIND})
 
 
-def policy_of(document: dict[str, Any] | None, effects: frozenset[str]) -> Policy | None:
+def policy_of(
+    document: dict[str, Any] | None, effects: frozenset[str], tenant: str
+) -> Policy | None:
     """Return the policy that a request brings; None where it brings none.
+
+    The lists and secrets that it names are those of the tenant.
 
     Raises:
         PolicyRefusedError: it names effects that are none of these.
-        PolicyInvalidError: it is no policy.
+        ForeignListError: it names lists of another tenant.
+        PolicyInvalidError, NetPolicyError: it is no policy.
     """
     if document is None:
         return None
     refused = sorted(document.keys() - effects)
     if refused:
         raise PolicyRefusedError(kinds=refused)
-    return Policy.from_document(document)
+    policy = Policy.from_document(document)
+    if policy.net is None:
+        return policy
+    net, own = NetPolicy.from_document(policy.net), net_tenant(tenant)
+    foreign = [scope for scope in net.scopes if scope.startswith(TENANT_PREFIX)]
+    if foreign or net.tenant not in ("", own):
+        raise ForeignListError(names=foreign or [scope_in(net.tenant, "")])
+    # A policy of the first tenant stays the bytes that were sent.
+    return replace(policy, net={**policy.net, "tenant": own}) if own else policy
+
+
+def net_tenant(tenant: str) -> str:
+    """Return what the egress calls a tenant: the first one has the lists of the store itself."""
+    return "" if tenant == DEFAULT_TENANT else tenant
 
 
 def limits_of(body: LimitsBody | None, limits: AllLimits) -> Limits | None:
@@ -127,11 +148,14 @@ def files_of(bodies: Iterable[FileBody]) -> list[File]:
     ]
 
 
-def alone_options(body: RunBody, limits: AllLimits, effects: frozenset[str]) -> dict[str, Any]:
+def alone_options(
+    body: RunBody, limits: AllLimits, effects: frozenset[str], tenant: str
+) -> dict[str, Any]:
     """Return the options of `exec.api.make_request` for a run of its own.
 
     Raises:
-        InvalidFieldError, PolicyRefusedError, PolicyInvalidError: it asks for what cannot be.
+        InvalidFieldError, PolicyRefusedError, ForeignListError, PolicyInvalidError: it asks for
+            what cannot be.
     """
     return {
         "language": body.language,
@@ -141,7 +165,7 @@ def alone_options(body: RunBody, limits: AllLimits, effects: frozenset[str]) -> 
         "env": body.env,
         "stdin": bytes_of("stdin", body.stdin, body.stdin_encoding),
         "limits": all_limits_of(body.limits, limits),
-        "policy": policy_of(body.policy, effects),
+        "policy": policy_of(body.policy, effects, tenant),
         "seed": body.seed,
         "now_ns": body.now_ns,
         "image": body.image,
@@ -150,12 +174,13 @@ def alone_options(body: RunBody, limits: AllLimits, effects: frozenset[str]) -> 
 
 
 def session_options(
-    body: SessionRunBody, limits: AllLimits, effects: frozenset[str]
+    body: SessionRunBody, limits: AllLimits, effects: frozenset[str], tenant: str
 ) -> dict[str, Any]:
     """Return the options of `exec.session.Session.execute` for a run in a session.
 
     Raises:
-        InvalidFieldError, PolicyRefusedError, PolicyInvalidError: it asks for what cannot be.
+        InvalidFieldError, PolicyRefusedError, ForeignListError, PolicyInvalidError: it asks for
+            what cannot be.
     """
     if (body.code is None) == (body.entrypoint is None):
         raise InvalidFieldError(field="code", problem="give either code or entrypoint, not both")
@@ -164,7 +189,7 @@ def session_options(
         "env": body.env,
         "stdin": bytes_of("stdin", body.stdin, body.stdin_encoding),
         "limits": limits_of(body.limits, limits),
-        "policy": policy_of(body.policy, effects),
+        "policy": policy_of(body.policy, effects, tenant),
     }
     if body.filename:
         options["filename"] = body.filename

@@ -172,7 +172,7 @@ class Runs:
     def _prepared(self, request: KeptRequest, now_ns: int) -> tuple[KeptRequest, RunRequest | None]:
         """Return a request that says everything, so that it can be executed again, and its run."""
         if request.session_run is not None:
-            session_options(request.session_run, self._limits, self._effects)
+            session_options(request.session_run, self._limits, self._effects, request.tenant)
         if request.run is None:
             return request, None
         body = request.run
@@ -182,7 +182,8 @@ class Runs:
             seed=drawn if body.seed is None else body.seed,
             now_ns=now_ns if body.now_ns is None else body.now_ns,
         )
-        alone = make_request(body.code, **alone_options(body, self._limits, self._effects))
+        options = alone_options(body, self._limits, self._effects, request.tenant)
+        alone = make_request(body.code, **options)
         return msgspec.structs.replace(request, run=body), alone
 
     def _submit(self, live: LiveRun, *, forced: bool = False) -> str | None:
@@ -411,7 +412,8 @@ class Runs:
         if body is None:
             return None
         try:
-            return make_request(body.code, **alone_options(body, self._limits, self._effects))
+            options = alone_options(body, self._limits, self._effects, request.tenant)
+            return make_request(body.code, **options)
         except ClocheError:
             return None  # limits or effects have changed: it ends as interrupted
 

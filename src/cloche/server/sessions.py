@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from cloche.egress.allowlist import GLOBAL_SCOPE
 from cloche.exec.errors import InvalidRunError
 from cloche.exec.session import Session, sessions_of
 from cloche.exec.session_log import Ran, Remove, Upload, normal_path
 from cloche.server.documents import FileDocument, SessionDocument, StepDocument
-from cloche.server.errors import InvalidFieldError
+from cloche.server.errors import ForeignListError, InvalidFieldError
 from cloche.server.requests import files_of, limits_of, policy_of
 from cloche.store.rows import check_id
 
@@ -59,7 +62,7 @@ class TenantSessions:
         """
         options: dict[str, Any] = {
             "limits": limits_of(body.limits, self._limits),
-            "policy": policy_of(body.policy, self._effects),
+            "policy": policy_of(body.policy, self._effects, tenant),
             "modules": files_of(body.modules),
             "image": body.image,
             "seed": body.seed,
@@ -184,20 +187,18 @@ class TenantSessions:
             ArchiveError: it is none.
         """
         return self._add(
-            tenant, name, lambda: self._checked(Session.import_(archive, store=self._store))
+            tenant, name, lambda: self._checked(tenant, Session.import_(archive, store=self._store))
         )
 
-    def _checked(self, session: Session) -> Session:
+    def _checked(self, tenant: str, session: Session) -> Session:
         """Refuse an archive of a session whose policy this server would not have given it."""
-        import msgspec  # noqa: PLC0415 - for imports only
-
         row = self._store.sessions.get(session.id)
         assert row is not None
         settings = msgspec.json.decode(row.settings, type=dict[str, Any])
         # Bytes stand in JSON as base64.
         policy = msgspec.convert(settings.get("policy", ""), type=bytes, strict=False)
         try:
-            policy_of(msgspec.json.decode(policy) if policy else None, self._effects)
+            _check_policy(policy, self._effects, tenant)
         except BaseException:
             session.delete()
             raise
@@ -214,6 +215,15 @@ def _document(row: SessionRow, name: str | None) -> SessionDocument:
         changed_ms=row.changed_ns // NS_PER_MS,
         operation_count=row.head.ordinal,
     )
+
+
+def _check_policy(policy: bytes, effects: frozenset[str], tenant: str) -> None:
+    """Refuse a policy that is kept, where this tenant would not have been given it."""
+    document = msgspec.json.decode(policy) if policy else {}
+    bound = policy_of(document, effects, tenant)
+    if bound is not None and bound.net != document.get("net"):
+        # Its names stay as they are kept, and mean the lists of the tenant that it was made for.
+        raise ForeignListError(names=[GLOBAL_SCOPE])
 
 
 def _step(step: Step) -> StepDocument:

@@ -26,6 +26,16 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cloche.egress.adapters.keys import Sealer
+from cloche.egress.adapters.tables import (
+    TABLES,
+    UPGRADES,
+    VERSION,
+    bindings_of,
+    former_of,
+    identity_of,
+    lives,
+    tuples,
+)
 from cloche.egress.allowlist import GLOBAL_SCOPE, SCOPE, Entry, RuleSet, entry_from_document
 from cloche.egress.errors import NetPolicyError, NetStoreError
 from cloche.egress.log import Record
@@ -38,7 +48,6 @@ if TYPE_CHECKING:
     from cloche.egress.cache import Stats
     from cloche.limits import Limits
 
-_VERSION: Final = 2
 _OWNER_ONLY: Final = 0o600
 _FORMER_COUNT_MAX: Final = 8
 _NS_PER_MS: Final = 10**6
@@ -47,29 +56,6 @@ _USED_RESOLUTION_NS: Final = 10 * 10**9
 # Rows are counted when so many were added, not with each.
 _TRIM_EVERY: Final = 1000
 
-_TABLES: Final = """
-create table if not exists entries (
-    scope text not null, position integer not null, identity text not null, document text not null,
-    created_ns integer not null, primary key (scope, identity));
-create table if not exists secrets (
-    scope text not null, name text not null, document text not null, sealed blob not null,
-    former blob, former_until_ns integer, created_ns integer not null, updated_ns integer not null,
-    used_ns integer, primary key (scope, name));
-create table if not exists log (
-    id integer primary key, at_ns integer not null, run_id text not null, scope text not null,
-    outcome text not null, method text not null, host text not null, path text not null,
-    status integer, code text, reason text, duration_ms integer not null,
-    request_bytes integer not null, response_bytes integer not null,
-    tenant text not null default '');
-create index if not exists log_host on log (host, at_ns);
-create table if not exists counters (name text primary key, value integer not null);
-create table if not exists caches (
-    process text primary key, at_ns integer not null, document text not null);
-"""
-# From each version to the next.
-_UPGRADES: Final = {
-    1: "alter table log add column tenant text not null default ''; pragma user_version = 2;",
-}
 _LOG_FIELDS: Final = Record.__struct_fields__
 
 
@@ -131,11 +117,11 @@ class NetDatabase:
             self._db.execute("pragma journal_mode = wal")
             version = self._db.execute("pragma user_version").fetchone()[0]
             if version == 0:
-                self._db.executescript(_TABLES)
-                self._db.execute(f"pragma user_version = {_VERSION}")
-            elif version in _UPGRADES:
+                self._db.executescript(TABLES)
+                self._db.execute(f"pragma user_version = {VERSION}")
+            elif version in UPGRADES:
                 self._upgrade()
-        if version > _VERSION:
+        if version > VERSION:
             self.close()
             raise NetStoreError(
                 action="open the store of outbound HTTP",
@@ -146,8 +132,8 @@ class NetDatabase:
         """Bring a file of a former version to this one; another process may do the same."""
         self._db.execute("begin immediate")
         version = self._db.execute("pragma user_version").fetchone()[0]
-        while version in _UPGRADES:
-            for statement in _UPGRADES[version].split(";"):
+        while version in UPGRADES:
+            for statement in UPGRADES[version].split(";"):
                 self._db.execute(statement)
             version += 1
         self._db.execute("commit")
@@ -202,7 +188,7 @@ class NetDatabase:
         """
         if not SCOPE.fullmatch(scope):
             raise NetPolicyError(where="scope", problem=f"must match {SCOPE.pattern}")
-        identity = _identity(entry)
+        identity = identity_of(entry)
         with self._writing():
             old = self._db.execute(
                 "select position from entries where scope = ? and identity = ?", (scope, identity)
@@ -240,11 +226,12 @@ class NetDatabase:
             found = [
                 other
                 for other in self.entries(scope)
-                if other.host == entry.host and (whole_host or _identity(other) == _identity(entry))
+                if other.host == entry.host
+                and (whole_host or identity_of(other) == identity_of(entry))
             ]
             self._db.executemany(
                 "delete from entries where scope = ? and identity = ?",
-                [(scope, _identity(other)) for other in found],
+                [(scope, identity_of(other)) for other in found],
             )
         return len(found)
 
@@ -283,7 +270,7 @@ class NetDatabase:
         old = ()
         if former is not None and until_ns > time.time_ns():
             old = tuple(
-                msgspec.json.decode(self._sealer.open(name, former, _former_of(scope, name)))
+                msgspec.json.decode(self._sealer.open(name, former, former_of(scope, name)))
             )
             self._former_until_ns[scope, name] = until_ns
         bindings = msgspec.json.decode(document)
@@ -291,7 +278,7 @@ class NetDatabase:
             raise NetStoreError(
                 action=f"open the secret {name!r}", reason="it was sealed for another place"
             )
-        return Secret(**{**_tuples(bindings), "value": value, "former": old})
+        return Secret(**{**tuples(bindings), "value": value, "former": old})
 
     def used(self, secret: Secret) -> None:
         """See `SecretBook`."""
@@ -317,7 +304,7 @@ class NetDatabase:
         now_ns = time.time_ns()
         return [
             SecretRow(
-                **_tuples(msgspec.json.decode(document)),
+                **tuples(msgspec.json.decode(document)),
                 created_ns=created_ns,
                 updated_ns=updated_ns,
                 used_ns=used_ns,
@@ -338,7 +325,7 @@ class NetDatabase:
             NetPolicyError: too large, or too many. NetStoreError: there is no key, or another.
         """
         self._check_size(secret)
-        document = _bindings(secret)
+        document = bindings_of(secret)
         scope, name, now_ns = secret.scope, secret.name, time.time_ns()
         sealed = self._sealer.seal(secret.value, document.encode())
         if overlap_ms is None:
@@ -355,7 +342,7 @@ class NetDatabase:
             if before is not None and overlap_ms:
                 values = [v for v in (before.value, *before.former) if v != secret.value]
                 text = msgspec.json.encode(values[:_FORMER_COUNT_MAX]).decode()
-                former = self._sealer.seal(text, _former_of(scope, name))
+                former = self._sealer.seal(text, former_of(scope, name))
             self._db.execute(
                 "insert into secrets values (?, ?, ?, ?, ?, ?, ?, ?, null) "
                 "on conflict (scope, name) do "
@@ -512,7 +499,7 @@ class NetDatabase:
         return [
             {"process": process, "at_ns": at_ns, **msgspec.json.decode(document)}
             for process, at_ns, document in rows
-            if _lives(process)
+            if lives(process)
         ]
 
     def clear_caches(self) -> None:
@@ -576,34 +563,3 @@ class NetDatabase:
         except (sqlite3.Error, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise NetStoreError(action=action, reason=f"{self._path}: {reason}") from error
-
-
-def _lives(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except PermissionError:
-        return True  # somebody else's
-    except (OSError, ValueError, OverflowError):
-        return False
-    return True
-
-
-def _identity(entry: Entry) -> str:
-    return msgspec.json.encode(
-        [entry.host, sorted(entry.methods), sorted(entry.paths), sorted(entry.ports)]
-    ).decode()
-
-
-def _former_of(scope: str, name: str) -> bytes:
-    return f"former {scope} {name}".encode()
-
-
-def _bindings(secret: Secret) -> str:
-    document = msgspec.to_builtins(secret)
-    for name in ("value", "former"):
-        del document[name]
-    return msgspec.json.encode(document, order="sorted").decode()
-
-
-def _tuples(document: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
