@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 import trustme
@@ -42,6 +44,11 @@ from starlette.routing import Route
 starlette = Starlette(routes=[Route("/", lambda request: PlainTextResponse("from starlette"))])
 broken = App()
 broken.get("/")(lambda: 1 / 0)
+
+import os
+processes = App()
+processes.get("/")(lambda: str(os.getpid()))
+processes.get("/fails")(lambda: 1 / 0)
 '''
 
 
@@ -184,6 +191,44 @@ def test_serve_over_tls(folder):
     with Served(folder, "shop", "--certificate", str(chain), "--key", str(key)) as served:
         assert served.url.startswith("https://")
         assert served.get()[::2] == (200, b"hello")
+
+
+def test_serve_with_several_processes(folder):
+    """They share the address, the log and the recording; one that is killed is replaced."""
+    options = ("--workers", "2", "--log", "log.jsonl", "--record", "new.x7wt")
+    options += ("--limit", "web.worker_restart_ms=10")
+    with Served(folder, "shop:processes", *options) as served:
+        first = int(served.get()[2])
+        os.kill(first, signal.SIGKILL)
+        seen = {int(served.get()[2]) for _ in range(40)}
+        assert len(seen - {first}) >= 1
+        for _ in range(400):
+            if len(seen - {first}) >= 2:
+                break
+            seen.add(int(served.get()[2]))
+        assert len(seen - {first}) == 2
+        assert served.get("/none")[0] == 404
+        assert served.get("/fails")[0] == 500
+    assert (served.exit_code, served.stderr) == (0, "")
+    assert {entry.pair.response.status for entry in read_traffic(folder / "new.x7wt")} == {
+        200,
+        404,
+        500,
+    }
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [record["type"] for record in records if record["event"] == "failure"] == [
+        "ZeroDivisionError"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "problem"), [("0", "range x>=1"), ("65", "not 1 to web.worker_count_max, 64")]
+)
+def test_numbers_of_processes(folder, count, problem):
+    """One at least, and no more than the limit."""
+    done = cloche("web", "serve", "shop", "--workers", count, cwd=folder)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert problem in done.stderr
 
 
 def test_serve_with_limits_and_a_log(folder):

@@ -41,6 +41,10 @@ def serve(
         list[str] | None,
         typer.Option(help="ADDRESS:PORT, unix:PATH, fd:NUMBER, systemd:; may be given often."),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Processes that share each address; one that ends is replaced."),
+    ] = 1,
     certificate: Annotated[
         Path | None, typer.Option(help="A chain of certificates (PEM); serves TLS 1.3.")
     ] = None,
@@ -80,6 +84,7 @@ def serve(
     code = web_serve.run(
         found,
         binds=bind or [web_serve.DEFAULT_BIND],
+        worker_count=workers,
         tls=web_serve.tls_settings(certificate, key, tls_1_2=tls_1_2),
         http_1_0=http_1_0,
         proxy_protocol=proxy_protocol,

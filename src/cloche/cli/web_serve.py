@@ -1,24 +1,31 @@
-"""What `cloche web serve` makes of its options: TLS, proxies, limits, a log, a recording."""
+"""What `cloche web serve` makes of its options: TLS, proxies, limits, processes, log, recording.
+
+Whoever started the process is told on standard output where it is served, and by a message where it
+is a service manager.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from cloche.errors import ClocheError
 from cloche.limits.adapters.settings import load_limits
 from cloche.web.adapters.asyncio_services import AsyncioServices, JsonLines
-from cloche.web.adapters.server import Server, ServerSettings, serve
+from cloche.web.adapters.server import ServerSettings, serve
 from cloche.web.adapters.server_forwarded import Forwarding
+from cloche.web.adapters.service_manager import ServiceManager
 from cloche.web.adapters.tls import CertificateFiles, TlsSettings
 from cloche.web.adapters.traffic_file import TrafficFile
+from cloche.web.adapters.workers import Supervisor
 from cloche.web.traffic import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cloche.limits import Limits
     from cloche.web.app import App
@@ -94,6 +101,7 @@ def run(
     app: App,
     *,
     binds: Sequence[str],
+    worker_count: int,
     tls: TlsSettings | None,
     http_1_0: bool,
     proxy_protocol: bool,
@@ -103,7 +111,7 @@ def run(
     record: Path | None,
     redact: Sequence[str],
 ) -> int:
-    """Serve an application; return the exit code of the process.
+    """Serve an application in this process, or in several; return the exit code of the process.
 
     Raises:
         ClocheError: it could not be started. State: nothing is open.
@@ -111,8 +119,10 @@ def run(
     settings = ServerSettings(
         tls=tls, http_1_0=http_1_0, proxy_protocol=proxy_protocol, forwarding=forwarding
     )
+    manager = ServiceManager.from_environment(os.environ)
+    scheme = "http" if tls is None else "https"
     with ExitStack() as stack:
-        services = AsyncioServices(_log(log, stack))
+        stream = _log_stream(log, stack)
         if record is not None:
             file = stack.enter_context(TrafficFile(record))
             recorder = Recorder(
@@ -121,31 +131,55 @@ def run(
                 body_limit_bytes=limits.web.body_limit_bytes,
             )
             app.wrap(recorder.middleware())
-        return serve(
-            app, *binds, settings=settings, limits=limits, services=services, on_start=_announce
-        )
+        if worker_count == 1:
+            return serve(
+                app,
+                *binds,
+                settings=settings,
+                limits=limits,
+                services=stack.enter_context(_services(stream)),
+                on_start=lambda server: _announce(scheme, server.addresses),
+                manager=manager,
+            )
+        return Supervisor(
+            app,
+            *binds,
+            worker_count=worker_count,
+            settings=settings,
+            limits=limits,
+            services=lambda: _services(stream),
+            on_ready=lambda supervisor: _announce(scheme, supervisor.addresses),
+            manager=manager,
+        ).run()
 
 
-def _log(where: str, stack: ExitStack) -> JsonLines | None:
+@contextmanager
+def _services(stream: IO[bytes] | None) -> Iterator[AsyncioServices]:
+    """Open the services of one process. A thread writes the log, and no fork takes it along."""
+    if stream is None:
+        yield AsyncioServices()
+        return
+    lines = JsonLines(stream)
+    try:
+        yield AsyncioServices(lines)
+    finally:
+        lines.close()
+
+
+def _log_stream(where: str, stack: ExitStack) -> IO[bytes] | None:
     if not where:
         return None
-    stream: IO[bytes] = sys.stderr.buffer
-    if where != "-":
-        try:
-            # Not buffered: a record that was written is in the file when the process is killed.
-            stream = stack.enter_context(Path(where).open("ab", buffering=0))  # noqa: SIM115
-        except OSError as failure:
-            raise ServeOptionError(
-                option="log", problem=f"{where}: {failure.strerror}"
-            ) from failure
-    lines = JsonLines(stream)
-    stack.callback(lines.close)
-    return lines
+    if where == "-":
+        return sys.stderr.buffer
+    try:
+        # Not buffered: a record that was written is in the file when the process is killed.
+        return stack.enter_context(Path(where).open("ab", buffering=0))
+    except OSError as failure:
+        raise ServeOptionError(option="log", problem=f"{where}: {failure.strerror}") from failure
 
 
-def _announce(server: Server) -> None:
-    scheme = server.url.partition("://")[0]
-    for address in server.addresses:
+def _announce(scheme: str, addresses: Sequence[str]) -> None:
+    for address in addresses:
         shown = address if address.startswith("unix:") else f"{scheme}://{address}"
         sys.stdout.write(f"serving on {shown}\n")
     sys.stdout.flush()

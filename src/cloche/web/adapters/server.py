@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cloche.web.adapters.server_forwarded import Forwarding
+    from cloche.web.adapters.service_manager import ServiceManager
     from cloche.web.app import App
     from cloche.web.ports import Services
 
@@ -353,12 +354,14 @@ def serve(
     services: Services | None = None,
     on_start: Callable[[Server], None] | None = None,
     owns_files: bool = True,
+    manager: ServiceManager | None = None,
 ) -> int:
     """Serve an application until the process is told to stop; return its exit code.
 
     SIGTERM and SIGINT stop gracefully, the second of them at once; SIGHUP reads certificates again.
-    uvloop is used where it is installed. `on_start` is called when everything is open. Without
-    `owns_files` the files of Unix sockets stay when the server stops.
+    uvloop is used where it is installed. `on_start` is called when everything is open, and
+    `manager` is told; the signs of life for its watchdog come from the loop that answers requests.
+    Without `owns_files` the files of Unix sockets stay when the server stops.
 
     Returns:
         `EXIT_DRAINED`, or `EXIT_CUT` where requests were broken off.
@@ -370,7 +373,7 @@ def serve(
         app, *binds, settings=settings, limits=limits, services=services, owns_files=owns_files
     )
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(server, on_start))
+        return runner.run(_serve(server, on_start, manager))
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -382,18 +385,26 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _serve(server: Server, on_start: Callable[[Server], None] | None) -> int:
+async def _serve(
+    server: Server, on_start: Callable[[Server], None] | None, manager: ServiceManager | None
+) -> int:
     loop = asyncio.get_running_loop()
     told: asyncio.Queue[int] = asyncio.Queue()
     numbers: Sequence[int] = [signal.SIGTERM, signal.SIGINT]
     for number in numbers:
         loop.add_signal_handler(number, told.put_nowait, number)
-    loop.add_signal_handler(signal.SIGHUP, _reload, server)
+    loop.add_signal_handler(signal.SIGHUP, _reload, server, manager)
+    feeding: asyncio.Task[None] | None = None
     try:
         await server.start()
         if on_start is not None:
             on_start(server)
+        if manager is not None:
+            manager.ready()
+            feeding = loop.create_task(_feed(manager))
         await told.get()
+        if manager is not None:
+            manager.stopping()
         stopping = asyncio.ensure_future(server.stop())
         again = asyncio.ensure_future(told.get())
         await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
@@ -405,12 +416,25 @@ async def _serve(server: Server, on_start: Callable[[Server], None] | None) -> i
         again.cancel()
         return EXIT_DRAINED if stopping.result() else EXIT_CUT
     finally:
+        if feeding is not None:
+            feeding.cancel()
         for number in (*numbers, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 
-def _reload(server: Server) -> None:
+async def _feed(manager: ServiceManager) -> None:
+    """Give signs of life while the loop runs, where somebody waits for them."""
+    while manager.feed_s:
+        manager.alive()
+        await asyncio.sleep(manager.feed_s)
+
+
+def _reload(server: Server, manager: ServiceManager | None) -> None:
+    if manager is not None:
+        manager.reloading()
     try:
         server.reload_tls()
     except (TlsError, ServerStateError) as failure:
         server.hub.services.log({"event": "reload_failed", "message": failure.message})
+    if manager is not None:
+        manager.ready()

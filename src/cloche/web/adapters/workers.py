@@ -6,7 +6,8 @@ Invariants:
   answered by the next one;
 - a process that ends by itself is started again, one at a time and no faster than a limit says;
 - the supervisor does nothing else: it has no event loop, no threads, and answers no request;
-- SIGTERM and SIGINT are passed on and end it when all have ended; SIGHUP is passed on.
+- SIGTERM and SIGINT are passed on and end it when all have ended; SIGHUP is passed on;
+- a service manager is told by the supervisor alone: ready when all processes listen.
 
 POSIX alone: processes are forked, so an application need not be imported by name.
 """
@@ -17,21 +18,26 @@ import gc
 import os
 import signal
 import socket
+import struct
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from cloche.limits import Limits
 from cloche.web.adapters.listen import (
     Bind,
+    address_of,
     close_socket,
     open_sockets,
     parse_bind,
 )
 from cloche.web.adapters.server import EXIT_CUT, EXIT_DRAINED, EXIT_FAILED, serve
 from cloche.web.adapters.server_errors import BindError
+from cloche.web.adapters.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from cloche.web.adapters.server import Server, ServerSettings
     from cloche.web.app import App
@@ -42,6 +48,8 @@ _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 _WATCHED: Final = frozenset({*_STOPS, signal.SIGHUP, signal.SIGCHLD})
 _KILL_EXTRA_S: Final = 5.0  # behind the drain, for stop hooks
 _POLL_S: Final = 0.25
+_POLL_START_S: Final = 0.02  # until all listen: somebody waits to be told
+_RECORD: Final = struct.Struct("<H")  # through the pipe: the index of a process that listens
 _AT_ONCE: Final = 10  # restarts that would have been possible
 _FAILED_AT_START_MAX: Final = 3  # in a row: it will not get better
 
@@ -49,13 +57,14 @@ _FAILED_AT_START_MAX: Final = 3  # in a row: it will not get better
 class _Worker:
     """A process and its sockets."""
 
-    __slots__ = ("failures", "number", "sockets", "started_s")
+    __slots__ = ("failures", "has_listened", "number", "sockets", "started_s")
 
     def __init__(self, sockets: list[socket.socket]) -> None:
         self.sockets = sockets
         self.number = 0  # of the process; 0 where none runs
         self.started_s = 0.0
         self.failures = 0
+        self.has_listened = False  # once, in any of its processes
 
 
 class Supervisor:
@@ -67,8 +76,10 @@ class Supervisor:
         worker_count: how many processes.
         settings: as for `Server`.
         limits: as for `Server`; counts are those of each process.
-        services: a function that makes them in each process.
+        services: a function that opens them in each process, until that ends.
         on_start: called in each process when it listens.
+        on_ready: called in the supervisor when all processes have come to listen.
+        manager: who is told about the whole; nobody if not given.
     """
 
     def __init__(
@@ -78,8 +89,10 @@ class Supervisor:
         worker_count: int,
         settings: ServerSettings | None = None,
         limits: Limits | None = None,
-        services: Callable[[], Services] | None = None,
+        services: Callable[[], AbstractContextManager[Services]] | None = None,
         on_start: Callable[[Server], None] | None = None,
+        on_ready: Callable[[Supervisor], None] | None = None,
+        manager: ServiceManager | None = None,
     ) -> None:
         self._limits = limits or Limits()
         count_max = self._limits.web.worker_count_max
@@ -91,7 +104,16 @@ class Supervisor:
         self._settings = settings
         self._services = services
         self._on_start = on_start
+        self._on_ready = on_ready
+        self._manager = manager or ServiceManager()
+        self._is_ready = False
+        self._fed_s = 0.0
         self._workers = [_Worker(sockets) for sockets in _open(self._binds, worker_count)]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the processes listen, as `parse_bind` reads it; ports are real ones."""
+        return [address_of(listener) for listener in self._workers[0].sockets]
 
     def run(self) -> int:
         """Run until told to stop; return the exit code.
@@ -102,6 +124,8 @@ class Supervisor:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         # What was made so far is shared by all processes as long as nobody writes to it.
         gc.freeze()
+        self._listening, self._listens = os.pipe()
+        os.set_blocking(self._listening, False)
         try:
             for worker in self._workers:
                 self._start(worker, before)
@@ -111,6 +135,8 @@ class Supervisor:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             gc.unfreeze()
+            os.close(self._listening)
+            os.close(self._listens)
             for worker in self._workers:
                 for listener in worker.sockets:
                     close_socket(listener)
@@ -118,12 +144,16 @@ class Supervisor:
     def _watch(self, mask: set[int | signal.Signals]) -> bool:
         """Keep the processes running; return whether they cannot be."""
         while True:
-            told = _wait(_POLL_S)
+            told = _wait(self._poll_s)
             if told in _STOPS:
                 return False
             if told == signal.SIGHUP:
+                self._manager.reloading()
                 self._tell(signal.SIGHUP)
+                self._manager.ready()
             now_s = time.monotonic()
+            self._note_listening()
+            self._feed(now_s)
             least_s = self._limits.web.worker_restart_ms / _MS_PER_S
             for worker, code in self._ended():
                 # One that ends at once may have found no database, and the next one will not.
@@ -135,8 +165,33 @@ class Supervisor:
                 if not worker.number and now_s - worker.started_s >= least_s:
                     self._start(worker, mask)
 
+    @property
+    def _poll_s(self) -> float:
+        least_s = _POLL_S if self._is_ready else _POLL_START_S
+        return min(least_s, self._manager.feed_s or least_s)
+
+    def _feed(self, now_s: float) -> None:
+        if self._manager.feed_s and now_s - self._fed_s >= self._manager.feed_s:
+            self._fed_s = now_s
+            self._manager.alive()
+
+    def _note_listening(self) -> None:
+        """Note which processes listen; when all do for the first time, say so."""
+        try:
+            found = os.read(self._listening, _RECORD.size * self._limits.web.worker_count_max)
+        except BlockingIOError:
+            return
+        for (index,) in _RECORD.iter_unpack(found):
+            self._workers[index].has_listened = True
+        if not self._is_ready and all(worker.has_listened for worker in self._workers):
+            self._is_ready = True
+            self._manager.ready()
+            if self._on_ready is not None:
+                self._on_ready(self)
+
     def _stop(self) -> int:
         """Stop the processes; return the worst of their exit codes."""
+        self._manager.stopping()
         for worker in self._workers:
             for listener in worker.sockets:
                 # Or what comes now would wait for nobody. The file of a Unix socket goes last.
@@ -146,8 +201,9 @@ class Supervisor:
         until_s = time.monotonic() + self._limits.web.drain_timeout_ms / _MS_PER_S + _KILL_EXTRA_S
         code = EXIT_DRAINED
         while any(worker.number for worker in self._workers):
-            if _wait(_POLL_S) in _STOPS:
+            if _wait(self._poll_s) in _STOPS:
                 self._tell(signal.SIGTERM)  # the second ends a process at once
+            self._feed(time.monotonic())
             if time.monotonic() > until_s:
                 self._tell(signal.SIGKILL)
             for _, ended in self._ended():
@@ -192,15 +248,23 @@ class Supervisor:
             if other is not worker:
                 for listener in other.sockets:
                     listener.close()
-        return serve(
-            self._app,
-            *worker.sockets,
-            settings=self._settings,
-            limits=self._limits,
-            services=self._services() if self._services is not None else None,
-            on_start=self._on_start,
-            owns_files=False,
-        )
+        index = self._workers.index(worker)
+
+        def started(server: Server) -> None:
+            if self._on_start is not None:
+                self._on_start(server)
+            os.write(self._listens, _RECORD.pack(index))
+
+        with self._services() if self._services is not None else nullcontext() as services:
+            return serve(
+                self._app,
+                *worker.sockets,
+                settings=self._settings,
+                limits=self._limits,
+                services=services,
+                on_start=started,
+                owns_files=False,
+            )
 
 
 def _open(binds: Sequence[Bind], worker_count: int) -> list[list[socket.socket]]:
@@ -209,9 +273,9 @@ def _open(binds: Sequence[Bind], worker_count: int) -> list[list[socket.socket]]
     try:
         for bind in binds:
             if bind.kind != "tcp":
-                (shared,) = open_sockets([bind])
-                for index, sockets in enumerate(found):
-                    sockets.append(shared if index == 0 else shared.dup())
+                found[0] += (shared := open_sockets([bind]))
+                for sockets in found[1:]:
+                    sockets += [each.dup() for each in shared]
                 continue
             for sockets in found:
                 (listener,) = open_sockets([bind], reuse_port=True)
