@@ -26,6 +26,8 @@
   const rejections = new Map(); // promise -> reason, as long as nobody handles it
   let nextTimer = 1;
   let nextEffect = 1;
+  let hostCount = 0; // effects that the host has and that are not answered
+  let held; // {id, text} of an effect that the host does not have yet
   let failure; // {error} once the run has failed
 
   // What the host gave the current run; the library asks for it already when the image is made.
@@ -35,9 +37,15 @@
   internal.fail = (error) => { failure ??= { error }; };
   internal.failure = () => failure;
 
+  const forgetEffects = () => {
+    effects.clear();
+    hostCount = 0;
+    held = undefined;
+  };
+
   internal.resetLoop = () => {
     timers.clear();
-    effects.clear();
+    forgetEffects();
     rejections.clear();
     immediates = [];
     nextTimer = 1;
@@ -47,7 +55,7 @@
 
   /** Another run in the same heap: timers and promises stay, answers to its effects never come. */
   internal.resumeLoop = () => {
-    effects.clear();
+    forgetEffects();
     rejections.clear();
     failure = undefined;
   };
@@ -223,16 +231,25 @@
 
   // A loop asks for the same thing again and again: the beginning of the request is kept.
   let lastKind, lastTarget, requestHead;
-
-  /** Ask for an effect and wait for it, inside the turn. */
-  internal.effect = (kind, target, args) => {
+  const requestText = (kind, target, args) => {
     if (kind !== lastKind || target !== lastTarget) {
-      requestHead = `{"kind":${internal.encode(kind)},"target":${internal.encode(target)},"args":`;
+      requestHead = `"kind":${internal.encode(kind)},"target":${internal.encode(target)},"args":`;
       lastKind = kind;
       lastTarget = target;
     }
-    const reply = internal.ask(1, `${requestHead}${internal.encode(args)}}`);
-    if (reply.startsWith('{"value":')) return parse(reply.slice(9, -1));
+    return `${requestHead}${internal.encode(args === undefined ? null : args)}}`;
+  };
+
+  const VALUE = '{"value":';
+  const isValue = (reply) => reply.startsWith(VALUE);
+  const valueOf = (reply) => parse(reply.slice(VALUE.length, -1));
+
+  /** Ask for an effect and wait for it, inside the turn. */
+  internal.effect = (kind, target, args) => {
+    const text = requestText(kind, target, args);
+    flush();
+    const reply = internal.ask(1, `{${text}`);
+    if (isValue(reply)) return valueOf(reply);
     throw internal.effectError(parse(reply).error);
   };
 
@@ -247,26 +264,66 @@
     return here;
   };
 
+  const submit = ({ id, text }) => {
+    hostCount += 1;
+    internal.ask(2, `{"id":${id},${text}`);
+  };
+
+  /** Hand over what is held: whatever is asked for next comes behind it. */
+  const flush = () => {
+    if (held === undefined) return;
+    const request = held;
+    held = undefined;
+    submit(request);
+  };
+  internal.flush = flush;
+
   /**
-   * Ask for an effect that may be given up: {promise, forget, abandon}. What is forgotten keeps
-   * nobody waiting and goes on at the host; what is abandoned is cancelled there.
+   * Ask for an effect that is answered by one of two functions; returns its number. Nothing was
+   * asked for if it throws. If it is `alone`, and the program then does nothing but wait for it,
+   * it is answered inside the turn: no other thread has to perform it.
    */
+  internal.request = (kind, target, args, resolve, reject, alone) => {
+    const request = { id: nextEffect++, text: requestText(kind, target, args) };
+    flush();
+    effects.set(request.id, { resolve, reject, origin: whereNow() });
+    if (alone && hostCount === 0) held = request;
+    else submit(request);
+    return request.id;
+  };
+
+  const answerHeld = () => {
+    const { id, text } = held;
+    const { resolve, reject, origin } = effects.get(id);
+    held = undefined;
+    effects.delete(id);
+    const reply = internal.ask(1, `{${text}`);
+    if (isValue(reply)) resolve(valueOf(reply));
+    else reject(internal.effectError(parse(reply).error, origin));
+  };
+
+  /** Keep nobody waiting for an effect; it goes on at the host. False if it is answered. */
+  internal.forget = (id) => effects.delete(id);
+
+  /** Ask for an effect that may be given up: {promise, abandon}; then it is cancelled. */
   internal.abandonable = (kind, target, args) => {
-    const id = nextEffect++;
-    const origin = whereNow();
+    let id;
     const promise = new Promise((resolve, reject) => {
-      internal.call(2, internal.encode({ id, kind, target, args: args === undefined ? null : args }));
-      effects.set(id, { resolve, reject, origin });
+      id = internal.request(kind, target, args, resolve, reject, false);
     });
-    const forget = () => effects.delete(id);
-    const abandon = () => { if (forget()) internal.call(8, internal.encode({ id })); };
-    return { promise, forget, abandon };
+    const abandon = () => {
+      if (!effects.delete(id)) return;
+      hostCount -= 1;
+      internal.ask(8, `{"id":${id}}`);
+    };
+    return { promise, abandon };
   };
 
   /** Ask for an effect; its completion comes in a later turn. */
   internal.submit = (kind, target, args) => internal.abandonable(kind, target, args).promise;
 
   internal.deliver = (completions) => {
+    hostCount -= completions.length;
     for (const { id, value, error } of completions) {
       const effect = effects.get(id);
       effects.delete(id);
@@ -332,7 +389,15 @@
         continue;
       }
       const next_us = earliest();
-      if (next_us === undefined) return effects.size ? { wake_ns: null } : undefined;
+      if (next_us === undefined) {
+        if (held !== undefined && effects.has(held.id)) {
+          answerHeld();
+          continue;
+        }
+        flush();
+        return effects.size ? { wake_ns: null } : undefined;
+      }
+      flush();
       const now_us = internal.clock();
       if (next_us > now_us) {
         // Beyond 2^53 a JSON number would lose digits, so the nanoseconds are written by hand.
@@ -341,6 +406,7 @@
       }
       runDueTimers(Math.max(now_us, next_us));
     }
+    flush();
     return undefined;
   };
 

@@ -63,28 +63,30 @@
   const race = Promise.race;
   const abort = (call) => {
     if (!calls.delete(call)) return;
-    call.forget();
+    internal.forget(call.id);
     internal.effect("tool", "$abort", { number: call.number });
   };
 
   // The host numbers what it is asked for from 0; so its numbers are known here, too.
   let requests = 0;
-  for (const name of ["effect", "abandonable"]) {
-    const ask = internal[name];
-    internal[name] = (...args) => { requests += 1; return ask(...args); };
-  }
+  const ask = internal.effect;
+  internal.effect = (...args) => { requests += 1; return ask(...args); };
 
   const submit = (path, args) => {
-    const call = { path, number: requests, isAwaited: false };
+    const call = { path, number: requests, id: 0, isAwaited: false, onSettled: undefined };
     const promise = new ToolPromise((resolve, reject) => {
-      const { promise: answer, forget } = internal.abandonable("tool", path, args);
-      call.forget = forget;
-      call.settled = answer.then(
-        (value) => { if (calls.delete(call)) resolve(deepFreeze(value)); },
-        (error) => { if (calls.delete(call)) reject(error); },
-      );
+      const onValue = (value) => {
+        if (calls.delete(call)) resolve(deepFreeze(value));
+        call.onSettled?.();
+      };
+      const onError = (error) => {
+        if (calls.delete(call)) reject(error);
+        call.onSettled?.();
+      };
+      call.id = internal.request("tool", path, args, onValue, onError, true);
+      requests += 1;
+      calls.add(call);
     });
-    calls.add(call);
     callOf.set(promise, call);
     return promise;
   };
@@ -194,7 +196,7 @@
   }
 
   const settled = (waiting, grace_ms) => Promise.race([
-    Promise.all(waiting.map((call) => call.settled)),
+    Promise.all(waiting.map((call) => new Promise((resolve) => { call.onSettled = resolve; }))),
     new Promise((resolve) => { setTimeout(resolve, grace_ms); }),
   ]);
 
@@ -215,7 +217,7 @@
     const detached = orphans.filter((call) => calls.has(call)).map((call) => call.path);
     if (detached.length) report.detached = detached;
     internal.effect("tool", "$return", report);
-    internal.exit(0);
+    internal.end();
   };
 
   let isStarted = false;

@@ -167,6 +167,10 @@
   /** Stop the program here. A session lives on; else the instance is over. */
   internal.exit = (code) => {
     if (!internal.input.persist) internal.call(EXIT, new Uint8Array([code, 0, 0, 0]));
+    internal.end(code);
+  };
+  /** The same for an instance that is used again: the host need not stop it. */
+  internal.end = (code = 0) => {
     exitCode = code;
     internal.leave();
   };
