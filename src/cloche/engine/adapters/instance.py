@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from cloche.engine.adapters.images import Image
     from cloche.engine.adapters.machine import Machine
-    from cloche.engine.snapshot import Snapshot
+    from cloche.engine.snapshot import MachineState, Snapshot
 
 DUMP_CHUNK_BYTES: Final = 1 << 16
 NEAR_LIMIT_BYTES: Final = 1 << 20  # with less than this left, allocations fail
@@ -67,15 +67,33 @@ class Instance:
     def attach(self, machine: Machine) -> None:
         """Give the instance its virtual OS and its memory limit."""
         self.machine = machine
-        if self.image.tree is not None:
-            machine.files.mount(self.image.tree)
-        for number, node, offset in self.image.open_files:
-            machine.descriptors.put(number, OpenFile(node=node, offset=offset))
+        if self.image.state is not None:
+            self._begin_with(self.image.state)
+        else:
+            if self.image.tree is not None:
+                machine.files.mount(self.image.tree)
+            for number, node, offset in self.image.open_files:
+                machine.descriptors.put(number, OpenFile(node=node, offset=offset))
         self._store.user = machine
         machine.store = self._store
         machine.memory = self._store.memory
         machine.alloc = self._exports[1]
         self.begin_run()
+
+    def _begin_with(self, state: MachineState) -> None:
+        """Give a machine what a derived image begins with; its time and entropy stay its own."""
+        from cloche.engine.snapshot import (  # noqa: PLC0415
+            restore_descriptors,
+            restore_files,
+        )
+
+        machine = self.machine
+        nodes = restore_files(state, machine.files, self.image.tree)
+        restore_descriptors(state, machine.descriptors, nodes)
+        clock = machine.clock
+        clock.sleep_until(state.clock_now_ns)
+        # For the guest, what was measured before it became an image lies in the past.
+        clock.started_ns = clock.now_ns - (state.clock_now_ns - state.clock_started_ns)
 
     def begin_run(self) -> None:
         """Apply the machine's limits, as set for another run of this instance."""

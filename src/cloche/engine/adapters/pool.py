@@ -56,6 +56,13 @@ class Pool:
                 return
         instance.close()
 
+    def drop(self, image: Image) -> None:
+        """Free what waits of an image that is not used any more."""
+        with self._changed:
+            waiting = self._ready.pop(image.key, deque())
+        for instance in waiting:
+            instance.close()
+
     def settle(self) -> None:
         """Wait until everything that was given back is ready or closed."""
         with self._changed:
