@@ -86,7 +86,7 @@ def fill(store):
     store.sessions.apply(
         Change(session=Session(**values), steps=tuple(STEPS), snapshots=(SNAPSHOT,))
     )
-    lease = store.leases.acquire("session-1", owner="o", now_ns=NOW_NS, until_ns=NOW_NS + 9)
+    lease = store.leases.acquire("session-1", owner="o", now_ns=NOW_NS, until_ns=NOW_NS + 9).lease
     store.leases.release(lease)
     for promise in PROMISES:
         store.promises.create(Promise(**promise_start(promise)))
@@ -108,7 +108,7 @@ def check(store):
     assert store.sessions.get("Gödel") == SESSION
     assert list(store.sessions.steps("session-1")) == STEPS
     assert list(store.sessions.snapshots("session-1")) == [SNAPSHOT]
-    assert store.leases.acquire("session-1", owner="p", now_ns=0, until_ns=1).token == 2
+    assert store.leases.acquire("session-1", owner="p", now_ns=0, until_ns=1).lease.token == 2
     assert store.runs.get("run-1") == RUN
     size_bytes = sum(map(len, ENTRIES))
     assert store.journals.head("run-1") == JournalHead(count=3, size_bytes=size_bytes, hash=b"h2")

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from cloche.errors import ClocheError
 from cloche.store.open import open_store
-from cloche.store.rows import Change, Head, Lease, Promise, RunStatus, Snapshot, Step, Timer
+from cloche.store.rows import (
+    Change,
+    Head,
+    JournalAppend,
+    Lease,
+    Promise,
+    RunStatus,
+    Snapshot,
+    Step,
+    Timer,
+)
 from cloche.testing.store_support import NOW_NS, new_approval, new_run, new_session
 
 IDS = st.sampled_from(["a", "B", "é"])
@@ -59,11 +69,16 @@ RUNS = st.builds(
     TIMES,
 )
 LEASES = st.builds(Lease, session_id=IDS, owner=IDS, token=ORDINALS, until_ns=TIMES)
+ENTRIES = st.lists(CONTENTS, max_size=2)
+APPENDS = st.builds(
+    JournalAppend, run_id=IDS, entries=ENTRIES.map(tuple), expected_count=st.integers(0, 2)
+)
 CHANGES = st.builds(
     Change,
     session=SESSIONS,
     token=st.none() | ORDINALS,
     runs=st.lists(RUNS, max_size=1).map(tuple),
+    journals=st.lists(APPENDS, max_size=1).map(tuple),
     forget_after=st.none() | st.integers(0, 2),
     steps=STEPS.map(tuple),
     snapshots=SNAPSHOTS.map(tuple),
@@ -86,9 +101,9 @@ CALLS = st.one_of(
     call("leases", "acquire", IDS, owner=IDS, now_ns=TIMES, until_ns=TIMES),
     call("leases", "renew", LEASES, until_ns=TIMES),
     call("leases", "release", LEASES),
-    call("runs", "create", RUNS),
-    call("runs", "create", RUNS),
-    call("runs", "update", RUNS, expected=STATUSES),
+    call("runs", "create", RUNS, entries=ENTRIES),
+    call("runs", "create", RUNS, entries=ENTRIES),
+    call("runs", "update", RUNS, expected=STATUSES, append=st.none() | APPENDS),
     call("runs", "delete", IDS),
     call("runs", "prune", ended_before_ns=st.just(NOW_NS + 1), limit=ORDINALS),
     call("runs", "list", session_id=MAYBE_IDS, after=st.just("") | IDS, limit=ORDINALS),

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from cloche.limits import Limits
-    from cloche.store.rows import Approval, ApprovalChange, Run, Session, Snapshot, Step
+    from cloche.store.rows import (
+        Approval,
+        ApprovalChange,
+        JournalAppend,
+        Run,
+        Session,
+        Snapshot,
+        Step,
+    )
 
 
 def check_page(limit: int, limits: Limits) -> None:
@@ -97,6 +105,12 @@ def check_entries(entries: Sequence[bytes], head: bytes, limits: Limits) -> None
             )
     if type(head) is not bytes:
         raise StoreInvalidError(where="head", problem=f"is {type(head).__name__}, not bytes")
+
+
+def check_append(append: JournalAppend | None, limits: Limits) -> None:
+    """Raise unless entries may be appended to a journal; nothing to append is fine."""
+    if append is not None:
+        check_entries(append.entries, b"", limits)
 
 
 def check_approval(approval: Approval, limits: Limits) -> None:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
         BlobInfo,
         Change,
         Document,
+        JournalAppend,
         JournalHead,
         Lease,
+        Leased,
         Promise,
         Run,
         RunStatus,
@@ -71,7 +73,8 @@ class SessionTable(Protocol):
         """Make a change and return the session as it is now, its revision one more.
 
         Raises:
-            StoreChangedError: the session has another revision, or a run has ended.
+            StoreChangedError: the session has another revision, a run has ended, or a journal has
+                another length.
             StoreExistsError: the new name or the ordinal of a step is taken.
             StoreUnknownError: the session, or a run or blob that the change names, is not kept.
             LeaseLostError: the lease of the change is not the last one given.
@@ -93,8 +96,11 @@ class SessionTable(Protocol):
 class LeaseTable(Protocol):
     """One runner for each session at a time, across processes."""
 
-    def acquire(self, session_id: str, *, owner: str, now_ns: int, until_ns: int) -> Lease:
+    def acquire(self, session_id: str, *, owner: str, now_ns: int, until_ns: int) -> Leased:
         """Take the lease of a session. An owner that has it gets it again, with a new end.
+
+        Nobody else who has to have the lease changes the session from the moment on at which it was
+        read: `Leased.session` is what to go on from.
 
         Raises:
             LeaseHeldError: another owner has it at `now_ns`.
@@ -115,8 +121,8 @@ class LeaseTable(Protocol):
 class RunTable(Protocol):
     """Runs, each with a journal."""
 
-    def create(self, run: Run) -> None:
-        """Add a run with an empty journal.
+    def create(self, run: Run, *, entries: Sequence[bytes] = ()) -> None:
+        """Add a run; its journal begins with these entries.
 
         Raises:
             StoreExistsError: the id is taken.
@@ -136,11 +142,17 @@ class RunTable(Protocol):
     ) -> Sequence[Run]:
         """Return runs, newest first: by creation, then by id."""
 
-    def update(self, run: Run, *, expected: RunStatus) -> None:
+    def update(self, run: Run, *, expected: RunStatus, append: JournalAppend | None = None) -> None:
         """Replace a run that has the expected status. Its session and creation never change.
 
+        Args:
+            run: as it shall be.
+            expected: the status that it must have.
+            append: what goes to the end of its journal, together with that.
+
         Raises:
-            StoreChangedError: it has another status, or the new one cannot follow it.
+            StoreChangedError: it has another status, the new one cannot follow it, or its journal
+                has another length.
             StoreUnknownError: there is no such run.
         """
 

@@ -187,6 +187,25 @@ class JournalHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JournalAppend:
+    """Entries for the end of a run's journal, to be kept together with something else.
+
+    Args:
+        run_id: whose journal.
+        entries: as encoded.
+        expected_count: entries that are there before.
+    """
+
+    run_id: str
+    entries: tuple[bytes, ...]
+    expected_count: int
+
+    def __post_init__(self) -> None:
+        check_id("append.run_id", self.run_id)
+        _check_count("append.expected_count", self.expected_count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What one operation changes, all of it or nothing.
 
@@ -194,6 +213,7 @@ class Change:
         session: the row as it shall be; `revision` is that of the row it was made from.
         token: of the lease under which it is made; None where one process owns the store.
         runs: to replace. Their status must be able to follow the one that is kept.
+        journals: entries to append, once for each run.
         forget_after: history with a greater ordinal is dropped first: steps and snapshots.
         steps: to add.
         snapshots: to add; their blobs are kept already.
@@ -203,6 +223,7 @@ class Change:
     session: Session
     token: int | None = None
     runs: tuple[Run, ...] = ()
+    journals: tuple[JournalAppend, ...] = ()
     forget_after: int | None = None
     steps: tuple[Step, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
@@ -217,6 +238,14 @@ class Lease:
     owner: str
     token: int
     until_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leased:
+    """A lease, and its session as it was when the lease was taken."""
+
+    lease: Lease
+    session: Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

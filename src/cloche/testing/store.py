@@ -30,6 +30,7 @@ from cloche.testing.store_runs import (
     check_retention,
     check_run_pages,
     check_runs,
+    check_runs_with_entries,
 )
 from cloche.testing.store_sessions import (
     check_changes,
@@ -104,6 +105,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_run_pages,
     check_retention,
     check_journals,
+    check_runs_with_entries,
     check_concurrent_appends,
     check_blobs,
     check_failed_puts,

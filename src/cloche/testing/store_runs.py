@@ -19,6 +19,7 @@ from cloche.store.errors import (
 from cloche.store.rows import (
     Change,
     Head,
+    JournalAppend,
     JournalHead,
     Promise,
     RunStatus,
@@ -73,6 +74,7 @@ def check_runs(store: Store) -> None:
         later = new_run("r", status)
         raises(StoreChangedError, partial(store.runs.update, later, expected="failed"))
     assert store.runs.get("r") == failed
+    assert store.journals.head("r") == JournalHead()
     raises(StoreUnknownError, lambda: store.runs.update(new_run("x"), expected="running"))
 
 
@@ -157,6 +159,38 @@ def check_journals(store: Store) -> None:
     large = bytes((16 << 20) + 1)
     raises(StoreTooLargeError, lambda: store.journals.append("r", [b"x", large], expected_count=4))
     assert store.journals.append("r", [], expected_count=4, head=b"h3") == 4
+
+
+def check_runs_with_entries(store: Store) -> None:
+    """What a run begins and ends with is kept together with its row, or not at all."""
+    run = new_run("r")
+    store.runs.create(run, entries=[b"one", b"two"])
+    assert store.journals.head("r") == JournalHead(count=2, size_bytes=6)
+    raises(StoreExistsError, lambda: store.runs.create(run, entries=[b"again"]))
+    done = new_run("r", "completed")
+    for expected_count in (0, 1, 3):
+        append = JournalAppend(run_id="r", entries=(b"x",), expected_count=expected_count)
+        raises(
+            StoreChangedError,
+            partial(store.runs.update, done, expected="running", append=append),
+            what="journal",
+            expected=f"{expected_count} entries",
+            found="2",
+        )
+        assert store.runs.get("r") == run
+    append = JournalAppend(run_id="r", entries=(b"three",), expected_count=2)
+    raises(
+        StoreChangedError,
+        lambda: store.runs.update(done, expected="queued", append=append),
+        what="run",
+    )
+    store.runs.update(done, expected="running", append=append)
+    assert store.runs.get("r") == done
+    assert list(store.journals.read("r")) == [b"one", b"two", b"three"]
+    assert store.journals.head("r") == JournalHead(count=3, size_bytes=11)
+    large = bytes((16 << 20) + 1)
+    raises(StoreTooLargeError, lambda: store.runs.create(new_run("q"), entries=[large]))
+    assert store.runs.get("q") is None
 
 
 def check_concurrent_appends(store: Store) -> None:

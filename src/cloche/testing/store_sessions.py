@@ -19,6 +19,7 @@ from cloche.store.errors import (
 from cloche.store.rows import (
     Change,
     Head,
+    JournalAppend,
     Snapshot,
     Step,
 )
@@ -82,11 +83,12 @@ def check_changes(store: Store) -> None:
     blob = store.blobs.put(b"content", now_ns=NOW_NS).sha256
     session = new_session("s")
     store.sessions.create(session)
-    store.runs.create(new_run("r1", session_id="s"))
+    store.runs.create(new_run("r1", session_id="s"), entries=[b"begun"])
     done = new_run("r1", "completed", session_id="s", result=b"done")
     change = Change(
         session=replace(session, head=Head(ordinal=2, snapshot=blob, snapshot_ordinal=1)),
         runs=(done,),
+        journals=(JournalAppend(run_id="r1", entries=(b"a", b"b"), expected_count=1),),
         steps=(Step(ordinal=1, run_id="r1", document=b"x"), Step(ordinal=2, blob=blob)),
         snapshots=(Snapshot(ordinal=1, blob=blob, size_bytes=7, created_ns=NOW_NS),),
     )
@@ -94,6 +96,7 @@ def check_changes(store: Store) -> None:
     assert changed == replace(change.session, revision=1)
     assert store.sessions.get("s") == changed
     assert store.runs.get("r1") == done
+    assert list(store.journals.read("r1")) == [b"begun", b"a", b"b"]
     assert list(store.sessions.steps("s")) == list(change.steps)
     assert list(store.sessions.steps("s", after=1)) == [change.steps[1]]
     assert list(store.sessions.steps("s", limit=1)) == [change.steps[0]]
@@ -126,16 +129,26 @@ def check_refused_changes(store: Store) -> None:
         (StoreChangedError, Change(session=session, runs=(new_run("ended"),))),
         (StoreChangedError, Change(session=replace(session, revision=0))),
         (LeaseLostError, Change(session=session, token=1)),
+        (StoreChangedError, Change(session=session, journals=(_appended("r", 7),))),
+        (StoreUnknownError, Change(session=session, journals=(_appended("absent", 0),))),
         (StoreInvalidError, Change(session=session, steps=(Step(ordinal=2), Step(ordinal=2)))),
     ]
     for error, change in refused:
-        whole = replace(change, runs=(cancelled, *change.runs), forget_after=None)
+        journals = (_appended("r", 0), *change.journals)
+        whole = replace(
+            change, runs=(cancelled, *change.runs), journals=journals, forget_after=None
+        )
         raises(error, partial(store.sessions.apply, whole))
         assert store.sessions.get("s") == session
         assert store.runs.get("r") == new_run("r")
+        assert list(store.journals.read("r")) == []
         assert [step.ordinal for step in store.sessions.steps("s")] == [1]
     absent = Change(session=new_session("absent"))
     raises(StoreUnknownError, lambda: store.sessions.apply(absent), what="session", id="absent")
+
+
+def _appended(run_id: str, expected_count: int) -> JournalAppend:
+    return JournalAppend(run_id=run_id, entries=(b"x",), expected_count=expected_count)
 
 
 def check_rewinding(store: Store) -> None:
@@ -204,18 +217,18 @@ def check_concurrent_changes(store: Store) -> None:
 def check_leases(store: Store) -> None:
     """One owner at a time; tokens grow; who lost a lease cannot renew it or change the session."""
     store.sessions.create(new_session("s"))
-    first = store.leases.acquire("s", owner="a", now_ns=0, until_ns=10)
+    first = store.leases.acquire("s", owner="a", now_ns=0, until_ns=10).lease
     held: dict[str, Any] = {"session_id": "s", "owner": "a", "until_ns": 10}
     raises(
         LeaseHeldError,
         lambda: store.leases.acquire("s", owner="b", now_ns=9, until_ns=20),
         **held,
     )
-    again = store.leases.acquire("s", owner="a", now_ns=5, until_ns=15)
+    again = store.leases.acquire("s", owner="a", now_ns=5, until_ns=15).lease
     assert (again.token, again.until_ns) == (first.token, 15)
     renewed = store.leases.renew(first, until_ns=30)
     assert (renewed.token, renewed.until_ns) == (first.token, 30)
-    second = store.leases.acquire("s", owner="b", now_ns=30, until_ns=40)
+    second = store.leases.acquire("s", owner="b", now_ns=30, until_ns=40).lease
     assert second.token > first.token
     raises(LeaseLostError, lambda: store.leases.renew(renewed, until_ns=50))
     store.leases.release(renewed)
@@ -229,7 +242,8 @@ def check_leases(store: Store) -> None:
     released = Change(session=session, token=second.token)
     raises(LeaseLostError, lambda: store.sessions.apply(released))
     third = store.leases.acquire("s", owner="a", now_ns=0, until_ns=10)
-    assert third.token > second.token
+    assert third.lease.token > second.token
+    assert third.session == session
     absent = "absent"
     raises(
         StoreUnknownError,
@@ -246,6 +260,6 @@ def check_concurrent_leases(store: Store) -> None:
         8, lambda index: store.leases.acquire("s", owner=f"o{index}", now_ns=0, until_ns=10)
     )
     assert sorted(type(outcome).__name__ for outcome in outcomes) == [
-        "Lease",
         *["LeaseHeldError"] * 7,
+        "Leased",
     ]

@@ -252,15 +252,16 @@ class Sessions:
         if held is not None and held.until_ns - now_ns > lease_ns // LEASE_SHARE:
             return
         try:
-            live.lease = self.store.leases.acquire(
+            taken = self.store.leases.acquire(
                 live.row.id, owner=self._owner, now_ns=now_ns, until_ns=now_ns + lease_ns
             )
         except LeaseHeldError:
             raise SessionBusyError(live.row.id, "another process works in it") from None
         except StoreUnknownError:
             raise SessionNotFoundError(live.row.id) from None
-        if held is None or held.token != live.lease.token:
-            live.take(self.find(live.row.id))
+        live.lease = taken.lease
+        if held is None or held.token != taken.lease.token:
+            live.take(taken.session)
 
     def maintain(self) -> None:
         """Renew the leases of what is at work, and put to sleep what is idle. Called in between."""

@@ -17,12 +17,15 @@ from cloche.store.adapters.memory_state import (
     JournalRows,
     Part,
     State,
+    append_entries,
+    check_journal,
     check_run_change,
     page_of,
     replace_run,
 )
 from cloche.store.adapters.memory_waits import MemoryApprovals, MemoryPromises, MemoryTimers
 from cloche.store.checks import (
+    check_append,
     check_entries,
     check_history,
     check_page,
@@ -41,6 +44,7 @@ from cloche.store.rows import (
     BlobInfo,
     JournalHead,
     Lease,
+    Leased,
     Run,
     Session,
     Snapshot,
@@ -52,7 +56,7 @@ from cloche.store.rows import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cloche.store.rows import Change, RunStatus, SessionState
+    from cloche.store.rows import Change, JournalAppend, RunStatus, SessionState
 
 
 class MemoryStore:
@@ -122,10 +126,14 @@ class MemorySessions(Part):
         check_history(change.steps, change.snapshots, self.limits)
         for run in change.runs:
             check_run(run, self.limits)
+        for append in change.journals:
+            check_append(append, self.limits)
         with self._state() as state:
             _check_change(state, change)
             for run in change.runs:
                 replace_run(state, run)
+            for append in change.journals:
+                append_entries(state, append.run_id, append.entries)
             _forget(state, change)
             _add_history(state, change.session.id, change.steps, change.snapshots)
             changed = replace(
@@ -170,7 +178,7 @@ class MemorySessions(Part):
 class MemoryLeases(Part):
     """The port `LeaseTable`."""
 
-    def acquire(self, session_id: str, *, owner: str, now_ns: int, until_ns: int) -> Lease:
+    def acquire(self, session_id: str, *, owner: str, now_ns: int, until_ns: int) -> Leased:
         """Take the lease of a session."""
         check_id("session", session_id)
         check_id("owner", owner)
@@ -182,7 +190,8 @@ class MemoryLeases(Part):
                 raise LeaseHeldError(session_id=session_id, owner=holder, until_ns=end_ns)
             token += holder != owner
             state.leases[session_id] = (owner, token, until_ns)
-            return Lease(session_id=session_id, owner=owner, token=token, until_ns=until_ns)
+            lease = Lease(session_id=session_id, owner=owner, token=token, until_ns=until_ns)
+            return Leased(lease=lease, session=state.sessions[session_id])
 
     def renew(self, lease: Lease, *, until_ns: int) -> Lease:
         """Move the end of a lease."""
@@ -202,9 +211,10 @@ class MemoryLeases(Part):
 class MemoryRuns(Part):
     """The port `RunTable`."""
 
-    def create(self, run: Run) -> None:
-        """Add a run with an empty journal."""
+    def create(self, run: Run, *, entries: Sequence[bytes] = ()) -> None:
+        """Add a run; its journal begins with these entries."""
         check_run(run, self.limits)
+        check_entries(entries, b"", self.limits)
         with self._state() as state:
             if run.id in state.runs:
                 raise StoreExistsError(what="run", id=run.id)
@@ -212,6 +222,7 @@ class MemoryRuns(Part):
                 raise StoreUnknownError(what="session", id=run.session_id)
             state.runs[run.id] = run
             state.journals[run.id] = JournalRows()
+            append_entries(state, run.id, entries)
 
     def get(self, run_id: str) -> Run | None:
         """Return a run."""
@@ -240,11 +251,15 @@ class MemoryRuns(Part):
                 rows = [run for run in rows if _age(run) < last]
             return sorted(rows, key=_age, reverse=True)[:limit]
 
-    def update(self, run: Run, *, expected: RunStatus) -> None:
+    def update(self, run: Run, *, expected: RunStatus, append: JournalAppend | None = None) -> None:
         """Replace a run that has the expected status."""
         check_run(run, self.limits)
+        check_append(append, self.limits)
         with self._state() as state:
             check_run_change(state, run, expected)
+            if append is not None:
+                check_journal(state, append.run_id, append.expected_count)
+                append_entries(state, append.run_id, append.entries)
             replace_run(state, run)
 
     def delete(self, run_id: str) -> bool:
@@ -290,19 +305,9 @@ class MemoryJournals(Part):
         check_id("run", run_id)
         check_entries(entries, head, self.limits)
         with self._state() as state:
-            state.require_run(run_id)
-            journal = state.journals[run_id]
-            if len(journal.entries) != expected_count:
-                raise StoreChangedError(
-                    what="journal",
-                    id=run_id,
-                    expected=f"{expected_count} entries",
-                    found=f"{len(journal.entries)}",
-                )
-            journal.entries.extend(entries)
-            journal.size_bytes += sum(map(len, entries))
-            journal.head = head
-            return len(journal.entries)
+            check_journal(state, run_id, expected_count)
+            append_entries(state, run_id, entries, head=head)
+            return expected_count + len(entries)
 
     def head(self, run_id: str) -> JournalHead | None:
         """Return where the journal of a run ends."""
@@ -397,6 +402,15 @@ def _age(run: Run) -> tuple[int, bytes]:
 
 
 def _check_change(state: State, change: Change) -> None:
+    _check_session_change(state, change)
+    for run in change.runs:
+        check_run_change(state, run, None)
+    for append in change.journals:
+        check_journal(state, append.run_id, append.expected_count)
+    _check_ordinals(state, change)
+
+
+def _check_session_change(state: State, change: Change) -> None:
     session = change.session
     found = state.sessions.get(session.id)
     if found is None:
@@ -413,9 +427,10 @@ def _check_change(state: State, change: Change) -> None:
         if owner is None or token != change.token:
             raise LeaseLostError(session_id=session.id, token=change.token)
     _check_session(state, session, change.steps, change.snapshots)
-    for run in change.runs:
-        check_run_change(state, run, None)
-    kept = change.forget_after
+
+
+def _check_ordinals(state: State, change: Change) -> None:
+    session, kept = change.session, change.forget_after
     for step in change.steps:
         if step.ordinal in state.steps.get(session.id, {}) and (
             kept is None or step.ordinal <= kept

@@ -26,7 +26,7 @@ from cloche.store.rows import (
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cloche.limits import Limits
     from cloche.store.rows import RunStatus
@@ -121,6 +121,29 @@ class Part:
             if self._store.is_closed:
                 raise StoreClosedError(store=self._store.url)
             yield self._store.state
+
+
+def check_journal(state: State, run_id: str, expected_count: int) -> None:
+    """Raise unless the journal of a run has so many entries."""
+    state.require_run(run_id)
+    found = len(state.journals[run_id].entries)
+    if found != expected_count:
+        raise StoreChangedError(
+            what="journal",
+            id=run_id,
+            expected=f"{expected_count} entries",
+            found=f"{found}",
+        )
+
+
+def append_entries(
+    state: State, run_id: str, entries: Sequence[bytes], *, head: bytes = b""
+) -> None:
+    """Append entries to the journal of a run."""
+    journal = state.journals[run_id]
+    journal.entries.extend(entries)
+    journal.size_bytes += sum(map(len, entries))
+    journal.head = head
 
 
 def check_run_change(state: State, run: Run, expected: RunStatus | None) -> None:

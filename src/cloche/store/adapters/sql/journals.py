@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import and_, insert, select, text
+from sqlalchemy import and_, bindparam, insert, select, text, update
 
 from cloche.store.adapters.grouping import Grouping
-from cloche.store.adapters.sql.common import Rows
+from cloche.store.adapters.sql.common import Rows, by_key
 from cloche.store.adapters.sql.schema import journal_entries, journals
 from cloche.store.checks import check_entries, check_page
 from cloche.store.errors import StoreChangedError, StoreUnknownError
@@ -29,7 +29,28 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
 
     from cloche.store.adapters.sql.database import Database
+    from cloche.store.rows import JournalAppend
 
+_entries = journal_entries.c
+_HEAD: Final = by_key(journals, "run_id")
+_ENTRIES: Final = (
+    select(_entries.data)
+    .where(and_(_entries.run_id == bindparam("run_id"), _entries.ordinal >= bindparam("start")))
+    .order_by(_entries.ordinal)
+    .limit(bindparam("most"))
+)
+_ADD_JOURNAL: Final = insert(journals)
+_ADD_ENTRIES: Final = insert(journal_entries)
+# Of one append within a transaction that does something else, too.
+_EXTEND: Final = (
+    update(journals)
+    .where(and_(journals.c.run_id == bindparam("id"), journals.c.count == bindparam("expected")))
+    .values(
+        count=journals.c.count + bindparam("added"),
+        size_bytes=journals.c.size_bytes + bindparam("added_bytes"),
+        head=b"",
+    )
+)
 _ADVANCE: Final = (
     "UPDATE journals SET count = count + ?, size_bytes = size_bytes + ?, head = ? "
     "WHERE run_id = ? AND count = ?"
@@ -87,21 +108,15 @@ class SqlJournals(Rows):
         append = _Append(run_id, entries, expected_count, head)
         self._grouping.submit(append, key=run_id, size_bytes=append.size_bytes)
         if append.conflicts:
-            if append.found is None:
-                raise StoreUnknownError(what="run", id=run_id)
-            raise StoreChangedError(
-                what="journal",
-                id=run_id,
-                expected=f"{expected_count} entries",
-                found=f"{append.found}",
-            )
+            raise _conflict(run_id, expected_count, append.found)
         return expected_count + len(entries)
 
     def head(self, run_id: str) -> JournalHead | None:
         """Return where the journal of a run ends."""
         check_id("run", run_id)
-        query = select(journals).where(journals.c.run_id == run_id)
-        row: Any = self.database.read(lambda connection: connection.execute(query).first())
+        row: Any = self.database.read(
+            lambda connection: connection.execute(_HEAD, {"run_id": run_id}).first()
+        )
         if row is None:
             return None
         # `count` is a method of rows, too.
@@ -114,14 +129,10 @@ class SqlJournals(Rows):
         """Return entries from an index on."""
         check_id("run", run_id)
         check_page(limit, self.limits)
-        columns = journal_entries.c
-        query = (
-            select(columns.data)
-            .where(and_(columns.run_id == run_id, columns.ordinal >= start))
-            .order_by(columns.ordinal)
-            .limit(limit)
+        values = {"run_id": run_id, "start": start, "most": limit}
+        return self.database.read(
+            lambda connection: connection.execute(_ENTRIES, values).scalars().all()
         )
-        return self.database.read(lambda connection: connection.execute(query).scalars().all())
 
     # --- SQLite ---
 
@@ -159,6 +170,60 @@ class SqlJournals(Rows):
         self.database.write(lambda connection: _append_postgresql(connection, group))
 
 
+# --- together with something else ---
+
+
+def begin_journal(connection: Connection, run_id: str, entries: Sequence[bytes]) -> None:
+    """Add the journal of a new run."""
+    size_bytes = sum(map(len, entries))
+    values = {"run_id": run_id, "count": len(entries), "size_bytes": size_bytes, "head": b""}
+    connection.execute(_ADD_JOURNAL, values)
+    _add_entries(connection, run_id, entries, 0)
+
+
+def extend_journal(connection: Connection, append: JournalAppend) -> None:
+    """Append entries in a transaction of the caller.
+
+    Raises:
+        StoreUnknownError: there is no such run.
+        StoreChangedError: there are more or fewer entries.
+    """
+    values = {
+        "id": append.run_id,
+        "expected": append.expected_count,
+        "added": len(append.entries),
+        "added_bytes": sum(map(len, append.entries)),
+    }
+    if connection.execute(_EXTEND, values).rowcount != 1:
+        row = connection.execute(_HEAD, {"run_id": append.run_id}).first()
+        found = None if row is None else row._mapping["count"]
+        raise _conflict(append.run_id, append.expected_count, found)
+    _add_entries(connection, append.run_id, append.entries, append.expected_count)
+
+
+def _add_entries(connection: Connection, run_id: str, entries: Sequence[bytes], first: int) -> None:
+    if entries:
+        rows = [
+            {"run_id": run_id, "ordinal": index, "data": entry}
+            for index, entry in enumerate(entries, first)
+        ]
+        connection.execute(_ADD_ENTRIES, rows)
+
+
+def _conflict(
+    run_id: str, expected_count: int, found: int | None
+) -> StoreUnknownError | StoreChangedError:
+    """Return why entries were not appended; `found` is how many there are."""
+    if found is None:
+        return StoreUnknownError(what="run", id=run_id)
+    return StoreChangedError(
+        what="journal", id=run_id, expected=f"{expected_count} entries", found=f"{found}"
+    )
+
+
+# --- for many runs at once ---
+
+
 def _append_sqlite(cursor: sqlite3.Cursor, append: _Append) -> None:
     run_id, entries, first = append.run_id, append.entries, append.expected_count
     cursor.execute(_ADVANCE, (len(entries), append.size_bytes, append.head, run_id, first))
@@ -190,4 +255,4 @@ def _append_postgresql(connection: Connection, group: Sequence[_Append]) -> None
         for index, entry in enumerate(append.entries, append.expected_count):
             rows.append({"run_id": append.run_id, "ordinal": index, "data": entry})
     if rows:
-        connection.execute(insert(journal_entries), rows)
+        connection.execute(_ADD_ENTRIES, rows)

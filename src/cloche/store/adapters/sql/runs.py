@@ -2,53 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, exists, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, insert, or_, select, update
 
-from cloche.store.adapters.sql.common import Rows, require_runs
-from cloche.store.adapters.sql.schema import journals, runs, sessions, steps
-from cloche.store.checks import check_page, check_run
+from cloche.store.adapters.sql.common import Rows, by_key, require_runs, values_of
+from cloche.store.adapters.sql.journals import begin_journal, extend_journal
+from cloche.store.adapters.sql.schema import runs, sessions, steps
+from cloche.store.checks import check_append, check_entries, check_page, check_run
 from cloche.store.errors import StoreChangedError, StoreExistsError, StoreUnknownError
 from cloche.store.rows import Run, can_follow, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
-    from cloche.store.rows import RunStatus
+    from cloche.store.rows import JournalAppend, RunStatus
 
-_FIXED_FIELDS = {"id", "session_id", "created_ns"}
+_FIELDS: Final = tuple(column.name for column in runs.columns)
+_CHANGING_FIELDS: Final = tuple(
+    name for name in _FIELDS if name not in {"id", "session_id", "created_ns"}
+)
+_GET: Final = by_key(runs, "id")
+_STATUS: Final = select(runs.c.status).where(runs.c.id == bindparam("id")).with_for_update()
+_SESSION: Final = select(sessions.c.id).where(sessions.c.id == bindparam("id"))
+_ADD: Final = insert(runs)
+_REPLACE: Final = update(runs).where(runs.c.id == bindparam("key"))
+
+
+@cache
+def _page(names: frozenset[str]) -> Select[Any]:
+    """Return the query of the newest runs whose columns of these names have given values."""
+    query = select(runs).where(*(runs.c[name] == bindparam(name) for name in sorted(names)))
+    return query.order_by(runs.c.created_ns.desc(), runs.c.id.desc()).limit(bindparam("most"))
+
+
+@cache
+def _next_page(names: frozenset[str]) -> Select[Any]:
+    """Return the same, older than another run."""
+    last_ns = select(runs.c.created_ns).where(runs.c.id == bindparam("after")).scalar_subquery()
+    same = and_(runs.c.created_ns == last_ns, runs.c.id < bindparam("after"))
+    return _page(names).where(or_(runs.c.created_ns < last_ns, same))
 
 
 class SqlRuns(Rows):
     """The port `RunTable`."""
 
-    def create(self, run: Run) -> None:
-        """Add a run with an empty journal."""
+    def create(self, run: Run, *, entries: Sequence[bytes] = ()) -> None:
+        """Add a run; its journal begins with these entries."""
         check_run(run, self.limits)
+        check_entries(entries, b"", self.limits)
 
         def work(connection: Connection) -> None:
-            query = select(runs.c.id).where(runs.c.id == run.id)
-            if connection.execute(query).first() is not None:
+            if connection.execute(_STATUS, {"id": run.id}).first() is not None:
                 raise StoreExistsError(what="run", id=run.id)
             if run.session_id is not None:
-                query = select(sessions.c.id).where(sessions.c.id == run.session_id)
-                if connection.execute(query).first() is None:
+                session = connection.execute(_SESSION, {"id": run.session_id})
+                if session.first() is None:
                     raise StoreUnknownError(what="session", id=run.session_id)
-            connection.execute(insert(runs), asdict(run))
-            empty = {"run_id": run.id, "count": 0, "size_bytes": 0, "head": b""}
-            connection.execute(insert(journals), empty)
+            connection.execute(_ADD, values_of(run, _FIELDS))
+            begin_journal(connection, run.id, entries)
 
         self.database.write(work)
 
     def get(self, run_id: str) -> Run | None:
         """Return a run."""
         check_id("run", run_id)
-        query = select(runs).where(runs.c.id == run_id)
-        row = self.database.read(lambda connection: connection.execute(query).first())
+        row = self.database.read(
+            lambda connection: connection.execute(_GET, {"id": run_id}).first()
+        )
         return None if row is None else Run(**row._mapping)
 
     def list(
@@ -61,26 +86,30 @@ class SqlRuns(Rows):
     ) -> Sequence[Run]:
         """Return runs, newest first."""
         check_page(limit, self.limits)
-        query = select(runs).order_by(runs.c.created_ns.desc(), runs.c.id.desc()).limit(limit)
-        if session_id is not None:
-            query = query.where(runs.c.session_id == session_id)
-        if status is not None:
-            query = query.where(runs.c.status == status)
+        given = {"session_id": session_id, "status": status}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        names = frozenset(chosen)
+        values = {"most": limit, **chosen}
 
         def work(connection: Connection) -> Sequence[Any]:
             if not after:
-                return connection.execute(query).all()
+                return connection.execute(_page(names), values).all()
             require_runs(connection, {after})
-            last_ns = select(runs.c.created_ns).where(runs.c.id == after).scalar_subquery()
-            same = and_(runs.c.created_ns == last_ns, runs.c.id < after)
-            return connection.execute(query.where(or_(runs.c.created_ns < last_ns, same))).all()
+            return connection.execute(_next_page(names), {"after": after, **values}).all()
 
         return [Run(**row._mapping) for row in self.database.read(work)]
 
-    def update(self, run: Run, *, expected: RunStatus) -> None:
+    def update(self, run: Run, *, expected: RunStatus, append: JournalAppend | None = None) -> None:
         """Replace a run that has the expected status."""
         check_run(run, self.limits)
-        self.database.write(lambda connection: replace_run(connection, run, expected=expected))
+        check_append(append, self.limits)
+
+        def work(connection: Connection) -> None:
+            replace_run(connection, run, expected=expected)
+            if append is not None:
+                extend_journal(connection, append)
+
+        self.database.write(work)
 
     def delete(self, run_id: str) -> bool:
         """Remove a run with all that hangs on it."""
@@ -116,8 +145,7 @@ def replace_run(connection: Connection, run: Run, *, expected: RunStatus | None 
         StoreUnknownError: there is no such run.
         StoreChangedError: it has another status than expected, or one that cannot change so.
     """
-    query = select(runs.c.status).where(runs.c.id == run.id).with_for_update()
-    found = connection.execute(query).scalar()
+    found = connection.execute(_STATUS, {"id": run.id}).scalar()
     if found is None:
         raise StoreUnknownError(what="run", id=run.id)
     if expected is not None and found != expected:
@@ -126,5 +154,4 @@ def replace_run(connection: Connection, run: Run, *, expected: RunStatus | None 
         raise StoreChangedError(
             what="run", id=run.id, expected=f"a status before {run.status}", found=found
         )
-    values = {name: value for name, value in asdict(run).items() if name not in _FIXED_FIELDS}
-    connection.execute(update(runs).where(runs.c.id == run.id).values(values))
+    connection.execute(_REPLACE, {"key": run.id, **values_of(run, _CHANGING_FIELDS)})

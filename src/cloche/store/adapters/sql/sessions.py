@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, insert, or_, select, update
 
-from cloche.store.adapters.sql.common import Rows, require_blobs, require_runs
+from cloche.store.adapters.sql.common import (
+    Rows,
+    by_key,
+    require_blobs,
+    require_runs,
+    values_of,
+)
+from cloche.store.adapters.sql.journals import extend_journal
 from cloche.store.adapters.sql.runs import replace_run
 from cloche.store.adapters.sql.schema import leases, runs, sessions, snapshots, steps
-from cloche.store.checks import check_history, check_page, check_run, check_session
+from cloche.store.checks import (
+    check_append,
+    check_history,
+    check_page,
+    check_run,
+    check_session,
+)
 from cloche.store.errors import (
     LeaseHeldError,
     LeaseLostError,
@@ -18,20 +31,72 @@ from cloche.store.errors import (
     StoreExistsError,
     StoreUnknownError,
 )
-from cloche.store.rows import Head, Lease, Session, Snapshot, Step, check_id
+from cloche.store.rows import Head, Lease, Leased, Session, Snapshot, Step, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Row, Table
+    from sqlalchemy import Row, Select, Table
     from sqlalchemy.engine import Connection
 
     from cloche.store.rows import Change, SessionState
 
-_HEAD_FIELDS = ("ordinal", "snapshot", "snapshot_ordinal", "files", "document")
-_PLAIN_FIELDS = (
+_HEAD_FIELDS: Final = ("ordinal", "snapshot", "snapshot_ordinal", "files", "document")
+_PLAIN_FIELDS: Final = (
     "id name language image_id created_ns changed_ns working_dir state settings revision".split()
 )
+_LEASE_FIELDS: Final = ("session_id", "owner", "token", "until_ns")
+_STEP_FIELDS: Final = ("ordinal", "run_id", "blob", "document")
+_SNAPSHOT_FIELDS: Final = ("ordinal", "blob", "size_bytes", "created_ns")
+
+_ADD: Final = insert(sessions)
+_REPLACE: Final = update(sessions).where(sessions.c.id == bindparam("key"))
+# The row of the session is what two who come first at once wait for.
+_LOCKED: Final = by_key(sessions, "id").with_for_update()
+_REVISION: Final = (
+    select(sessions.c.revision).where(sessions.c.id == bindparam("id")).with_for_update()
+)
+_FIND: Final = (
+    select(sessions)
+    .where(or_(sessions.c.id == bindparam("wanted"), sessions.c.name == bindparam("wanted")))
+    .order_by((sessions.c.id == bindparam("wanted")).desc())
+    .limit(1)
+)
+_NAMESAKE: Final = select(sessions.c.id).where(
+    and_(sessions.c.name == bindparam("name"), sessions.c.id != bindparam("id"))
+)
+_GET_LEASE: Final = by_key(leases, "session_id")
+_ADD_LEASE: Final = insert(leases)
+_REPLACE_LEASE: Final = update(leases).where(leases.c.session_id == bindparam("key"))
+_CHANGE_HELD_LEASE: Final = update(leases).where(
+    and_(
+        leases.c.session_id == bindparam("key"),
+        leases.c.owner == bindparam("held_owner"),
+        leases.c.token == bindparam("held_token"),
+    )
+)
+
+
+def _history(table: Table, fields: Iterable[str]) -> Select[Any]:
+    """Return the query of what stands behind an ordinal in the history of a session."""
+    query = select(*(table.c[name] for name in fields)).where(
+        and_(table.c.session_id == bindparam("session_id"), table.c.ordinal > bindparam("after"))
+    )
+    return query.order_by(table.c.ordinal)
+
+
+def _taken(table: Table) -> Select[Any]:
+    """Return the query of the ordinals of a session that lie between two."""
+    between = table.c.ordinal.between(bindparam("first"), bindparam("last"))
+    return select(table.c.ordinal).where(
+        and_(table.c.session_id == bindparam("session_id"), between)
+    )
+
+
+_STEPS: Final = _history(steps, _STEP_FIELDS).limit(bindparam("most"))
+_SNAPSHOTS: Final = _history(snapshots, _SNAPSHOT_FIELDS)
+_TAKEN: Final = {table.name: _taken(table) for table in (steps, snapshots)}
+_ADD_HISTORY: Final = {table.name: insert(table) for table in (steps, snapshots)}
 
 
 class SqlSessions(Rows):
@@ -45,12 +110,11 @@ class SqlSessions(Rows):
         check_history(steps, snapshots, self.limits)
 
         def work(connection: Connection) -> None:
-            found = connection.execute(select(sessions.c.id).where(sessions.c.id == session.id))
-            if found.first() is not None:
+            if connection.execute(_REVISION, {"id": session.id}).first() is not None:
                 raise StoreExistsError(what="session", id=session.id)
             _check_name(connection, session)
             _check_named(connection, session, steps, snapshots)
-            connection.execute(insert(sessions), _values(session))
+            connection.execute(_ADD, _values(session))
             _add_history(connection, session.id, steps, snapshots)
 
         self.database.write(work)
@@ -58,13 +122,9 @@ class SqlSessions(Rows):
     def get(self, id_or_name: str) -> Session | None:
         """Return the session of this id, else of this name."""
         check_id("session", id_or_name)
-        query = (
-            select(sessions)
-            .where(or_(sessions.c.id == id_or_name, sessions.c.name == id_or_name))
-            .order_by((sessions.c.id == id_or_name).desc())
-            .limit(1)
+        row = self.database.read(
+            lambda connection: connection.execute(_FIND, {"wanted": id_or_name}).first()
         )
-        row = self.database.read(lambda connection: connection.execute(query).first())
         return None if row is None else _session(row)
 
     def list(
@@ -84,6 +144,8 @@ class SqlSessions(Rows):
         check_history(change.steps, change.snapshots, self.limits)
         for run in change.runs:
             check_run(run, self.limits)
+        for append in change.journals:
+            check_append(append, self.limits)
         return self.database.write(lambda connection: _apply(connection, change))
 
     def delete(self, session_id: str) -> bool:
@@ -103,85 +165,69 @@ class SqlSessions(Rows):
         """Return steps behind an ordinal."""
         check_id("session", session_id)
         check_page(limit, self.limits)
-        query = (
-            select(steps.c.ordinal, steps.c.run_id, steps.c.blob, steps.c.document)
-            .where(and_(steps.c.session_id == session_id, steps.c.ordinal > after))
-            .order_by(steps.c.ordinal)
-            .limit(limit)
-        )
-        rows = self.database.read(lambda connection: connection.execute(query).all())
+        values = {"session_id": session_id, "after": after, "most": limit}
+        rows = self.database.read(lambda connection: connection.execute(_STEPS, values).all())
         return [Step(**row._mapping) for row in rows]
 
     def snapshots(self, session_id: str) -> Sequence[Snapshot]:
         """Return all snapshots, oldest first."""
         check_id("session", session_id)
-        columns = snapshots.c
-        query = (
-            select(columns.ordinal, columns.blob, columns.size_bytes, columns.created_ns)
-            .where(columns.session_id == session_id)
-            .order_by(columns.ordinal)
-        )
-        rows = self.database.read(lambda connection: connection.execute(query).all())
+        # A snapshot of the start has the ordinal 0.
+        values = {"session_id": session_id, "after": -1}
+        rows = self.database.read(lambda connection: connection.execute(_SNAPSHOTS, values).all())
         return [Snapshot(**row._mapping) for row in rows]
 
 
 class SqlLeases(Rows):
     """The port `LeaseTable`."""
 
-    def acquire(self, session_id: str, *, owner: str, now_ns: int, until_ns: int) -> Lease:
+    def acquire(self, session_id: str, *, owner: str, now_ns: int, until_ns: int) -> Leased:
         """Take the lease of a session."""
         check_id("session", session_id)
         check_id("owner", owner)
 
-        def work(connection: Connection) -> Lease:
-            # The row of the session is what two who come first at once wait for.
-            session = select(sessions.c.id).where(sessions.c.id == session_id).with_for_update()
-            if connection.execute(session).first() is None:
+        def work(connection: Connection) -> Leased:
+            session = connection.execute(_LOCKED, {"id": session_id}).first()
+            if session is None:
                 raise StoreUnknownError(what="session", id=session_id)
-            query = select(leases).where(leases.c.session_id == session_id)
-            row = connection.execute(query).first()
+            row = connection.execute(_GET_LEASE, {"session_id": session_id}).first()
             lease = Lease(session_id=session_id, owner=owner, token=1, until_ns=until_ns)
             if row is None:
-                connection.execute(insert(leases), asdict(lease))
-                return lease
+                connection.execute(_ADD_LEASE, values_of(lease, _LEASE_FIELDS))
+                return Leased(lease=lease, session=_session(session))
             if row.owner == owner:
                 lease = replace(lease, token=row.token)
             elif row.owner is None or row.until_ns <= now_ns:
                 lease = replace(lease, token=row.token + 1)
             else:
                 raise LeaseHeldError(session_id=session_id, owner=row.owner, until_ns=row.until_ns)
-            where = leases.c.session_id == session_id
-            connection.execute(update(leases).where(where).values(asdict(lease)))
-            return lease
+            values = {"owner": owner, "token": lease.token, "until_ns": until_ns}
+            connection.execute(_REPLACE_LEASE, {"key": session_id, **values})
+            return Leased(lease=lease, session=_session(session))
 
         return self.database.write(work)
 
     def renew(self, lease: Lease, *, until_ns: int) -> Lease:
         """Move the end of a lease."""
-        statement = update(leases).where(_is_held(lease)).values(until_ns=until_ns)
-        found = self.database.write(lambda connection: connection.execute(statement).rowcount)
-        if not found:
+        if not self._change_held(lease, until_ns=until_ns):
             raise LeaseLostError(session_id=lease.session_id, token=lease.token)
         return replace(lease, until_ns=until_ns)
 
     def release(self, lease: Lease) -> None:
         """Give a lease back."""
-        statement = update(leases).where(_is_held(lease)).values(owner=None, until_ns=0)
-        self.database.write(lambda connection: connection.execute(statement))
+        self._change_held(lease, owner=None, until_ns=0)
 
-
-def _is_held(lease: Lease) -> ColumnElement[bool]:
-    return and_(
-        leases.c.session_id == lease.session_id,
-        leases.c.owner == lease.owner,
-        leases.c.token == lease.token,
-    )
+    def _change_held(self, lease: Lease, **values: Any) -> bool:
+        """Change a lease if it is still this one; return whether it is."""
+        held = {"key": lease.session_id, "held_owner": lease.owner, "held_token": lease.token}
+        return self.database.write(
+            lambda connection: connection.execute(_CHANGE_HELD_LEASE, held | values).rowcount > 0
+        )
 
 
 def _apply(connection: Connection, change: Change) -> Session:
     session = change.session
-    query = select(sessions.c.revision).where(sessions.c.id == session.id).with_for_update()
-    revision = connection.execute(query).scalar()
+    revision = connection.execute(_REVISION, {"id": session.id}).scalar()
     if revision is None:
         raise StoreUnknownError(what="session", id=session.id)
     if revision != session.revision:
@@ -197,17 +243,20 @@ def _apply(connection: Connection, change: Change) -> Session:
     _check_named(connection, session, change.steps, change.snapshots)
     for run in change.runs:
         replace_run(connection, run)
+    for append in change.journals:
+        extend_journal(connection, append)
     _forget(connection, change)
     _add_history(connection, session.id, change.steps, change.snapshots)
     changed = replace(session, revision=revision + 1)
-    values = {name: value for name, value in _values(changed).items() if name != "created_ns"}
-    connection.execute(update(sessions).where(sessions.c.id == session.id).values(values))
+    values = {
+        name: value for name, value in _values(changed).items() if name not in {"id", "created_ns"}
+    }
+    connection.execute(_REPLACE, {"key": session.id, **values})
     return changed
 
 
 def _check_token(connection: Connection, session_id: str, token: int) -> None:
-    query = select(leases.c.owner, leases.c.token).where(leases.c.session_id == session_id)
-    lease = connection.execute(query).first()
+    lease = connection.execute(_GET_LEASE, {"session_id": session_id}).first()
     if lease is None or lease.owner is None or lease.token != token:
         raise LeaseLostError(session_id=session_id, token=token)
 
@@ -215,10 +264,8 @@ def _check_token(connection: Connection, session_id: str, token: int) -> None:
 def _check_name(connection: Connection, session: Session) -> None:
     if session.name is None:
         return
-    query = select(sessions.c.id).where(
-        and_(sessions.c.name == session.name, sessions.c.id != session.id)
-    )
-    if connection.execute(query).first() is not None:
+    values = {"name": session.name, "id": session.id}
+    if connection.execute(_NAMESAKE, values).first() is not None:
         raise StoreExistsError(what="session", id=session.name)
 
 
@@ -251,8 +298,10 @@ def _add_history(
     new_steps: Sequence[Step],
     new_snapshots: Sequence[Snapshot],
 ) -> None:
-    _add_rows(connection, steps, "step", session_id, new_steps)
-    _add_rows(connection, snapshots, "snapshot", session_id, new_snapshots)
+    values = [values_of(row, _STEP_FIELDS) for row in new_steps]
+    _add_rows(connection, steps, "step", session_id, values)
+    values = [values_of(row, _SNAPSHOT_FIELDS) for row in new_snapshots]
+    _add_rows(connection, snapshots, "snapshot", session_id, values)
 
 
 def _add_rows(
@@ -260,28 +309,23 @@ def _add_rows(
     table: Table,
     what: str,
     session_id: str,
-    rows: Sequence[Step] | Sequence[Snapshot],
+    rows: Sequence[dict[str, Any]],
 ) -> None:
     if not rows:
         return
-    ordinals = sorted(row.ordinal for row in rows)
-    query = select(table.c.ordinal).where(
-        and_(
-            table.c.session_id == session_id,
-            table.c.ordinal.between(ordinals[0], ordinals[-1]),
-        )
-    )
-    taken = set(connection.execute(query).scalars()) & set(ordinals)
+    ordinals = sorted(row["ordinal"] for row in rows)
+    values = {"session_id": session_id, "first": ordinals[0], "last": ordinals[-1]}
+    taken = set(connection.execute(_TAKEN[table.name], values).scalars()) & set(ordinals)
     if taken:
         raise StoreExistsError(what=what, id=f"{session_id}/{min(taken)}")
-    connection.execute(insert(table), [{"session_id": session_id, **asdict(row)} for row in rows])
+    connection.execute(
+        _ADD_HISTORY[table.name], [{"session_id": session_id, **row} for row in rows]
+    )
 
 
 def _values(session: Session) -> dict[str, Any]:
-    values = {name: getattr(session, name) for name in _PLAIN_FIELDS}
-    return values | {name: getattr(session.head, name) for name in _HEAD_FIELDS}
+    return values_of(session, _PLAIN_FIELDS) | values_of(session.head, _HEAD_FIELDS)
 
 
 def _session(row: Row[Any]) -> Session:
-    head = Head(**{name: getattr(row, name) for name in _HEAD_FIELDS})
-    return Session(head=head, **{name: getattr(row, name) for name in _PLAIN_FIELDS})
+    return Session(head=Head(**values_of(row, _HEAD_FIELDS)), **values_of(row, _PLAIN_FIELDS))
