@@ -9,7 +9,113 @@ DAY_MS = 24 * HOUR_MS
 
 
 class AppsLimits(Group):
-    """Hosted apps: storage and jobs, each for one app unless it says otherwise."""
+    """Hosted apps: versions, requests, storage and jobs, each for one app unless it says otherwise."""
+
+    # --- versions ---
+
+    app_file_count_max: int = limit(
+        2000, "count", 1, 100_000, label="Files", description="Files of one version of an app"
+    )
+    app_file_limit_bytes: int = limit(
+        16 * MIB, "bytes", KIB, 1024 * MIB, label="File", description="One file of an app"
+    )
+    app_files_limit_bytes: int = limit(
+        64 * MIB, "bytes", KIB, 4096 * MIB, label="App", description="All files of one version"
+    )
+    manifest_limit_bytes: int = limit(
+        64 * KIB, "bytes", KIB, MIB, label="Manifest", description="The manifest of an app"
+    )
+    environment_count_max: int = limit(
+        128, "count", 0, 10_000, label="Environment", description="Variables of one app"
+    )
+    host_count_max: int = limit(
+        32, "count", 0, 1000, label="Hosts", description="Host names, and path prefixes, of an app"
+    )
+    build_timeout_ms: int = limit(
+        20_000,
+        "ms",
+        1,
+        600_000,
+        label="Build Time",
+        description="Evaluating the top level of an app, once per version",
+    )
+    image_count_max: int = limit(
+        16,
+        "count",
+        1,
+        1000,
+        label="Images",
+        description="Versions whose evaluated state a process holds in memory",
+    )
+
+    # --- requests ---
+
+    request_timeout_ms: int = limit(
+        30_000,
+        "ms",
+        1,
+        3_600_000,
+        label="Request Time",
+        description="One request, its streamed response and what it waits for included",
+    )
+    request_limit_bytes: int = limit(
+        16 * MIB, "bytes", 0, 4096 * MIB, label="Request", description="Body of a request"
+    )
+    request_inline_limit_bytes: int = limit(
+        256 * KIB,
+        "bytes",
+        0,
+        16 * MIB,
+        label="Small Request",
+        description="A body up to this size is given to the app at once, a larger one as it reads",
+    )
+    request_piece_limit_bytes: int = limit(
+        256 * KIB,
+        "bytes",
+        KIB,
+        4 * MIB,
+        label="Request Piece",
+        description="What an app reads of a larger body at once",
+    )
+    response_limit_bytes: int = limit(
+        256 * MIB, "bytes", 0, 64 * 1024 * MIB, label="Response", description="Body of a response"
+    )
+    response_header_count_max: int = limit(
+        128, "count", 1, 10_000, label="Headers", description="Header lines of a response"
+    )
+    response_header_limit_bytes: int = limit(
+        32 * KIB, "bytes", KIB, MIB, label="Header", description="All header lines of a response"
+    )
+    response_buffer_limit_bytes: int = limit(
+        MIB,
+        "bytes",
+        KIB,
+        256 * MIB,
+        label="Response Buffer",
+        description="What of a streamed response waits for its client before the app waits, too",
+    )
+    effect_count_max: int = limit(
+        100_000,
+        "count",
+        1,
+        10_000_000,
+        label="Effects",
+        description="Effects of one request: storage, calls, pieces of its response",
+    )
+    warm_request_count_max: int = limit(
+        1000,
+        "count",
+        1,
+        1_000_000,
+        label="Warm Requests",
+        description="Requests that one warm instance answers before it is replaced",
+    )
+    warm_instance_count_max: int = limit(
+        4, "count", 1, 1000, label="Warm Instances", description="Warm instances of one version"
+    )
+    log_line_limit_bytes: int = limit(
+        16 * KIB, "bytes", 64, MIB, label="Log Line", description="One line of an app's log"
+    )
 
     # --- kv ---
     kv_count_max: int = limit(
