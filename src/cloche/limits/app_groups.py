@@ -9,7 +9,7 @@ DAY_MS = 24 * HOUR_MS
 
 
 class AppsLimits(Group):
-    """Hosted apps: versions, requests, storage and jobs, each for one app unless it says otherwise."""
+    """Hosted apps: versions, requests, storage, jobs; each for one app unless it says otherwise."""
 
     # --- versions ---
 
