@@ -12,9 +12,20 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
-from cloche.store.adapters.sql.common import Rows, require_blobs
+from cloche.store.adapters.sql.common import Rows, by_key, require_blobs
 from cloche.store.adapters.sql.schema import blob_chunks, blobs, pins, sessions, snapshots, steps
 from cloche.store.checks import check_page, chunks_of
 from cloche.store.errors import StoreCorruptError, StoreUnknownError
@@ -23,6 +34,7 @@ from cloche.store.rows import BlobInfo, check_id, check_sha256
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
 RAW: Final = 0  # as it is: snapshots are compressed before they come here
@@ -38,6 +50,40 @@ _REFERENCES: Final = (
     snapshots.c.blob,
     pins.c.sha256,
 )
+_IS_NAMED: Final = blobs.c.sha256 == bindparam("name")
+_ID: Final = select(blobs.c.id).where(_IS_NAMED)
+_START: Final = (
+    select(blobs.c.id, blobs.c.size_bytes.label("blob_bytes"), blob_chunks)
+    .outerjoin(blob_chunks, and_(blob_chunks.c.blob_id == blobs.c.id, blob_chunks.c.ordinal == 0))
+    .where(_IS_NAMED)
+)
+_CHUNK: Final = by_key(blob_chunks, "blob_id", "ordinal")
+_ADD: Final = insert(blobs)
+_ADD_CHUNKS: Final = insert(blob_chunks)
+# The row is written even when its time stays: a collection that waits for it looks again.
+_TOUCH: Final = (
+    update(blobs)
+    .where(_IS_NAMED)
+    .values(
+        put_ns=case(
+            (blobs.c.put_ns > bindparam("now_ns"), blobs.c.put_ns), else_=bindparam("now_ns")
+        )
+    )
+)
+
+
+def _described() -> Select[Any]:
+    """Return the query of what is known of a blob, with how often each place names it."""
+    counts: list[ColumnElement[int]] = [
+        select(func.count()).where(column == bindparam("name")).scalar_subquery()
+        for column in _REFERENCES
+    ]
+    return select(
+        blobs.c.sha256, blobs.c.size_bytes, blobs.c.stored_bytes, blobs.c.put_ns, *counts
+    ).where(_IS_NAMED)
+
+
+_DESCRIBED: Final = _described()
 
 
 class SqlBlobs(Rows):
@@ -60,27 +106,31 @@ class SqlBlobs(Rows):
 
     def _touch_kept(self, sha256: str, now_ns: int) -> BlobInfo | None:
         # Read first: most contents are new, and a write costs a sync of the disk.
-        query = select(blobs.c.id).where(blobs.c.sha256 == sha256)
-        if self.database.read(lambda connection: connection.execute(query).first()) is None:
+        values = {"name": sha256}
+        found = self.database.read(lambda connection: connection.execute(_ID, values).first())
+        if found is None:
             return None
         return self.database.write(lambda connection: _touch(connection, sha256, now_ns))
 
     def read(self, sha256: str) -> Iterator[bytes]:
         """Yield a content in chunks, verified."""
         check_sha256(sha256)
-        query = select(blobs.c.id, blobs.c.size_bytes).where(blobs.c.sha256 == sha256)
-        row: Any = self.database.read(lambda connection: connection.execute(query).first())
+        values = {"name": sha256}
+        row: Any = self.database.read(lambda connection: connection.execute(_START, values).first())
         if row is None:
             raise StoreUnknownError(what="blob", id=sha256)
-        return self._chunks(sha256, row.id, row.size_bytes)
+        return self._chunks(sha256, row)
 
-    def _chunks(self, sha256: str, blob_id: int, size_bytes: int) -> Iterator[bytes]:
+    def _chunks(self, sha256: str, start: Any) -> Iterator[bytes]:
         digest = hashlib.sha256()
         held_back = b""
-        missing_bytes = size_bytes
+        missing_bytes = start.blob_bytes
         ordinal = 0
         while missing_bytes > 0:
-            chunk = self._chunk(sha256, blob_id, ordinal)
+            row = self._chunk(sha256, start.id, ordinal) if ordinal else start
+            chunk = None if row.data is None else _unpack(row.codec, row.data, row.size_bytes)
+            if not chunk:
+                raise self._damaged(sha256, ordinal)
             if held_back:
                 yield held_back
             held_back = chunk
@@ -94,22 +144,22 @@ class SqlBlobs(Rows):
         if held_back:
             yield held_back
 
-    def _chunk(self, sha256: str, blob_id: int, ordinal: int) -> bytes:
+    def _chunk(self, sha256: str, blob_id: int, ordinal: int) -> Any:
         def work(connection: Connection) -> Any:
-            place = and_(blob_chunks.c.blob_id == blob_id, blob_chunks.c.ordinal == ordinal)
-            row = connection.execute(select(blob_chunks).where(place)).first()
+            values = {"blob_id": blob_id, "ordinal": ordinal}
+            row = connection.execute(_CHUNK, values).first()
             if row is None:
                 # Removed since the first chunk was read, or lost.
                 require_blobs(connection, {sha256})
+                raise self._damaged(sha256, ordinal)
             return row
 
-        row = self.database.read(work)
-        chunk = None if row is None else _unpack(row.codec, row.data, row.size_bytes)
-        if not chunk:
-            raise StoreCorruptError(
-                store=self.database.name, problem=f"chunk {ordinal} of blob {sha256} is damaged"
-            )
-        return chunk
+        return self.database.read(work)
+
+    def _damaged(self, sha256: str, ordinal: int) -> StoreCorruptError:
+        return StoreCorruptError(
+            store=self.database.name, problem=f"chunk {ordinal} of blob {sha256} is damaged"
+        )
 
     def get(self, sha256: str) -> bytes:
         """Return a content, verified."""
@@ -185,14 +235,22 @@ class _Put:
         self._pending_bytes += len(data)
 
     def _flush(self, connection: Connection) -> int:
-        blob_id = self._blob_id
-        if blob_id is None:
+        if self._blob_id is None:
             values = {"size_bytes": 0, "stored_bytes": 0, "put_ns": self._now_ns}
-            blob_id = connection.execute(insert(blobs).values(values)).inserted_primary_key[0]  # type: ignore[index]
+            return self._insert(connection, values)
+        self._insert_chunks(connection, self._blob_id)
+        return self._blob_id
+
+    def _insert(self, connection: Connection, values: dict[str, Any]) -> int:
+        added = connection.execute(_ADD, values)
+        blob_id: int = added.inserted_primary_key[0]  # type: ignore[index]
+        self._insert_chunks(connection, blob_id)
+        return blob_id
+
+    def _insert_chunks(self, connection: Connection, blob_id: int) -> None:
         if self._pending:
             rows = [{"blob_id": blob_id, **row} for row in self._pending]
-            connection.execute(insert(blob_chunks), rows)
-        return blob_id
+            connection.execute(_ADD_CHUNKS, rows)
 
     def finish(self) -> BlobInfo:
         """Give the content its name, unless it is there already."""
@@ -210,8 +268,11 @@ class _Put:
             "size_bytes": self._size_bytes,
             "stored_bytes": self._stored_bytes,
         }
-        where = blobs.c.id == self._flush(connection)
-        connection.execute(update(blobs).where(where).values(values))
+        if self._blob_id is None:
+            self._insert(connection, {**values, "put_ns": self._now_ns})
+        else:
+            where = blobs.c.id == self._flush(connection)
+            connection.execute(update(blobs).where(where).values(values))
         return BlobInfo(
             sha256=sha256,
             size_bytes=self._size_bytes,
@@ -227,22 +288,13 @@ class _Put:
 
 
 def _touch(connection: Connection, sha256: str, now_ns: int) -> BlobInfo | None:
-    # The row is written even when its time stays: a collection that waits for it looks again.
-    kept = blobs.c.sha256 == sha256
-    later = case((blobs.c.put_ns > now_ns, blobs.c.put_ns), else_=now_ns)
-    if not connection.execute(update(blobs).where(kept).values(put_ns=later)).rowcount:
+    if not connection.execute(_TOUCH, {"name": sha256, "now_ns": now_ns}).rowcount:
         return None
     return _info(connection, sha256)
 
 
 def _info(connection: Connection, sha256: str) -> BlobInfo | None:
-    counts: list[ColumnElement[int]] = [
-        select(func.count()).where(column == sha256).scalar_subquery() for column in _REFERENCES
-    ]
-    query = select(
-        blobs.c.sha256, blobs.c.size_bytes, blobs.c.stored_bytes, blobs.c.put_ns, *counts
-    ).where(blobs.c.sha256 == sha256)
-    row = connection.execute(query).first()
+    row = connection.execute(_DESCRIBED, {"name": sha256}).first()
     if row is None:
         return None
     name, size_bytes, stored_bytes, put_ns, *references = row

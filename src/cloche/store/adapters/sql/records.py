@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 
-from cloche.store.adapters.sql.common import Rows
+from cloche.store.adapters.sql.common import Rows, by_key
 from cloche.store.adapters.sql.schema import audit_entries, documents
 from cloche.store.checks import check_document, check_page
 from cloche.store.errors import StoreChangedError
@@ -16,6 +16,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.engine import Connection
+
+_entries = audit_entries.c
+_AUDIT_HEAD: Final = (
+    select(_entries.ordinal, _entries.hash).order_by(_entries.ordinal.desc()).limit(1)
+)
+_AUDIT: Final = (
+    select(_entries.run_id, _entries.data, _entries.hash)
+    .where(_entries.ordinal >= bindparam("start"))
+    .order_by(_entries.ordinal)
+    .limit(bindparam("most"))
+)
+_ADD_AUDIT: Final = insert(audit_entries)
+_GET: Final = by_key(documents, "kind", "name")
+_ADD: Final = insert(documents)
+_IS: Final = and_(documents.c.kind == bindparam("of_kind"), documents.c.name == bindparam("named"))
+_REVISION: Final = select(documents.c.revision).where(_IS).with_for_update()
+_REPLACE: Final = update(documents).where(_IS)
+_REMOVE: Final = delete(documents).where(_IS)
+_REMOVE_REVISION: Final = _REMOVE.where(documents.c.revision == bindparam("its_revision"))
+_PAGE: Final = (
+    select(documents)
+    .where(and_(documents.c.kind == bindparam("of_kind"), documents.c.name > bindparam("after")))
+    .order_by(documents.c.name)
+    .limit(bindparam("most"))
+)
 
 
 class SqlAudit(Rows):
@@ -28,10 +53,8 @@ class SqlAudit(Rows):
     def read(self, *, start: int = 0, limit: int = 1000) -> Sequence[AuditRow]:
         """Return rows from an index on."""
         check_page(limit, self.limits)
-        columns = audit_entries.c
-        query = select(columns.run_id, columns.data, columns.hash)
-        query = query.where(columns.ordinal >= start).order_by(columns.ordinal).limit(limit)
-        rows = self.database.read(lambda connection: connection.execute(query).all())
+        values = {"start": start, "most": limit}
+        rows = self.database.read(lambda connection: connection.execute(_AUDIT, values).all())
         return [AuditRow(**row._mapping) for row in rows]
 
 
@@ -42,8 +65,8 @@ class SqlDocuments(Rows):
         """Return a document."""
         check_id("kind", kind)
         check_id("name", name)
-        query = select(documents).where(_is(kind, name))
-        row = self.database.read(lambda connection: connection.execute(query).first())
+        values = {"kind": kind, "name": name}
+        row = self.database.read(lambda connection: connection.execute(_GET, values).first())
         return None if row is None else Document(**row._mapping)
 
     def put(self, document: Document) -> None:
@@ -55,27 +78,26 @@ class SqlDocuments(Rows):
         """Return the documents of a kind in the order of their names."""
         check_id("kind", kind)
         check_page(limit, self.limits)
-        query = select(documents).where(and_(documents.c.kind == kind, documents.c.name > after))
-        query = query.order_by(documents.c.name).limit(limit)
-        rows = self.database.read(lambda connection: connection.execute(query).all())
+        values = {"of_kind": kind, "after": after, "most": limit}
+        rows = self.database.read(lambda connection: connection.execute(_PAGE, values).all())
         return [Document(**row._mapping) for row in rows]
 
     def remove(self, kind: str, name: str, *, revision: int | None = None) -> bool:
         """Remove a document."""
         check_id("kind", kind)
         check_id("name", name)
-        chosen = _is(kind, name)
+        values: dict[str, Any] = {"of_kind": kind, "named": name}
+        statement = _REMOVE
         if revision is not None:
-            chosen = and_(chosen, documents.c.revision == revision)
-        statement = delete(documents).where(chosen)
-        return self.database.write(lambda connection: connection.execute(statement).rowcount > 0)
+            statement, values = _REMOVE_REVISION, {**values, "its_revision": revision}
+        return self.database.write(
+            lambda connection: connection.execute(statement, values).rowcount > 0
+        )
 
 
 def audit_head(connection: Connection) -> AuditHead:
     """Return where the audit ends."""
-    columns = audit_entries.c
-    query = select(columns.ordinal, columns.hash).order_by(columns.ordinal.desc()).limit(1)
-    row: Any = connection.execute(query).first()
+    row: Any = connection.execute(_AUDIT_HEAD).first()
     return AuditHead() if row is None else AuditHead(count=row.ordinal + 1, hash=row.hash)
 
 
@@ -95,7 +117,7 @@ def append_audit(connection: Connection, rows: Sequence[AuditRow], expected_coun
         {"ordinal": ordinal, "run_id": row.run_id, "data": row.data, "hash": row.hash}
         for ordinal, row in enumerate(rows, expected_count)
     ]
-    connection.execute(insert(audit_entries), values)
+    connection.execute(_ADD_AUDIT, values)
 
 
 def put_document(connection: Connection, document: Document) -> None:
@@ -104,9 +126,8 @@ def put_document(connection: Connection, document: Document) -> None:
     Raises:
         StoreChangedError: another revision is kept.
     """
-    chosen = _is(document.kind, document.name)
-    query = select(documents.c.revision).where(chosen).with_for_update()
-    found = connection.execute(query).scalar() or 0
+    key = {"of_kind": document.kind, "named": document.name}
+    found = connection.execute(_REVISION, key).scalar() or 0
     if found != document.revision - 1:
         raise StoreChangedError(
             what="document",
@@ -116,11 +137,6 @@ def put_document(connection: Connection, document: Document) -> None:
         )
     values = {"data": document.data, "revision": document.revision}
     if found:
-        connection.execute(update(documents).where(chosen).values(values))
+        connection.execute(_REPLACE, {**key, **values})
     else:
-        keys = {"kind": document.kind, "name": document.name}
-        connection.execute(insert(documents), {**keys, **values})
-
-
-def _is(kind: str, name: str) -> Any:
-    return and_(documents.c.kind == kind, documents.c.name == name)
+        connection.execute(_ADD, {"kind": document.kind, "name": document.name, **values})

@@ -1,6 +1,7 @@
 """The tables of the newest schema, as SQLAlchemy sees them.
 
-What a database really holds is made by `adapters/migrations`; a test compares the two.
+What a database really holds is made by `adapters/migrations`; a test compares the two. The tables
+of hosted apps stand in `app_schema`.
 Invariants that the database itself keeps, by foreign keys:
 - a blob that a session, a step, a snapshot or a pin names cannot be removed, nor can a run that a
   step names;
@@ -11,7 +12,7 @@ Ids are ordered by their UTF-8 bytes everywhere, so that pages are the same on e
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -19,14 +20,16 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
-    String,
     Table,
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0002"
+from cloche.store.adapters.sql.columns import byte_column as _bytes
+from cloche.store.adapters.sql.columns import number_column as _number
+from cloche.store.adapters.sql.columns import text_column as _text
+
+SCHEMA_VERSION: Final = "0003"
 VERSION_TABLE: Final = "cloche_schema"
 
 metadata: Final = MetaData(
@@ -38,22 +41,8 @@ metadata: Final = MetaData(
     }
 )
 
-_TEXT: Final = String().with_variant(String(collation="C"), "postgresql")
 # SQLite counts rows in INTEGER alone.
 _KEY: Final = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def _text(name: str, *args: Any, nullable: bool = False, primary_key: bool = False) -> Column[str]:
-    return Column(name, _TEXT, *args, nullable=nullable, primary_key=primary_key)
-
-
-def _number(name: str, *, nullable: bool = False, primary_key: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=nullable, primary_key=primary_key, autoincrement=False)
-
-
-def _bytes(name: str, *, nullable: bool = False) -> Column[bytes]:
-    return Column(name, LargeBinary, nullable=nullable)
-
 
 blobs = Table(
     "blobs",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 
-from cloche.store.adapters.sql.common import Rows, require_runs
+from cloche.store.adapters.sql.common import Rows, by_key, require_runs, values_of
 from cloche.store.adapters.sql.records import append_audit, put_document
 from cloche.store.adapters.sql.runs import replace_run
 from cloche.store.adapters.sql.schema import approvals, promises, timers
@@ -29,6 +29,30 @@ if TYPE_CHECKING:
 
     from cloche.store.rows import ApprovalChange, ApprovalStatus
 
+_PROMISE_FIELDS: Final = tuple(column.name for column in promises.columns)
+_APPROVAL_FIELDS: Final = tuple(column.name for column in approvals.columns)
+_GET_PROMISE: Final = by_key(promises, "id")
+_ADD_PROMISE: Final = insert(promises)
+_COMPLETE: Final = update(promises).where(
+    and_(promises.c.id == bindparam("key"), promises.c.value.is_(None))
+)
+_MOVE_TIMER: Final = update(timers).where(timers.c.id == bindparam("key"))
+_ADD_TIMER: Final = insert(timers)
+_REMOVE_TIMER: Final = delete(timers).where(timers.c.id == bindparam("key"))
+_DUE: Final = (
+    select(timers)
+    .where(timers.c.due_ns <= bindparam("now_ns"))
+    .order_by(timers.c.due_ns, timers.c.id)
+    .limit(bindparam("most"))
+)
+_GET: Final = by_key(approvals, "id")
+_LOCKED: Final = _GET.with_for_update()
+_COUNT: Final = (
+    select(func.count()).select_from(approvals).where(approvals.c.status == bindparam("status"))
+)
+_ADD: Final = insert(approvals)
+_DECIDE: Final = update(approvals).where(approvals.c.id == bindparam("key"))
+
 
 class SqlPromises(Rows):
     """The port `PromiseTable`."""
@@ -38,20 +62,21 @@ class SqlPromises(Rows):
         check_document("promise.value", promise.value or b"", self.limits)
 
         def work(connection: Connection) -> None:
-            query = select(promises.c.id).where(promises.c.id == promise.id)
-            if connection.execute(query).first() is not None:
+            if connection.execute(_GET_PROMISE, {"id": promise.id}).first() is not None:
                 raise StoreExistsError(what="promise", id=promise.id)
             if promise.run_id is not None:
                 require_runs(connection, {promise.run_id})
-            connection.execute(insert(promises), asdict(promise))
+            connection.execute(_ADD_PROMISE, values_of(promise, _PROMISE_FIELDS))
 
         self.database.write(work)
 
     def get(self, promise_id: str) -> Promise | None:
         """Return a promise."""
         check_id("promise", promise_id)
-        query = select(promises).where(promises.c.id == promise_id)
-        row = self.database.read(lambda connection: connection.execute(query).first())
+        values = {"id": promise_id}
+        row = self.database.read(
+            lambda connection: connection.execute(_GET_PROMISE, values).first()
+        )
         return None if row is None else Promise(**row._mapping)
 
     def complete(self, promise_id: str, value: bytes, *, now_ns: int) -> bool:
@@ -60,12 +85,10 @@ class SqlPromises(Rows):
         check_document("promise.value", value, self.limits)
 
         def work(connection: Connection) -> bool:
-            open_one = and_(promises.c.id == promise_id, promises.c.value.is_(None))
-            statement = update(promises).where(open_one).values(value=value, completed_ns=now_ns)
-            if connection.execute(statement).rowcount:
+            values = {"key": promise_id, "value": value, "completed_ns": now_ns}
+            if connection.execute(_COMPLETE, values).rowcount:
                 return True
-            query = select(promises.c.id).where(promises.c.id == promise_id)
-            if connection.execute(query).first() is None:
+            if connection.execute(_GET_PROMISE, {"id": promise_id}).first() is None:
                 raise StoreUnknownError(what="promise", id=promise_id)
             return False
 
@@ -80,18 +103,17 @@ class SqlTimers(Rows):
 
         def work(connection: Connection) -> None:
             require_runs(connection, {timer.run_id})
-            statement = update(timers).where(timers.c.id == timer.id).values(asdict(timer))
-            if not connection.execute(statement).rowcount:
-                connection.execute(insert(timers), asdict(timer))
+            values = {"run_id": timer.run_id, "due_ns": timer.due_ns}
+            if not connection.execute(_MOVE_TIMER, {"key": timer.id, **values}).rowcount:
+                connection.execute(_ADD_TIMER, {"id": timer.id, **values})
 
         self.database.write(work)
 
     def due(self, *, now_ns: int, limit: int = 100) -> Sequence[Timer]:
         """Return the timers that are due, earliest first."""
         check_page(limit, self.limits)
-        query = select(timers).where(timers.c.due_ns <= now_ns)
-        query = query.order_by(timers.c.due_ns, timers.c.id).limit(limit)
-        rows = self.database.read(lambda connection: connection.execute(query).all())
+        values = {"now_ns": now_ns, "most": limit}
+        rows = self.database.read(lambda connection: connection.execute(_DUE, values).all())
         return [Timer(**row._mapping) for row in rows]
 
     def next_due_ns(self) -> int | None:
@@ -102,8 +124,10 @@ class SqlTimers(Rows):
     def remove(self, timer_id: str) -> bool:
         """Remove a timer."""
         check_id("timer", timer_id)
-        statement = delete(timers).where(timers.c.id == timer_id)
-        return self.database.write(lambda connection: connection.execute(statement).rowcount > 0)
+        values = {"key": timer_id}
+        return self.database.write(
+            lambda connection: connection.execute(_REMOVE_TIMER, values).rowcount > 0
+        )
 
 
 @cache
@@ -133,15 +157,15 @@ class SqlApprovals(Rows):
             if connection.execute(query).first() is not None:
                 raise StoreExistsError(what="approval", id=approval.id)
             require_runs(connection, {approval.run_id})
-            connection.execute(insert(approvals), asdict(approval))
+            connection.execute(_ADD, values_of(approval, _APPROVAL_FIELDS))
 
         self.database.write(work)
 
     def get(self, approval_id: str) -> Approval | None:
         """Return an approval."""
         check_id("approval", approval_id)
-        query = select(approvals).where(approvals.c.id == approval_id)
-        row = self.database.read(lambda connection: connection.execute(query).first())
+        values = {"id": approval_id}
+        row = self.database.read(lambda connection: connection.execute(_GET, values).first())
         return None if row is None else Approval(**row._mapping)
 
     def list(
@@ -164,8 +188,10 @@ class SqlApprovals(Rows):
 
     def count(self, status: ApprovalStatus) -> int:
         """Return how many approvals have a status."""
-        query = select(func.count()).select_from(approvals).where(approvals.c.status == status)
-        return self.database.read(lambda connection: connection.execute(query).scalar_one())
+        values = {"status": status}
+        return self.database.read(
+            lambda connection: connection.execute(_COUNT, values).scalar_one()
+        )
 
     def apply(self, change: ApprovalChange) -> AuditHead:
         """Make a change, with what the audit says of it."""
@@ -227,8 +253,7 @@ class SqlApprovals(Rows):
 def _decide(
     connection: Connection, approval_id: str, status: ApprovalStatus, decision: bytes, now_ns: int
 ) -> tuple[Approval, bool]:
-    query = select(approvals).where(approvals.c.id == approval_id).with_for_update()
-    row: Any = connection.execute(query).first()
+    row: Any = connection.execute(_LOCKED, {"id": approval_id}).first()
     if row is None:
         raise StoreUnknownError(what="approval", id=approval_id)
     approval = Approval(**row._mapping)
@@ -243,10 +268,10 @@ def _decide(
 
 
 def _put(connection: Connection, approval: Approval) -> None:
-    query = select(approvals.c.status).where(approvals.c.id == approval.id).with_for_update()
-    found = connection.execute(query).scalar()
+    row: Any = connection.execute(_LOCKED, {"id": approval.id}).first()
+    found = None if row is None else row.status
     if found is None:
-        connection.execute(insert(approvals), asdict(approval))
+        connection.execute(_ADD, values_of(approval, _APPROVAL_FIELDS))
         return
     if found != "pending":
         raise StoreChangedError(what="approval", id=approval.id, expected="pending", found=found)
@@ -259,4 +284,4 @@ def _save(connection: Connection, approval: Approval) -> None:
         "decision": approval.decision,
         "decided_ns": approval.decided_ns,
     }
-    connection.execute(update(approvals).where(approvals.c.id == approval.id).values(values))
+    connection.execute(_DECIDE, {"key": approval.id, **values})
