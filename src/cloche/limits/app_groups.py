@@ -125,7 +125,7 @@ class AppsLimits(Group):
         64 * MIB, "bytes", KIB, 1024 * GIB, label="KV Size", description="Keys and values together"
     )
     kv_key_limit_bytes: int = limit(
-        512, "bytes", 16, 4 * KIB, label="KV Key", description="Length of one key"
+        512, "bytes", 16, 2 * KIB, label="KV Key", description="Length of one key"
     )
     kv_value_limit_bytes: int = limit(
         MIB, "bytes", 16, 64 * MIB, label="KV Value", description="Size of one value, as JSON"

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from cloche.limits import Limits
+from cloche.store.adapters.sql import app_schema
 from cloche.store.adapters.sql.schema import SCHEMA_VERSION, VERSION_TABLE, metadata
 from cloche.store.errors import StoreCorruptError, StoreForeignError, StoreVersionError
 from cloche.store.open import open_store
@@ -34,6 +35,7 @@ def test_a_new_store_has_the_tables_that_the_code_expects(store):
         return
     with store.database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert set(app_schema.APP_TABLES) <= set(metadata.sorted_tables)
         assert compare_metadata(context, metadata) == []
 
 

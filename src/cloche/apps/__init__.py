@@ -1,0 +1,1 @@
+"""Hosted apps: deploy them, serve their requests, keep what they store."""

@@ -1,0 +1,1 @@
+"""What connects hosted apps to the world."""

@@ -1,0 +1,1 @@
+"""What apps keep: keys, documents, blobs, SQL and jobs, each app for itself."""

@@ -1,0 +1,1 @@
+"""Where the storage of apps is kept."""
