@@ -165,9 +165,9 @@ def test_what_a_script_prints_and_calls(language):
             "the script's functions",
         ),
         ("python", "def f():\n  f()\nf()", "SCRIPT_STACK_OVERFLOW", "the script's functions"),
-        ("javascript", "return 1n", "SCRIPT_SERIALIZATION", "the value at $ BigInt"),
+        ("javascript", "return 1n", "SCRIPT_SERIALIZATION", "the value at $ is a bigint"),
         ("javascript", "return () => 1", "SCRIPT_SERIALIZATION", "the value at $ is a function"),
-        ("python", "lambda: 1", "SCRIPT_SERIALIZATION", "the value at $ cannot be JSON"),
+        ("python", "lambda: 1", "SCRIPT_SERIALIZATION", "the value at $ is a function"),
     ],
 )
 def test_how_a_script_fails(language, source, code, message):

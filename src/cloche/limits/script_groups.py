@@ -56,11 +56,17 @@ class ScriptsLimits(Group):
     return_limit_bytes: int = limit(
         128 * KIB, "bytes", 64, 64 * MIB, label="Return", description="What a script returns"
     )
+    return_depth_max: int = limit(
+        8, "count", 1, 64, label="Return Depth", description="Levels of what a script returns"
+    )
     output_limit_bytes: int = limit(
         256 * KIB, "bytes", 0, 64 * MIB, label="Console", description="What a script prints"
     )
     console_count_max: int = limit(
         200, "count", 0, 100_000, label="Console Events", description="Console lines of one script"
+    )
+    console_rate_max: int = limit(
+        20, "count", 0, 100_000, label="Console Rate", description="Console lines in one second"
     )
     progress_count_max: int = limit(
         50, "count", 0, 10_000, label="Progress", description="Progress messages of one script"

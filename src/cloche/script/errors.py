@@ -338,6 +338,20 @@ class ReturnValueTooLargeError(ScriptError):
         )
 
 
+class ReturnValueTooDeepError(ReturnValueTooLargeError):
+    """The value that a script returns is nested too deep. State: all calls are done."""
+
+    def __init__(self, *, depth_max: int, found: int, preview: str) -> None:
+        ClocheError.__init__(
+            self,
+            f"the script returned {found} levels of lists and objects; scripts.return_depth_max "
+            f"allows {depth_max}. Return something flatter",
+            depth_max=depth_max,
+            found=found,
+            preview=preview,
+        )
+
+
 class HarnessInternalError(ScriptError):
     """A rule of cloche itself was broken. Please report it with the message."""
 

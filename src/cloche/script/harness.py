@@ -424,6 +424,7 @@ class ScriptHarness:
         So an equal script is an equal program, and its types are taken off once.
         """
         scripts = self.limits.scripts
+        outlook = {name: self.policy.outlook(one) for name, one in self.tools.items()}
         params = {} if asked.params is None else {"params": json.loads(asked.params)}
         return {
             **self.context,
@@ -431,12 +432,14 @@ class ScriptHarness:
             "sessionId": asked.session_id,
             "scriptId": asked.script_id,
             "sandbox": {
+                "mode": "enabled",
                 "timeoutMs": scripts.timeout_ms,
                 "memoryBytes": scripts.memory_limit_bytes,
                 "toolBudget": scripts.call_count_max,
                 "maxConcurrentToolCalls": scripts.call_concurrency_max,
             },
-            "capabilities": {"tools": list(self.tools)},
+            "capabilities": {"tools": [name for name, can in outlook.items() if can != {"deny"}]},
+            "approvals": {"asked": any("ask" in can for can in outlook.values())},
         }
 
     # --- dry-run ---

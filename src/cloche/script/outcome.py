@@ -16,6 +16,7 @@ from cloche.gate.errors import ValueInvalidError
 from cloche.script.errors import (
     DetachedPromiseError,
     HarnessInternalError,
+    ReturnValueTooDeepError,
     ReturnValueTooLargeError,
     ScriptCancelledError,
     ScriptError,
@@ -126,7 +127,10 @@ def returned_value(returned: Mapping[str, Any], limits: Limits) -> Ended:
         limits: the group `scripts`.
     """
     if "problem" in returned:
-        error = SerializationError(path="$", problem=str(returned["problem"]))
+        path, problem = (
+            str(returned.get(name, "$"))[:PREVIEW_CHARACTERS] for name in ("path", "problem")
+        )
+        error = SerializationError(path=path, problem=problem)
         return Ended(status="failed", error=error)
     if returned.get("detached"):
         calls = [str(name) for name in returned["detached"]]
@@ -138,6 +142,12 @@ def returned_value(returned: Mapping[str, Any], limits: Limits) -> Ended:
     except ValueInvalidError as invalid:
         error = SerializationError(path="$", problem=str(invalid))
         return Ended(status="failed", error=error)
+    depth, depth_max = _depth(value), limits.scripts.return_depth_max
+    if depth > depth_max:
+        deep = ReturnValueTooDeepError(
+            depth_max=depth_max, found=depth, preview=text.decode()[:PREVIEW_CHARACTERS]
+        )
+        return Ended(status="failed", error=deep)
     if len(text) > limit_bytes:
         preview = text.decode()[:PREVIEW_CHARACTERS]
         large = ReturnValueTooLargeError(
@@ -145,6 +155,17 @@ def returned_value(returned: Mapping[str, Any], limits: Limits) -> Ended:
         )
         return Ended(status="failed", error=large)
     return Ended(status="completed", value=value)
+
+
+def _depth(value: Any) -> int:
+    """Return how many lists and objects of a value are in one another, without recursion."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, list | dict)]:
+        depth += 1
+        level = [
+            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return depth
 
 
 def ended_by_itself(exit_code: int | None, stderr: str) -> Ended:

@@ -107,10 +107,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     def matches(self, tool: str, args: Mapping[str, Any]) -> bool:
         """Whether a call is one of those that the rule is about."""
+        return self.concerns(tool) and all(
+            condition.holds(_find(args, path)) for path, condition in self.when
+        )
+
+    def concerns(self, tool: str) -> bool:
+        """Whether the rule is about calls of this tool."""
         prefix = self.tool.removesuffix("*")
-        if not (tool == prefix or (prefix != self.tool and tool.startswith(prefix))):
-            return False
-        return all(condition.holds(_find(args, path)) for path, condition in self.when)
+        return tool == prefix or (prefix != self.tool and tool.startswith(prefix))
 
 
 class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +159,17 @@ class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
             if rule.matches(tool.name, args) or rule.matches(plain, args):
                 return _decision(rule, limits)
         return _decision(Rule(tool=tool.name, verdict=_own_verdict(tool, args)), limits)
+
+    def outlook(self, tool: Tool) -> frozenset[Verdict]:
+        """Return what can happen to calls of a tool, whatever their arguments are."""
+        found: set[Verdict] = set()
+        plain = tool.name.removeprefix(SPAWN)
+        for rule in self.rules:
+            if rule.concerns(tool.name) or rule.concerns(plain):
+                found.add(rule.verdict)
+                if not rule.when:
+                    return frozenset(found)
+        return frozenset(found | _own_verdicts(tool))
 
 
 class _RuleDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -256,6 +271,12 @@ def _own_verdict(tool: Tool, args: Mapping[str, Any]) -> Verdict:
         verdict: Verdict = approval
         return verdict
     return "deny"
+
+
+def _own_verdicts(tool: Tool) -> frozenset[Verdict]:
+    if callable(tool.requires_approval):
+        return frozenset({"allow", "ask", "deny"})
+    return frozenset({_own_verdict(tool, {})})
 
 
 def _decision(rule: Rule, limits: Limits) -> Decision:

@@ -84,6 +84,7 @@ def _told(limits: Limits) -> dict[str, int]:
     return {
         "grace_ms": scripts.grace_ms,
         "console_count": scripts.console_count_max,
+        "console_rate": scripts.console_rate_max,
         "progress_count": scripts.progress_count_max,
         "progress_interval_ms": scripts.progress_interval_ms,
         "progress_limit": scripts.progress_limit_bytes,

@@ -7,6 +7,7 @@ A run that a limit ends cannot flush. So nothing is held back, not even a line w
 import builtins
 import io
 import sys
+import time
 
 _JOINED_MAX = 1 << 16  # longer text is not copied only to have its end
 _print = builtins.print
@@ -44,6 +45,44 @@ def print(*args, sep=None, end=None, file=None, flush=False):
                 _write(end)
             return
     _print(*args, sep=sep, end=end, file=file, flush=flush)
+
+
+def limit(count_max, rate_max):
+    """Let a program print so many lines, and so many a second; what is begun on a line is one."""
+    global _write
+    inner = _stdout.write
+    left, since_s, count = count_max, time.monotonic(), 0
+    is_open = is_new = True
+
+    def may_write():
+        nonlocal left, since_s, count
+        if left <= 0:
+            if left == 0:
+                inner("<more console output was dropped>\n")
+            left = -1
+            return False
+        now_s = time.monotonic()
+        if now_s - since_s >= 1:
+            since_s, count = now_s, 0
+        count += 1
+        if count > rate_max:
+            if count == rate_max + 1:
+                inner(f"<lines beyond {rate_max} a second were dropped>\n")
+            return False
+        left -= 1
+        return True
+
+    def write(text):
+        nonlocal is_open, is_new
+        if text and is_new:
+            is_open = may_write()
+        if text:
+            is_new = text.endswith("\n")
+        if is_open:
+            inner(text)
+        return len(text)
+
+    _stdout.write = _write = write
 
 
 def install():

@@ -7,17 +7,18 @@ is the wall; what is read-only here keeps programs from surprising themselves.
 import ast
 import asyncio
 import inspect
-import json
 import linecache
+import math
 import re
 import sys
 import time
 
-from _cloche import host
+from _cloche import host, output
 from _cloche.tools import Tool, Tools, _arguments, wants_await
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _HUMP = re.compile(r"_(\w)")
+_DEPTH_MAX = 200  # of values that cross; the host refuses what is deeper than it allows
 
 _calls = {}  # future -> (path, number), until it is settled
 _requests = 0
@@ -31,6 +32,32 @@ def _counted(send):
         return send(op, document)
 
     return counted
+
+
+def _misfit(value, path="$", above=()):
+    """Return where a value cannot cross whole, and why; None if it can."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else {"path": path, "problem": f"is {value}"}
+    if not isinstance(value, (dict, list, tuple)):
+        return {"path": path, "problem": f"is a {type(value).__name__}"}
+    if any(one is value for one in above):
+        return {"path": path, "problem": "holds itself"}
+    if len(above) >= _DEPTH_MAX:
+        return {"path": path, "problem": "is nested too deep"}
+    above = (*above, value)
+    if not isinstance(value, dict):
+        inner = ((f"{path}[{index}]", one) for index, one in enumerate(value))
+    else:
+        for key in value:
+            if not isinstance(key, str):
+                return {"path": path, "problem": f"has a key that is no text: {key!r}"[:200]}
+        inner = ((f"{path}.{key}", one) for key, one in value.items())
+    for place, one in inner:
+        if not isinstance(one, str) and (found := _misfit(one, place, above)):
+            return found
+    return None
 
 
 def _submit(path, arguments):
@@ -65,6 +92,8 @@ class ScriptTool(Tool):
 
     def __call__(self, /, *args, **kwargs):
         arguments = _arguments(args, kwargs)
+        if unfit := _misfit(arguments):
+            host.effect("tool", "$refuse", {"tool": self._name, **unfit})
         if wants_await(sys._getframe(1)):
             return _submit(self._name, arguments)
         return host.effect("tool", self._name, arguments)
@@ -131,6 +160,32 @@ class Frozen:
         return f"<context {', '.join(self._data)}>"
 
 
+class Live(Frozen):
+    """Data with one member that changes: the host is asked for it, and it is recorded."""
+
+    __slots__ = ("_live",)
+
+    def __init__(self, data, live):
+        super().__init__(data)
+        object.__setattr__(self, "_live", live)
+
+    def __getattr__(self, name):
+        if self._live in (name, _HUMP.sub(lambda match: match[1].upper(), name)):
+            return self[self._live]
+        return super().__getattr__(name)
+
+    def __getitem__(self, name):
+        if name == self._live:
+            return _frozen(host.effect("tool", "$state", {})[name])
+        return self._data[name]
+
+    def __iter__(self):
+        return iter((*self._data, self._live))
+
+    def __dir__(self):
+        return [*self._data, self._live]
+
+
 def _frozen(value):
     if isinstance(value, dict):
         return Frozen({key: _frozen(inner) for key, inner in value.items()})
@@ -176,6 +231,8 @@ def _scope(names, context, limits):
         return host.effect("tool", "describe", name)
 
     frozen = _frozen(context)
+    for name, live in (("sandbox", "toolCallsLeft"), ("approvals", "lastRequest")):
+        frozen._data[name] = Live(frozen._data[name]._data, live)
     frozen._data["telemetry"] = Frozen({"emitProgress": _progress(limits)})
     return {
         "__name__": "__main__",
@@ -213,17 +270,18 @@ def run(source, name, names, context, limits):
             value = await value
         return value, await _end(limits["grace_ms"] / 1000)
 
+    output.limit(limits["console_count"], limits["console_rate"])
     detached = []
-    if any(code and code.co_flags & inspect.CO_COROUTINE for code in (body, last)):
-        value, detached = asyncio.run(whole())
-    else:
-        part(body)
-        value = part(last)
+    warnings, sys.stderr = sys.stderr, sys.stdout
     try:
-        json.dumps(value, allow_nan=False)
-        report = {"value": value}
-    except (TypeError, ValueError, RecursionError) as error:
-        report = {"problem": f"cannot be JSON: {error}"}
+        if any(code and code.co_flags & inspect.CO_COROUTINE for code in (body, last)):
+            value, detached = asyncio.run(whole())
+        else:
+            part(body)
+            value = part(last)
+    finally:
+        sys.stderr = warnings
+    report = _misfit(value) or {"value": value}
     if detached:
         report["detached"] = detached
     host.effect("tool", "$return", report)

@@ -35,6 +35,7 @@ from cloche.script.errors import (
     ConcurrencyLimitError,
     ScriptCancelledError,
     ScriptError,
+    SerializationError,
     ToolBudgetExceededError,
     ToolExecutionError,
     ToolValidationError,
@@ -59,11 +60,14 @@ if TYPE_CHECKING:
 NS_PER_MS: Final = 1_000_000
 ABORT_TOOL: Final = "$abort"  # of the script's own side: nobody waits for a call any more
 PROGRESS_TOOL: Final = "$progress"
+REFUSE_TOOL: Final = "$refuse"  # arguments that cannot leave the script
+STATE_TOOL: Final = "$state"  # what of the context changes
 _LOOK_S: Final = 0.02  # how often an async tool is asked whether it is still wanted
 TOOL_KIND: Final = "tool"
+REFUSAL_CHARACTERS_MAX: Final = 1000
 _UNWANTED: Final = "nobody waits for this call any more"
 _FREE: Final = frozenset({"search", "describe"})  # answered here, and not counted
-QUIET: Final = _FREE | {RETURN_TOOL, ABORT_TOOL, PROGRESS_TOOL}
+QUIET: Final = _FREE | {RETURN_TOOL, ABORT_TOOL, PROGRESS_TOOL, REFUSE_TOOL, STATE_TOOL}
 
 
 class ScriptCalls:
@@ -225,7 +229,11 @@ class ScriptCalls:
         if request.target == PROGRESS_TOOL:
             self._progress(request.args)
             return None
+        if request.target == STATE_TOOL:
+            return self._state()
         try:
+            if request.target == REFUSE_TOOL:
+                raise _refused(request.args)
             if request.target in _FREE:
                 return self._look_up(request)
             return self._call(request)
@@ -251,6 +259,17 @@ class ScriptCalls:
         # What shows progress is no part of the run: if it fails, nothing is lost but the message.
         with suppress(Exception):
             self._on_progress(message, str(args.get("kind")))
+
+    def _state(self) -> dict[str, Any]:
+        """Return what a script may know of its run as it is now."""
+        with self._lock:
+            left = max(0, self._limits.scripts.call_count_max - len(self._counted))
+        own = self._desk.of_run(self._run_id) if self.has_asked else ()
+        last = max(own, key=lambda one: (one.created_ms, one.sequence), default=None)
+        request = None
+        if last is not None:
+            request = {"id": last.id, "tool": last.tool, "status": last.status}
+        return {"toolCallsLeft": left, "lastRequest": request}
 
     def _look_up(self, request: EffectRequest) -> Any:
         args = request.args
@@ -450,6 +469,16 @@ def run_async(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         return asyncio.run(make())
     with ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(lambda: asyncio.run(make())).result()
+
+
+def _refused(args: Any) -> SerializationError:
+    """Return the error of arguments that the script's side cannot hand over whole."""
+    known = args if isinstance(args, dict) else {}
+    path, problem, name = (
+        str(known.get(member, ""))[:REFUSAL_CHARACTERS_MAX]
+        for member in ("path", "problem", "tool")
+    )
+    return SerializationError(path=path, problem=f"(an argument of '{name}') {problem}")
 
 
 def request_of_entry(entry: EffectStarted) -> EffectRequest:

@@ -1,9 +1,10 @@
-// console: what programs print. log, info, debug, dir and table go to stdout, the rest to stderr.
+// console: what programs print. log, info, debug, dir and table go to stdout, the rest to stderr,
+// unless `internal.warnings` names another stream.
 "use strict";
 (() => {
   const internal = globalThis.__cloche;
   const STDOUT = 16;
-  const STDERR = 17;
+  internal.warnings = 17; // stderr
   const GROUP_INDENTATION = 2;
 
   let groups = "";
@@ -15,8 +16,8 @@
     internal.call(stream, `${lines}\n`);
   };
   const out = (...args) => write(STDOUT, internal.format(...args));
-  const err = (...args) => write(STDERR, internal.format(...args));
-  const warnOf = (text) => write(STDERR, `(node:1) Warning: ${text}`);
+  const err = (...args) => write(internal.warnings, internal.format(...args));
+  const warnOf = (text) => write(internal.warnings, `(node:1) Warning: ${text}`);
 
   const elapsed = (label, started_us) => {
     const ms = (internal.clock() - started_us) / 1000;
@@ -79,7 +80,7 @@
     trace(...args) {
       const trace = new Error(internal.format(...args));
       trace.name = "Trace";
-      write(STDERR, internal.inspect(trace).replace(/^\[(Trace[^\]]*)\]$/, "$1"));
+      write(internal.warnings, internal.inspect(trace).replace(/^\[(Trace[^\]]*)\]$/, "$1"));
     },
     dir(value, options) { write(STDOUT, internal.inspect(value, { customInspect: false, ...options })); },
     dirxml: out,

@@ -46,6 +46,41 @@
   internal.makeRequire = () => undefined;
   internal.isCommonJs = () => false;
 
+  // ---- values ----
+
+  const DEPTH_MAX = 500; // the host refuses what is deeper
+  const plain = new Set([Object.prototype, Array.prototype, null]);
+  const builtIn = new Map(); // prototype -> its name
+  for (const name of ownKeys(globalThis)) {
+    const prototype = typeof globalThis[name] === "function" ? globalThis[name].prototype : undefined;
+    if (prototype !== undefined && !plain.has(prototype)) builtIn.set(prototype, name);
+  }
+
+  /** Where a value cannot cross whole, and why. As in JSON, undefined is absent or null. */
+  const misfit = (value, path = "$", above = new Set()) => {
+    const kind = typeof value;
+    if (kind === "number" && !Number.isFinite(value)) return { path, problem: `is ${value}` };
+    if (kind === "bigint" || kind === "symbol" || kind === "function") {
+      return { path, problem: `is a ${kind}` };
+    }
+    if (kind !== "object" || value === null) return undefined;
+    if (above.has(value)) return { path, problem: "holds itself" };
+    if (above.size >= DEPTH_MAX) return { path, problem: "is nested too deep" };
+    for (let one = getPrototypeOf(value); !plain.has(one); one = getPrototypeOf(one)) {
+      if (builtIn.has(one)) return { path, problem: `is a ${builtIn.get(one)}` };
+    }
+    above.add(value);
+    const isList = Array.isArray(value);
+    for (const key of isList ? value.keys() : Object.keys(value)) {
+      const inner = value[key];
+      if (typeof inner === "string") continue;
+      const found = misfit(inner, isList ? `${path}[${key}]` : `${path}.${key}`, above);
+      if (found !== undefined) return found;
+    }
+    above.delete(value);
+    return undefined;
+  };
+
   // ---- calls ----
 
   const calls = new Set(); // that are not settled
@@ -127,7 +162,7 @@
   const space = (path, known) => {
     const prefix = path === "" ? "" : `${path}.`;
     const target = path === "" ? {}
-      : (...args) => submit(path, args.length === 1 ? args[0] : args.length ? args : {});
+      : (...args) => handOver(path, args.length === 1 ? args[0] : args.length ? args : {});
     if (path !== "") for (const key of ["name", "length"]) delete target[key];
     for (const name of Object.keys(known)) {
       defineProperty(target, name, {
@@ -146,6 +181,13 @@
         return space(prefix + name, {});
       },
     });
+  };
+
+  /** Call a tool, if its arguments can leave; the host makes the error of those that cannot. */
+  const handOver = (path, args) => {
+    const unfit = misfit(args);
+    if (unfit === undefined) return submit(path, args);
+    return new ToolPromise(() => { internal.effect("tool", "$refuse", { tool: path, ...unfit }); });
   };
 
   // Found without being listed: what belongs to `tools` itself.
@@ -180,12 +222,30 @@
     };
   };
 
-  let consoleLeft = Infinity;
-  const limited = (write) => (...args) => {
-    if (consoleLeft > 0) write(...args);
-    else if (consoleLeft === 0) internal.call(17, "<more console output was dropped>\n");
-    consoleLeft -= 1;
+  // Lines of the console go to one stream: so many in all, and so many a second.
+  internal.warnings = 16;
+  const lines = { left: Infinity, rate: Infinity, since_us: 0, count: 0 };
+  const mayWrite = () => {
+    if (lines.left <= 0) {
+      if (lines.left === 0) internal.call(16, "<more console output was dropped>\n");
+      lines.left = -1;
+      return false;
+    }
+    const now_us = internal.clock();
+    if (now_us - lines.since_us >= 1000000) {
+      lines.since_us = now_us;
+      lines.count = 0;
+    }
+    lines.count += 1;
+    if (lines.count > lines.rate) {
+      const mark = `<lines beyond ${lines.rate} a second were dropped>\n`;
+      if (lines.count === lines.rate + 1) internal.call(16, mark);
+      return false;
+    }
+    lines.left -= 1;
+    return true;
   };
+  const limited = (write) => (...args) => { if (mayWrite()) write(...args); };
   for (const key of ownKeys(console)) {
     const descriptor = getOwnPropertyDescriptor(console, key);
     if (typeof descriptor.value === "function") {
@@ -203,11 +263,10 @@
   const finish = async (value, limits) => {
     let report;
     try {
-      const text = stringify(value);
-      report = text === undefined && value !== undefined
-        ? { problem: `is a ${typeof value}` } : { value };
+      report = misfit(value) ?? { value };
+      stringify(report);
     } catch (error) {
-      report = { problem: String(error.message) };
+      report = { problem: `cannot be read: ${error.message}` };
     }
     const orphans = [...calls].filter((call) => !call.isAwaited);
     if (orphans.length) {
@@ -220,22 +279,30 @@
     internal.end();
   };
 
+  /** Data with one member that changes: the host is asked for it, and it is recorded. */
+  const live = (data, key) => freeze(defineProperty({ ...data }, key, {
+    get() { return deepFreeze(internal.effect("tool", "$state", {})[key]); }, enumerable: true,
+  }));
+
   let isStarted = false;
   const run = (make, names, context, limits) => {
     if (isStarted) throw new TypeError("$run belongs to the host");
     isStarted = true;
-    consoleLeft = limits.console_count;
+    lines.left = limits.console_count;
+    lines.rate = limits.console_rate;
     const { tools, list } = facade(names);
     const help = (name) => {
       if (name !== undefined) return submit("describe", String(name));
       return `Tools: ${list.join(", ") || "none"}.\n` +
         "tools.describe(name) tells what one takes and gives, tools.search(words) finds some.";
     };
+    const telemetry = { emitProgress: progressOf(limits) };
     const shown = {
-      ...context,
-      telemetry: { emitProgress: progressOf(limits) },
+      ...deepFreeze({ ...context, telemetry }),
+      sandbox: live(context.sandbox, "toolCallsLeft"),
+      approvals: live(context.approvals, "lastRequest"),
     };
-    const body = make(tools, deepFreeze(shown), freeze(help));
+    const body = make(tools, freeze(shown), freeze(help));
     return body().then((value) => finish(value, limits));
   };
   defineProperty(globalThis, "$run", { value: freeze(run) });
