@@ -40,6 +40,7 @@ enum { OP_OUT_OF_MEMORY = 6, OP_CLOCK = 18, OP_SLEEP = 20 };
 #define HOLE_SIZE_MAX (1 << 15)
 #define HOLE_SIZE_MIN 8
 #define GARBAGE_BYTES (1 << 20) /* until the first collection of a run */
+#define ROOM_PAGE_COUNT 16 /* for a run, before memory has to grow */
 #define WASM_PAGE_BYTES 65536
 unsigned int cloche_arena_bytes = ARENA_BYTES;
 
@@ -516,6 +517,16 @@ EXPORT("cloche_turn") int32_t cloche_turn(const char *body, int32_t length) {
 
 /* ---- sealing: few pages written by a run are few pages that each instance has to copy ---- */
 
+/* Memory that grew does not shrink, and an instance whose memory grew is not used again. So there are
+ * pages for a small run, which the C library takes before it lets memory grow; the nearest first. */
+static void leave_room(void) {
+    void *pages[ROOM_PAGE_COUNT];
+    for (int index = 0; index < ROOM_PAGE_COUNT; index++)
+        pages[index] = checked(malloc(WASM_PAGE_BYTES / 4 * 3));
+    for (int index = ROOM_PAGE_COUNT - 1; index >= 0; index--)
+        free(pages[index]);
+}
+
 /* What a run allocates would fall into the holes that the prelude left, each on a page of its own.
  * So the holes are filled, for good: what comes now lies side by side, in memory that is not there
  * yet. The arenas that each size then begins with are small, or each would take pages of its own. */
@@ -532,6 +543,7 @@ static void fill_holes(void) {
         for (uint32_t before = request_count; before == request_count;)
             js_malloc_rt(runtime, size);
     cloche_arena_bytes = ARENA_BYTES;
+    leave_room();
 }
 
 /* Counting references writes to whatever a run only looks at. What is there now stays for good, so
