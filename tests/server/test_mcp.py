@@ -21,6 +21,8 @@ TOOLS = {
     "write_file",
     "read_file",
     "list_files",
+    "run_script",
+    "script_status",
 }
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="

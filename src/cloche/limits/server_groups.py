@@ -69,6 +69,14 @@ class ServerLimits(Group):
     subscriber_count_max: int = limit(
         64, "count", 1, 100_000, label="Listeners", description="Streams of the events of one run"
     )
+    mcp_session_count_max: int = limit(
+        1000,
+        "count",
+        1,
+        100_000,
+        label="MCP sessions",
+        description="Clients of /mcp that are connected at the same time",
+    )
     idempotency_ms: int = limit(
         DAY_MS,
         "ms",
@@ -106,4 +114,44 @@ class ServerLimits(Group):
         600_000,
         label="Drain",
         description="Time that runs have to end when the server is asked to stop",
+    )
+    worker_start_ms: int = limit(
+        60_000,
+        "ms",
+        1000,
+        600_000,
+        label="Worker Start",
+        description="Time that a worker process has until it is ready; runs wait for it as long",
+    )
+    worker_retry_ms_max: int = limit(
+        30_000,
+        "ms",
+        100,
+        600_000,
+        label="Worker Retry",
+        description="The longest pause before a worker process that keeps ending is replaced",
+    )
+    worker_settled_ms: int = limit(
+        10_000,
+        "ms",
+        0,
+        600_000,
+        label="Worker Settled",
+        description="A worker process that lived for as long is replaced at once",
+    )
+    worker_grace_ms: int = limit(
+        5000,
+        "ms",
+        100,
+        600_000,
+        label="Worker Grace",
+        description="Time after which a worker process that does not stop a run is ended",
+    )
+    worker_frame_limit_bytes: int = limit(
+        1152 * MIB,
+        "bytes",
+        16 * MIB,
+        4095 * MIB,
+        label="Worker Frame",
+        description="Size of one message between the server and a worker process",
     )

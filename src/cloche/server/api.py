@@ -22,6 +22,7 @@ from cloche.server.execution import Execution
 from cloche.server.guard import Guard
 from cloche.server.keyring import Keyring
 from cloche.server.openapi import document_of, page_of_operations
+from cloche.server.mcp_server import add_mcp
 from cloche.server.owners import Owners
 from cloche.server.requests import EFFECTS, NET_EFFECTS
 from cloche.server.routes_runs import RunRoutes
@@ -146,6 +147,7 @@ class Server:
         system.description = document_of(app, self.operations, version=context.version)
         system.page = page_of_operations(self.operations)
         self.console = add_console(app, context, runs)
+        add_mcp(app, context, guard)
         return app
 
     # --- its life ---

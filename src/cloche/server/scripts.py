@@ -290,6 +290,16 @@ class Scripts:
             raise UnknownObjectError(kind="script", id=run_id)
         return kept
 
+    def is_own(self, tenant: str, run_id: str) -> bool:
+        """Whether a tenant has a script of this id."""
+        return self._owners.script(tenant, run_id) is not None
+
+    def busy(self, tenant: str, run_id: str) -> Job | None:
+        """Return the work that goes on with a tenant's script, None when there is none."""
+        with self._lock:
+            job = self._jobs.get(run_id)
+        return job if job is not None and job.tenant == tenant else None
+
     def get(self, tenant: str, run_id: str) -> ScriptDocument:
         """Return a script as it is now.
 

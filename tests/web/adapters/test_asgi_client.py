@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 import pytest
 from fastapi import FastAPI
@@ -55,6 +56,18 @@ def shown(asgi, *requests, lifespan=True):
         return answers
 
     return asyncio.run(run())
+
+
+def test_a_status_by_name():
+    """A status that is an `HTTPStatus` is a number like any other."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": HTTPStatus.ACCEPTED, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    (answer,) = shown(app, ("GET", "/"), lifespan=False)
+    assert type(answer.status) is int
+    assert (answer.status, answer.body) == (202, b"ok")
 
 
 def test_starlette():

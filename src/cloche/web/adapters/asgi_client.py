@@ -222,7 +222,7 @@ class _Exchange:
         fields = [(name.lower(), value) for name, value in self._start.get("headers", ())]
         length = next((int(v) for name, v in fields if name == b"content-length"), None)
         kept = tuple((name, value) for name, value in fields if name not in _FRAMING)
-        status = self._start["status"]
+        status = int(self._start["status"])  # `HTTPStatus` is what many give
         piece, has_more = first
         if has_more or (self._scope["method"] == "HEAD" and length is not None):
             return Response(status, kept, self._rest(piece, has_more=has_more), length)

@@ -1,0 +1,218 @@
+"""The MCP tools on a store of one's own: what `cloche mcp` speaks of on standard input and output.
+
+Who started the process is who asks, and who decides about calls of scripts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from cloche.exec.api import execute, make_request
+from cloche.exec.session import Session, sessions_of
+from cloche.exec.types import File, Limits
+from cloche.gate.policy import Policy
+from cloche.script.harness import ScriptHarness
+from cloche.server.errors import InvalidFieldError
+from cloche.server.journals import journal_lines
+from cloche.server.mcp_backend import Outcome
+from cloche.server.mcp_pictures import Pictures, bounded, picture_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cloche.exec.adapters.runner import Execution
+    from cloche.limits import Limits as AllLimits
+    from cloche.script.approvals import Approval, Made
+    from cloche.script.tools import ToolSet
+    from cloche.server.mcp_backend import Language, Listener, ScriptLanguage
+    from cloche.store.ports import Store
+
+T = TypeVar("T")
+_LIST_COUNT_MAX: Final = 1000
+
+
+class LocalBackend:
+    """Answers with a store; see `Backend`.
+
+    Args:
+        store: where sessions and scripts are kept; whoever opened it closes it.
+        limits: in force.
+        tools: tool sets of scripts by their names.
+    """
+
+    may_approve = True
+
+    def __init__(
+        self, store: Store, limits: AllLimits, tools: Mapping[str, ToolSet] | None = None
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._harnesses = {
+            name: ScriptHarness(each, limits=limits, store=store)
+            for name, each in (tools or {}).items()
+        }
+        self._toolless = ScriptHarness(limits=limits, store=store)
+
+    async def run_code(
+        self,
+        code: str,
+        *,
+        language: Language,
+        files: Mapping[str, str],
+        stdin: str,
+        timeout_ms: int | None,
+        on_output: Listener,
+    ) -> Outcome:
+        """Run a program once."""
+
+        def work() -> Outcome:
+            request = make_request(
+                code,
+                language=language,
+                files=[File(name=name, content=text.encode()) for name, text in files.items()],
+                stdin=stdin,
+                limits=_limits(timeout_ms),
+                policy=Policy(),
+            )
+            done = execute(request, on_output=lambda _stream, data: on_output(_text(data)))
+            given = {file.path: file.content for file in request.files}
+            images = {
+                file.path: file.content
+                for file in done.files
+                if picture_kind(file.path) is not None and given.get(file.path) != file.content
+            }
+            return Outcome(document=_document(done), images=bounded(images))
+
+        return await _called(work)
+
+    async def session_create(self, language: Language, name: str | None) -> dict[str, Any]:
+        """Create a session."""
+        return await _called(
+            lambda: _session(Session.create(language, name=name, store=self._store))
+        )
+
+    async def session_list(self) -> list[dict[str, Any]]:
+        """List sessions."""
+        found = await _called(lambda: self._store.sessions.list(limit=_LIST_COUNT_MAX))
+        return [{"id": row.id, "name": row.name, "language": row.language} for row in found]
+
+    async def session_run(
+        self, session: str, code: str, *, timeout_ms: int | None, on_output: Listener
+    ) -> Outcome:
+        """Run a program in a session."""
+
+        def work() -> Outcome:
+            opened = self._open(session)
+            pictures = Pictures(opened)
+            done = opened.execute(
+                code,
+                limits=_limits(timeout_ms),
+                on_output=lambda _stream, data: on_output(_text(data)),
+            )
+            return Outcome(document=_document(done), images=pictures.new())
+
+        return await _called(work)
+
+    async def session_fork(self, session: str, name: str | None) -> dict[str, Any]:
+        """Create a session in the same state."""
+        return await _called(lambda: _session(self._open(session).fork(name)))
+
+    async def session_revert(self, session: str, last: int) -> None:
+        """Undo the last runs."""
+        await _called(lambda: self._open(session).revert(last=last))
+
+    async def session_delete(self, session: str) -> None:
+        """Remove a session."""
+        await _called(lambda: self._open(session).delete())
+
+    async def write_file(self, session: str, path: str, content: bytes) -> None:
+        """Put a file in place."""
+        await _called(lambda: self._open(session).write_file(path, content))
+
+    async def read_file(self, session: str, path: str) -> bytes:
+        """Return the content of a file."""
+        return await _called(lambda: self._open(session).download(path))
+
+    async def list_files(self, session: str, path: str) -> list[dict[str, Any]]:
+        """List what is in a directory and below."""
+        found = await _called(lambda: self._open(session).list_files(path, recursive=True))
+        return [
+            {"path": each.path, "kind": each.kind, "size_bytes": each.size_bytes} for each in found
+        ]
+
+    async def run_script(
+        self, source: str, *, language: ScriptLanguage, tools: str, params: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Run a script with one of the tool sets."""
+        harness = self._harnesses.get(tools)
+        if harness is None:
+            known = ", ".join(sorted(self._harnesses)) or "none; start `cloche mcp --tools …`"
+            raise InvalidFieldError(
+                field="tools", problem=f"there is no set {tools!r}; there are: {known}"
+            )
+        result = await _called(lambda: harness.run(source, language=language, params=params))
+        return {"tools": tools, **result.to_document()}
+
+    async def script_status(self, run_id: str) -> dict[str, Any]:
+        """Return what has become of a script, gone on with where a decision lets it."""
+        # Whichever set it began with: a script whose tools are elsewhere is shown as it is.
+        result = await _called(lambda: self._toolless.result(run_id))
+        if result.status == "suspended":
+            names = {call.tool for call in result.tool_calls}
+            able = [each for each in self._harnesses.values() if names <= each.tools.keys()]
+            if able:
+                result = await _called(lambda: able[0].resume(run_id))
+        return result.to_document()
+
+    async def approvals(self, run_id: str) -> Sequence[Approval]:
+        """Return what a script waits for."""
+        waiting = await _called(lambda: self._toolless.pending)
+        return [each for each in waiting if each.run_id == run_id]
+
+    async def decide(self, approval_id: str, made: Made) -> None:
+        """Decide about a call."""
+        await _called(lambda: self._toolless.decide(approval_id, made))
+
+    async def journal(self, run_id: str) -> str:
+        """Return the journal of a run or script as JSON Lines."""
+        return await _called(lambda: "".join(journal_lines(self._store, run_id, self._limits)))
+
+    def _open(self, name: str) -> Session:
+        return Session.open(name, store=self._store)
+
+    def close(self) -> None:
+        """Put sessions to sleep."""
+        sessions_of(self._store).close()
+
+
+async def _called(work: Callable[[], T]) -> T:
+    """Return what a function returns, called on a thread."""
+    import anyio.to_thread  # noqa: PLC0415 - comes with the extra
+
+    return await anyio.to_thread.run_sync(work)
+
+
+def _limits(timeout_ms: int | None) -> Limits | None:
+    return None if timeout_ms is None else Limits(time_ms=timeout_ms)
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _session(session: Session) -> dict[str, Any]:
+    return {"id": session.id, "name": session.name, "language": session.language}
+
+
+def _document(done: Execution) -> dict[str, Any]:
+    result = asdict(done.result)
+    compiled = result["compile"] or {"stdout": "", "stderr": ""}
+    error = done.error
+    return {
+        "stdout": compiled["stdout"] + result["run"]["stdout"],
+        "stderr": compiled["stderr"] + result["run"]["stderr"],
+        "exit_code": done.exit_code,
+        "error": None if error is None else {"code": error.code, "message": error.message},
+        "time_ms": result["time_ms"],
+    }

@@ -1,0 +1,71 @@
+"""The pictures that a program wrote: what a model is shown beside what was printed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloche.exec.session import Session
+
+PICTURES: Final = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".gif": "gif",
+    ".webp": "webp",
+}
+COUNT_MAX: Final = 8
+TOTAL_LIMIT_BYTES: Final = 8 << 20  # what a message of a model may hold, about
+
+
+def picture_kind(path: str) -> str | None:
+    """Return the subtype of `image/` that a path's suffix says, None for no picture."""
+    return PICTURES.get(PurePosixPath(path).suffix.lower())
+
+
+class Pictures:
+    """The pictures in a session's working directory, as they are before a run."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._before = {path: _digest(content) for path, content in self._all().items()}
+
+    def new(self) -> dict[str, bytes]:
+        """Return those that are new or changed now."""
+        return {
+            path: content
+            for path, content in self._all().items()
+            if self._before.get(path) != _digest(content)
+        }
+
+    def _all(self) -> dict[str, bytes]:
+        found = self._session.list_files(".", recursive=True)
+        chosen: dict[str, bytes] = {}
+        room = TOTAL_LIMIT_BYTES
+        for entry in found:
+            if entry.kind != "file" or picture_kind(entry.path) is None:
+                continue
+            if entry.size_bytes > room or len(chosen) == COUNT_MAX:
+                continue
+            room -= entry.size_bytes
+            chosen[entry.path] = self._session.download(entry.path)
+        return chosen
+
+
+def bounded(found: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return as many of these pictures as a message may hold, in the order of their paths."""
+    chosen: dict[str, bytes] = {}
+    room = TOTAL_LIMIT_BYTES
+    for path in sorted(found):
+        if len(chosen) < COUNT_MAX and len(found[path]) <= room:
+            room -= len(found[path])
+            chosen[path] = found[path]
+    return chosen
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
