@@ -209,6 +209,7 @@ DEFAULTS = {
     "server.page_count_max": 200,
     "server.heartbeat_ms": 15_000,
     "server.subscriber_count_max": 64,
+    "server.mcp_session_count_max": 1000,
     "server.idempotency_ms": 86_400_000,
     "server.idempotency_body_limit_bytes": 8 * MIB,
     "server.key_count_max": 1000,
