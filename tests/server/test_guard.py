@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
 from .support import Asker
@@ -12,7 +14,14 @@ OPERATIONS = [
 ]
 GUARDED = [each for each in OPERATIONS if each.values[0].access == "key"]
 SCOPED = [each for each in GUARDED if each.values[0].scope is not None]
-WITH_OBJECT = [each for each in GUARDED if ":id" in each.values[0].template]
+# Whoever puts a secret makes one of the own tenant, whatever others call theirs.
+MAKING = ("PUT", "/v1/net/secrets/:id")
+WITH_OBJECT = [
+    each
+    for each in GUARDED
+    if ":id" in each.values[0].template
+    and (each.values[0].method, each.values[0].template) != MAKING
+]
 PUBLIC = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
@@ -26,8 +35,17 @@ def target(operation, identity="x"):
     return operation.template.replace(":id", identity).replace("*path", "a.txt")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_lists(tmp_path_factory):
+    """Lists and secrets of these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLOCHE_SECRET_STORE", str(tmp_path_factory.mktemp("net") / "net.db"))
+        patch.setenv("CLOCHE_SECRET_KEY", b64encode(bytes(32)).decode())
+        yield
+
+
 @pytest.fixture(scope="module")
-def asker():
+def asker(own_lists):
     """A server with a key of each scope, and a second tenant."""
     found = Asker(tools={"default": TOOLS})
     found.keys = {scope: found.new_key(scope) for scope in ("run", "session", "approve", "admin")}
@@ -94,7 +112,12 @@ def objects(asker):
     asker.ask("PUT", "/v1/sessions/mine/files/a.txt", content=b"mine")
     asker.post("/v1/scripts", {"source": "await tools.send({to: 'ann'})"})
     approval = asker.get("/v1/approvals").document["items"][0]
+    entry = asker.post("/v1/net/allowlist", {"host": "a.example"}).document
+    secret = {"value": "a-long-value", "domains": ["a.example"]}
+    asker.ask("PUT", "/v1/net/secrets/KEY", body=secret)
     return {
+        "allowlist": [entry["id"]],
+        "secrets": ["KEY"],
         "runs": [asker.run("1", "javascript")["id"]],
         "sessions": [session["id"], "mine"],
         "scripts": [approval["run_id"]],
@@ -106,8 +129,9 @@ def objects(asker):
 @pytest.mark.parametrize("operation", WITH_OBJECT)
 def test_an_object_of_another_tenant(asker, objects, operation):
     """It is 404, word for word what is said of an object that does not exist."""
-    kind = operation.template.split("/")[2]
+    kind = operation.template.partition("/:id")[0].rpartition("/")[2]
     body = {
+        "value": {"value": "another-value"},
         "restore": {"snapshot": "0:x"},
         "cwd": {"path": "/"},
         "revert": {"last": 1},
@@ -142,7 +166,16 @@ def _is_form(operation):
 
 def test_lists_of_another_tenant(asker, objects):
     """A tenant sees nothing of another one in any list."""
-    for path in ("/v1/runs", "/v1/sessions", "/v1/scripts", "/v1/approvals"):
+    for path in (
+        "/v1/runs",
+        "/v1/sessions",
+        "/v1/scripts",
+        "/v1/approvals",
+        "/v1/net/allowlist",
+        "/v1/net/secrets",
+        "/v1/net/logs",
+        "/v1/audit",
+    ):
         assert asker.get(path, key=asker.other).document == {"items": [], "next": None}
     keys = asker.get("/v1/keys", key=asker.other).document["items"]
     assert {key["tenant"] for key in keys} == {"other"}

@@ -107,6 +107,25 @@ class ServerLimits(Group):
     session_count_max: int = limit(
         10_000, "count", 1, 10_000_000, label="Sessions", description="Sessions of one tenant"
     )
+    tenant_entry_count_max: int = limit(
+        10_000,
+        "count",
+        0,
+        1_000_000,
+        label="Allowlist Entries",
+        description="Entries of outbound HTTP in all lists of one tenant",
+    )
+    tenant_secret_count_max: int = limit(
+        1000, "count", 0, 1_000_000, label="Secrets", description="Secrets of one tenant"
+    )
+    audit_count_max: int = limit(
+        10_000,
+        "count",
+        1,
+        10_000_000,
+        label="Audit",
+        description="Changes of a tenant that are remembered, the newest",
+    )
     drain_ms: int = limit(
         10_000,
         "ms",

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 from cloche._version import __version__
 from cloche.errors import ClocheError
 from cloche.server.answers import Answers
+from cloche.server.audit import Audit
 from cloche.server.console.site import add_console
 from cloche.server.context import Context
 from cloche.server.decisions import Decisions
 from cloche.server.execution import Execution
 from cloche.server.guard import Guard
 from cloche.server.keyring import Keyring
+from cloche.server.net import TenantNet
 from cloche.server.openapi import document_of, page_of_operations
 from cloche.server.mcp_server import add_mcp
 from cloche.server.owners import Owners
 from cloche.server.requests import EFFECTS, NET_EFFECTS
+from cloche.server.routes_net import NetRoutes
 from cloche.server.routes_runs import RunRoutes
 from cloche.server.routes_scripts import ScriptRoutes
 from cloche.server.routes_sessions import SessionRoutes
@@ -101,6 +104,7 @@ class Server:
         self.scripts = Scripts(
             store, limits, host=host, owners=owners, runs=self.runs, sets=tools or {}, log=log
         )
+        audit = Audit(store, limits, now_ns=host.now_ns, random_bytes=host.random_bytes)
         server_id = host.random_bytes(_SERVER_ID_BYTES).hex()
         self.context = Context(
             store=store,
@@ -112,6 +116,8 @@ class Server:
             sessions=TenantSessions(store, limits, owners=owners, effects=effects),
             scripts=self.scripts,
             decisions=Decisions(store, limits, host=host, owners=owners, scripts=self.scripts),
+            net=TenantNet(store, limits, audit=audit),
+            audit=audit,
             metrics=Metrics(),
             version=__version__,
             reasons=self._reasons,
@@ -133,6 +139,7 @@ class Server:
             *runs.operations(),
             *SessionRoutes(context).operations(),
             *ScriptRoutes(context).operations(),
+            *NetRoutes(context).operations(),
             *system.operations(),
         ]
         guard = Guard(
@@ -165,6 +172,7 @@ class Server:
             if self._turn_count % _SWEEP_INTERVAL == 0:
                 for tenant in self.keyring.tenants():
                     self.context.answers.sweep(tenant)
+                    self.context.audit.sweep(tenant)
         except ClocheError as error:
             self._log({"event": "maintain", "code": error.code, "message": error.message})
 

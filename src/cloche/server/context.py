@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from cloche.limits import Limits
     from cloche.server.answers import Answers
+    from cloche.server.audit import Audit
     from cloche.server.decisions import Decisions
     from cloche.server.keyring import Keyring
+    from cloche.server.net import TenantNet
     from cloche.server.ports import Host
     from cloche.server.runs import Runs
     from cloche.server.scripts import Scripts
@@ -46,6 +48,8 @@ class Context:
     sessions: TenantSessions
     scripts: Scripts
     decisions: Decisions
+    net: TenantNet
+    audit: Audit
     metrics: Metrics
     version: str
     reasons: Callable[[], list[str]]

@@ -73,6 +73,16 @@ class TenantError(ServerError):
         super().__init__("only an admin key of the tenant default makes keys for other tenants")
 
 
+class OperatorError(ServerError):
+    """What concerns all tenants is for the first one."""
+
+    code = "SERVER_OPERATOR"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("this concerns all tenants: it is for admin keys of the tenant default")
+
+
 class UnknownObjectError(ServerError):
     """The tenant has no such object; another tenant may."""
 

@@ -181,6 +181,17 @@ def wants_events(request: Request) -> bool:
     )
 
 
+def key_of(request: Request) -> Key:
+    """Return the key that a request showed.
+
+    Raises:
+        UnauthorizedError: as `tenant_of`.
+    """
+    tenant_of(request)
+    key: Key = request.context["user"]
+    return key
+
+
 def tenant_of(request: Request) -> str:
     """Return for whom a request acts.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cloche.server.errors import InvalidFieldError
+from cloche.server.errors import InvalidFieldError, UnknownObjectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +46,23 @@ def page_request(limit: int | None, after: str | None, limits: Limits) -> PageRe
     if not 1 <= limit <= most:
         raise InvalidFieldError(field="limit", problem=f"is {limit}; it is 1 to {most}")
     return PageRequest(limit=limit, after=after or "")
+
+
+def sliced(
+    found: Sequence[Item], wanted: PageRequest, id_of: Callable[[Item], str], *, kind: str
+) -> Page[Item]:
+    """Return a page of all that there is.
+
+    Raises:
+        UnknownObjectError: the page begins behind something that is not there.
+    """
+    start = 0
+    if wanted.after:
+        ids = [id_of(item) for item in found]
+        if wanted.after not in ids:
+            raise UnknownObjectError(kind=kind, id=wanted.after)
+        start = ids.index(wanted.after) + 1
+    return page_of(found[start : start + wanted.limit + 1], wanted, id_of)
 
 
 def page_of(found: Sequence[Item], wanted: PageRequest, id_of: Callable[[Item], str]) -> Page[Item]:

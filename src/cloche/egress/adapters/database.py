@@ -235,6 +235,14 @@ class NetDatabase:
             )
         return len(found)
 
+    def remove_entry(self, scope: str, entry: Entry) -> bool:
+        """Remove what says the same of host, methods, ports and paths; whether there was one."""
+        with self._writing():
+            done = self._db.execute(
+                "delete from entries where scope = ? and identity = ?", (scope, identity_of(entry))
+            ).rowcount
+        return bool(done)
+
     # --- secrets ---
 
     def secret(self, name: str, scopes: Sequence[str] = (GLOBAL_SCOPE,)) -> Secret | None:
@@ -414,7 +422,15 @@ class NetDatabase:
                     (self._limits.log_row_count_max,),
                 )
 
-    def records(
+    def records(self, *, count: int, **which: Any) -> list[Record]:
+        """Return the newest records that fit, the oldest of them first.
+
+        `which` is as in `numbered_records`.
+        """
+        found = self.numbered_records(count=count, **which)
+        return [record for _, record in reversed(found)]
+
+    def numbered_records(
         self,
         *,
         host: str | None = None,
@@ -422,9 +438,10 @@ class NetDatabase:
         run_id: str | None = None,
         tenant: str | None = None,
         errors: bool = False,
+        before: int | None = None,
         count: int,
-    ) -> list[Record]:
-        """Return the newest records that fit, the oldest of them first.
+    ) -> list[tuple[int, Record]]:
+        """Return the newest records that fit, newest first, each with its number.
 
         Args:
             host: and the next three: of which alone, where it is not None.
@@ -432,6 +449,7 @@ class NetDatabase:
             run_id: the run.
             tenant: whose runs; "" for those without one.
             errors: only what was refused, failed, or has a status from 400 on.
+            before: of those with a smaller number, where it is not None.
             count: how many at most.
         """
         where, values = ["1"], list[Any]()
@@ -442,13 +460,16 @@ class NetDatabase:
                 values.append(value)
         if errors:
             where.append("(code is not null or status >= 400)")
+        if before is not None:
+            where.append("id < ?")
+            values.append(before)
         with self._reading():
             rows = self._db.execute(
-                f"select {', '.join(_LOG_FIELDS)} from log where {' and '.join(where)} "  # noqa: S608 - names of our own
+                f"select id, {', '.join(_LOG_FIELDS)} from log where {' and '.join(where)} "  # noqa: S608 - names of our own
                 "order by id desc limit ?",
                 (*values, count),
             ).fetchall()
-        return [Record(**dict(zip(_LOG_FIELDS, row, strict=True))) for row in reversed(rows)]
+        return [(row[0], Record(**dict(zip(_LOG_FIELDS, row[1:], strict=True)))) for row in rows]
 
     def stats(self, tenant: str | None = None) -> list[dict[str, Any]]:
         """Return calls, mean duration, failures and bytes for each host, the busiest first.

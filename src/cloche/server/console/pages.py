@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.server.console.shown import FILTERS
-from cloche.server.keys import DEFAULT_TENANT
 from cloche.web.adapters.templates import Templates
 from cloche.web.response import redirect
 from cloche.web.target import percent_encode
@@ -35,7 +34,6 @@ SECTIONS: Final[tuple[tuple[str, str, Scope | None], ...]] = (
     ("Limits", f"{HOME}/limits", "admin"),
     ("Keys", f"{HOME}/keys", "admin"),
 )
-_OPERATORS_OWN: Final = frozenset({f"{HOME}/secrets"})
 
 
 class Pages:
@@ -74,13 +72,8 @@ def sections_of(key: Key | None, path: str) -> list[tuple[str, str, bool]]:
     return [
         (title, place, path == place if place == HOME else path.startswith(place))
         for title, place, scope in SECTIONS
-        if (scope is None or key.may(scope)) and (place not in _OPERATORS_OWN or is_operator(key))
+        if scope is None or key.may(scope)
     ]
-
-
-def is_operator(key: Key) -> bool:
-    """Whether a key acts for who runs the server: an admin key of the first tenant."""
-    return key.tenant == DEFAULT_TENANT and key.may("admin")
 
 
 def go(request: Request, path: str, says: str = "", *, failed: bool = False) -> Response:
