@@ -57,6 +57,9 @@ class DocRows(Protocol):
     def get_doc(self, collection: str, doc_id: str) -> DocRow | None:
         """Return a document."""
 
+    def get_docs(self, collection: str, doc_ids: Sequence[str]) -> Sequence[DocRow]:
+        """Return those documents that are there, in any order."""
+
     def put_doc(self, row: DocRow) -> None:
         """Add or replace a document; entries of indexes are the caller's."""
 
@@ -190,3 +193,32 @@ class AppTables(Protocol):
 
     def remove_app(self, app: str, *, limit: int) -> int:
         """Remove rows of an app, up to so many of each table; return how many. 0: none are left."""
+
+
+class BlobStreams(Protocol):
+    """Contents that are written or read in parts, by one process."""
+
+    def begin(self, owner: str, upload: str, now_ns: int) -> None:
+        """Take parts of a content from now on, under a name that its owner alone can use.
+
+        Raises:
+            QuotaError: the owner has too many that are not finished.
+        """
+
+    def write(self, owner: str, upload: str, ordinal: int, part: bytes, now_ns: int) -> int:
+        """Add the part of this ordinal, from 0 on, once; return the size so far.
+
+        Raises:
+            UploadUnknownError: nothing was begun, or the ordinal is not the next.
+            StorageTooLargeError: it is over `apps.blob_limit_bytes`; what was begun is dropped.
+        """
+
+    def finish(self, owner: str, upload: str) -> Iterator[bytes]:
+        """Yield what was written, and forget it.
+
+        Raises:
+            UploadUnknownError: nothing was begun.
+        """
+
+    def read(self, sha256: str, offset: int, length: int) -> bytes:
+        """Return a part of a content; reading on from where a part ended is cheap."""

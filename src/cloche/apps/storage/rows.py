@@ -6,6 +6,7 @@ a slash, its id; see `app_name`. Pure.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -29,6 +30,11 @@ def app_name(app_id: str, tenant: str = "") -> str:
     if tenant:
         check_name("tenant", tenant.replace("/", "\0"), APP_PART_BYTES)
     return f"{tenant}/{app_id}"
+
+
+def pin_holder(app: str, path: str) -> str:
+    """Return who holds the content of a path: of any length, and of nobody else."""
+    return "app-" + hashlib.sha256(f"{app}\0{path}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
