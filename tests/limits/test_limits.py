@@ -186,6 +186,8 @@ DEFAULTS = {
     "scripts.output_limit_bytes": 256 * KIB,
     "scripts.console_count_max": 200,
     "scripts.console_rate_max": 20,
+    "scripts.kept_run_count_max": 10_000,
+    "scripts.kept_run_ms": 30 * 24 * 3600 * 1000,
     "scripts.progress_count_max": 50,
     "scripts.progress_interval_ms": 500,
     "scripts.progress_limit_bytes": 1000,

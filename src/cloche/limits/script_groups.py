@@ -85,6 +85,22 @@ class ScriptsLimits(Group):
         label="Grace",
         description="Time that calls nobody awaited have to stop when the script ends",
     )
+    kept_run_count_max: int = limit(
+        10_000,
+        "count",
+        0,
+        10_000_000,
+        label="Kept Runs",
+        description="Ended runs of scripts that pruning leaves",
+    )
+    kept_run_ms: int = limit(
+        30 * DAY_MS,
+        "ms",
+        0,
+        3650 * DAY_MS,
+        label="Kept Time",
+        description="Age of ended runs of scripts that pruning leaves",
+    )
     tool_count_max: int = limit(
         2000, "count", 1, 100_000, label="Tools", description="Tools of one tool set"
     )

@@ -20,32 +20,24 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from cloche.exec.api import default_runner
 from cloche.gate.canonical import encode_plain
 from cloche.limits.adapters.settings import load_limits
 from cloche.script.adapters.shelf import Asked
+from cloche.script.checks import check
 from cloche.script.errors import (
-    HarnessInternalError,
     ScriptCancelledError,
-    ScriptError,
     ScriptRunStateError,
     SnippetError,
-    ToolNotFoundError,
-    ToolValidationError,
 )
+from cloche.script.events import Metrics, Teller
 from cloche.script.finder import program_error
 from cloche.script.items import History, ScriptCall, ScriptResult
-from cloche.script.literals import literal_calls
 from cloche.script.messages import read_message
-from cloche.script.outcome import stderr_of, syntax_error
 from cloche.script.policy import ToolPolicy
 from cloche.script.programs import (
     FILENAMES,
     banned_word,
-    called_tools,
-    unopened_brace,
     wrap,
-    wrap_check,
 )
 from cloche.script.runs import ScriptRuns
 from cloche.script.snippets import SNIPPET_KIND, Snippet, check_name
@@ -56,9 +48,11 @@ from cloche.store.rows import Document
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cloche.errors import ErrorDocument
     from cloche.exec.adapters.effects import CancelToken
     from cloche.limits import Limits
     from cloche.script.approvals import Approval, AuditEntry, Made
+    from cloche.script.events import ScriptEvent
     from cloche.script.finder import Language
     from cloche.script.inbox import Answer
     from cloche.script.items import Api
@@ -101,6 +95,8 @@ class ScriptHarness:
         store: where runs and approvals are kept; None: in memory, as long as the harness.
         context: what scripts may know: `workingDirectory`, `turnId`, `model`, `provider`, …; JSON.
         on_progress: gets the progress messages of scripts, as text and "info" or "warn".
+        on_event: is told when a run begins, waits, goes on and is over.
+        provider_limits: of providers, by their names: changes of the group `scripts`.
         clock_ms: wall clock; only approvals know the time of day.
     """
 
@@ -118,11 +114,17 @@ class ScriptHarness:
         store: Store | None = None,
         context: Mapping[str, Any] | None = None,
         on_progress: Callable[[str, str], None] | None = None,
+        on_event: Callable[[ScriptEvent], None] | None = None,
+        provider_limits: Mapping[str, Mapping[str, int]] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // NS_PER_MS,
     ) -> None:
         self.tools = ToolSet(*tools)
         self.policy = policy or ToolPolicy()
         self.limits = limits or load_limits()
+        self._provider_limits = {
+            name: self._own_limits(own) for name, own in (provider_limits or {}).items()
+        }
+        self.metrics = Metrics()
         self._mode = mode_of(mode)
         self._modes = dict(modes or {})
         self._default: Language = default
@@ -141,6 +143,7 @@ class ScriptHarness:
             clock_ms=clock_ms,
             program=self._program,
             on_progress=on_progress,
+            teller=Teller(on_event, self.metrics),
             forgets=store is None,
         )
         self._new_run_id: Callable[[], str] = _new_run_id
@@ -171,6 +174,7 @@ class ScriptHarness:
         api: Api,
         mode: Mode | None = None,
         provider: str = "",
+        limits: Mapping[str, int] | None = None,
         cancel: CancelToken | None = None,
     ) -> History:
         """Run the scripts of a message.
@@ -179,23 +183,28 @@ class ScriptHarness:
             message: as `messages.read_message` takes it.
             api: whose form it has.
             mode: of this turn.
-            provider: whose mode holds if the turn has none.
+            provider: whose mode and limits hold if the turn has none.
+            limits: of the group `scripts`, for this turn.
             cancel: stops the script that runs, and those behind it.
 
         Raises:
+            LimitError: there is no such limit, or it is out of range.
             MessageInvalidError: the message has another form.
         """
-        read = read_message(message, api=api, limits=self.limits, default=self._default)
+        own = {**self._provider_limits.get(provider, {}), **self._own_limits(limits)}
+        whole = self.limits.replace({"scripts": own})
+        read = read_message(message, api=api, limits=whole, default=self._default)
         chosen = mode_of(mode, self._modes.get(provider), self._mode)
         results: list[ScriptResult] = []
         for call in read.scripts:
             done = not results or results[-1].status in {"completed", "checked"}
             if chosen == "disabled":
-                results.append(_skipped(call, "scripts are disabled"))
+                results.append(self._counted(chosen, _skipped(call, "scripts are disabled")))
             elif done or (self._go_on and results[-1].status == "failed"):
-                results.append(self._one(call, chosen, cancel))
+                results.append(self._one(call, chosen, cancel, limits=own))
             else:
-                results.append(_skipped(call, "a script before this one did not complete"))
+                left = _skipped(call, "a script before this one did not complete")
+                results.append(self._counted(chosen, left))
         return read.with_results(*results)
 
     def run(
@@ -205,6 +214,7 @@ class ScriptHarness:
         language: Language | None = None,
         mode: Mode | None = None,
         params: Mapping[str, Any] | None = None,
+        limits: Mapping[str, int] | None = None,
         cancel: CancelToken | None = None,
     ) -> ScriptResult:
         """Run one script that is there without a message around it.
@@ -214,11 +224,13 @@ class ScriptHarness:
             language: of it; None for the default one.
             mode: of this run.
             params: plain JSON that the script finds in `context.params`.
+            limits: of the group `scripts`, for this run.
             cancel: stops it.
 
         Raises:
             ValueError: there is no such language.
             ValueInvalidError: the parameters are no plain JSON.
+            LimitError: there is no such limit, or it is out of range.
         """
         language = language or self._default
         if language not in FILENAMES:
@@ -235,9 +247,9 @@ class ScriptHarness:
         )
         chosen = mode_of(mode, self._mode)
         if chosen == "disabled":
-            return _skipped(call, "scripts are disabled")
+            return self._counted(chosen, _skipped(call, "scripts are disabled"))
         given = None if params is None else encode_plain(dict(params)).decode()
-        return self._one(call, chosen, cancel, given)
+        return self._one(call, chosen, cancel, given, limits=self._own_limits(limits))
 
     # --- approvals ---
 
@@ -327,6 +339,14 @@ class ScriptHarness:
         """
         return self._runs.rollback(run_id)
 
+    def prune(self) -> int:
+        """Remove runs that ended, as `scripts.kept_run_count_max` and `scripts.kept_run_ms` say.
+
+        Returns:
+            How many; the audit keeps what was decided about them.
+        """
+        return self._runs.prune()
+
     # --- snippets ---
 
     def save(self, run_id: str, name: str) -> Snippet:
@@ -388,17 +408,18 @@ class ScriptHarness:
     # --- one script ---
 
     def _one(
-        self, call: ScriptCall, mode: Mode, cancel: CancelToken | None, params: str | None = None
+        self,
+        call: ScriptCall,
+        mode: Mode,
+        cancel: CancelToken | None,
+        params: str | None = None,
+        *,
+        limits: dict[str, int],
     ) -> ScriptResult:
-        if call.error is not None or call.language is None:
-            return ScriptResult(script_id=call.script_id, status="failed", error=call.error)
-        error = program_error(call.source, call.language, limits=self.limits)
-        error = error or banned_word(call.source, call.language)
-        if error is not None:
-            document = error.to_document()
-            return ScriptResult(script_id=call.script_id, status="failed", error=document)
-        if mode == "dry-run":
-            return self._check(call, call.language)
+        whole = self.limits.replace({"scripts": limits})
+        known = self._without_a_run(call, mode, whole)
+        if known is not None or call.language is None:
+            return self._counted(mode, known or _failed(call, call.error))
         asked = Asked(
             script_id=call.script_id,
             language=call.language,
@@ -406,8 +427,32 @@ class ScriptHarness:
             sha256=call.sha256,
             session_id=self._session_id,
             params=params,
+            limits=limits,
         )
         return self._runs.start(self._new_run_id(), asked, cancel=cancel)
+
+    def _counted(self, mode: Mode, result: ScriptResult) -> ScriptResult:
+        self.metrics.count(result, mode=mode)
+        return result
+
+    def _own_limits(self, limits: Mapping[str, int] | None) -> dict[str, int]:
+        """Return limits of the group `scripts`, each of them checked."""
+        own = dict(limits or {})
+        self.limits.replace({"scripts": own})
+        return own
+
+    def _without_a_run(self, call: ScriptCall, mode: Mode, limits: Limits) -> ScriptResult | None:
+        """Return the result of a script that does not run: it is broken, or is only looked at."""
+        if call.error is not None or call.language is None:
+            return _failed(call, call.error)
+        error = program_error(call.source, call.language, limits=limits)
+        error = error or banned_word(call.source, call.language)
+        if error is not None:
+            return _failed(call, error.to_document())
+        if mode != "dry-run":
+            return None
+        request = self._runs.request
+        return check(call, call.language, tools=self.tools, request=request, limits=limits)
 
     def _program(self, asked: Asked, run_id: str) -> str:  # noqa: ARG002 - as runs call it
         return wrap(
@@ -415,7 +460,7 @@ class ScriptHarness:
             asked.language,
             names=(*self.tools, "search", "describe"),
             context=self._context_of(asked),
-            limits=self.limits,
+            limits=self._runs.limits_of(asked),
         )
 
     def _context_of(self, asked: Asked) -> dict[str, Any]:
@@ -423,7 +468,7 @@ class ScriptHarness:
 
         So an equal script is an equal program, and its types are taken off once.
         """
-        scripts = self.limits.scripts
+        scripts = self._runs.limits_of(asked).scripts
         outlook = {name: self.policy.outlook(one) for name, one in self.tools.items()}
         params = {} if asked.params is None else {"params": json.loads(asked.params)}
         return {
@@ -442,56 +487,13 @@ class ScriptHarness:
             "approvals": {"asked": any("ask" in can for can in outlook.values())},
         }
 
-    # --- dry-run ---
-
-    def _check(self, call: ScriptCall, language: Language) -> ScriptResult:
-        error: ScriptError | None = unopened_brace(call.source, language)
-        if error is not None:
-            document = error.to_document()
-            return ScriptResult(script_id=call.script_id, status="failed", error=document)
-        execution = default_runner().execute(
-            self._runs.request(wrap_check(call.source, language), language), record=False
-        )
-        if execution.error is not None:
-            error = syntax_error(
-                execution.error.message, source=call.source, stderr=stderr_of(execution.result)
-            )
-        report: list[dict[str, Any]] = []
-        for name, line in called_tools(call.source, language):
-            known = name in self.tools or name in {"search", "describe"}
-            report.append({"tool": name, "line": line, "known": known})
-            if not known and error is None:
-                error = self._unknown(name)
-        error = error or self._misfit(call.source, language)
-        return ScriptResult(
-            script_id=call.script_id,
-            status="checked" if error is None else "failed",
-            value={"mode": "dry-run", "tools": report},
-            error=None if error is None else error.to_document(),
-        )
-
-    def _misfit(self, source: str, language: Language) -> ScriptError | None:
-        """Return the error of the first call whose literal arguments do not fit."""
-        for name, line, arguments in literal_calls(source, language):
-            if name not in self.tools:
-                continue
-            try:
-                self.tools[name].check_args(arguments, limits=self.limits)
-            except ToolValidationError as error:
-                problem = f"{error.fields['problem']} (line {line})"
-                return ToolValidationError(tool=name, subject="arguments", problem=problem)
-        return None
-
-    def _unknown(self, name: str) -> ScriptError:
-        try:
-            self.tools.find(name)
-        except ToolNotFoundError as error:
-            return error
-        return HarnessInternalError(problem=f"{name} is unknown and known")
-
 
 def _new_run_id() -> str:
     return uuid.uuid4().hex
+
+
+def _failed(call: ScriptCall, error: ErrorDocument | None) -> ScriptResult:
+    return ScriptResult(script_id=call.script_id, status="failed", error=error)
 
 
 def _skipped(call: ScriptCall, reason: str) -> ScriptResult:

@@ -26,35 +26,28 @@ from cloche.script.adapters.desk import Desk, rejection, status_of
 from cloche.script.adapters.shelf import Asked, Shelf, ShelfSink, Taken, Used, ended_row
 from cloche.script.approvals import Made
 from cloche.script.errors import (
-    ScriptCancelledError,
     ScriptRunBusyError,
     ScriptRunStateError,
 )
 from cloche.script.inbox import Answer, answer_of
 from cloche.script.items import ScriptResult
-from cloche.script.outcome import (
-    Ended,
-    ended_by_itself,
-    returned_value,
-    script_error,
-    shown_output,
-    stderr_of,
-    timeout_error,
-)
+from cloche.script.outcome import Ended
 from cloche.script.programs import FILENAMES, IMAGES
 from cloche.script.repeats import changed_program, prefix_count
 from cloche.script.undo import Undo, give_up, rolled_back
+from cloche.script.work import Work, end_of, result_of, unfinished
 from cloche.store.errors import StoreChangedError, StoreError
 from cloche.store.rows import FINAL_STATUSES, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from cloche.exec.adapters.effects import CancelToken
     from cloche.exec.adapters.runner import Execution
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
     from cloche.script.approvals import Approval
+    from cloche.script.events import Teller
     from cloche.script.finder import Language
     from cloche.script.policy import ToolPolicy
     from cloche.script.tools import ToolSet
@@ -66,33 +59,6 @@ if TYPE_CHECKING:
 NS_PER_MS: Final = 1_000_000
 KEPT_RUN_COUNT_MAX: Final = 1000  # ended runs in a store that is nobody else's
 _OTHER_EFFECTS: Final = 10_000  # searches and returns, which are no tool calls
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class _Work:
-    """A run that this process is at work on."""
-
-    taken: Taken
-    asked: Asked
-    request: Any
-    calls: ScriptCalls
-    journal: Journal | None
-    used_ms: int
-    is_new: bool = False
-    sink: ShelfSink | None = None
-    time: ActiveTime | None = None
-
-    @property
-    def id(self) -> str:
-        return self.taken.row.id
-
-    def go_live(self) -> None:
-        if self.time is not None:
-            self.time.go_live()
-
-    def flush(self) -> None:
-        if self.sink is not None:
-            self.sink.flush()
 
 
 class ScriptRuns:
@@ -108,6 +74,7 @@ class ScriptRuns:
         clock_ms: wall clock.
         program: returns the program around a script, for a run of this id.
         on_progress: gets the progress messages of scripts.
+        teller: is told what happens to runs.
         forgets: whether the store is nobody else's, so that old runs may go.
     """
 
@@ -123,6 +90,7 @@ class ScriptRuns:
         clock_ms: Callable[[], int],
         program: Callable[[Asked, str], str],
         on_progress: Callable[[str, str], None] | None = None,
+        teller: Teller,
         forgets: bool = False,
     ) -> None:
         self._tools = tools
@@ -133,6 +101,7 @@ class ScriptRuns:
         self._clock_ms = clock_ms
         self._program = program
         self._on_progress = on_progress
+        self._teller = teller
         self._ended_ids: deque[str] | None = deque() if forgets else None
         self.desk = Desk(store, clock_ms=clock_ms, limits=limits)
         self.shelf = Shelf(store, now_ns=self._now_ns, owner=owner, limits=limits)
@@ -147,9 +116,11 @@ class ScriptRuns:
         self, run_id: str, asked: Asked, *, cancel: CancelToken | None = None
     ) -> ScriptResult:
         """Run a script until it is over, or nobody decides what it waits for."""
-        request = self.request(self._program(asked, run_id), asked.language)
+        limits = self.limits_of(asked)
+        request = self.request(self._program(asked, run_id), asked.language, limits)
         work = self._work(self.shelf.begin(run_id, asked), asked, request, None)
         work.is_new = True
+        self._teller.begins("started", run_id, asked)
         return self._go(work, cancel)
 
     def resume(self, run_id: str, *, cancel: CancelToken | None = None) -> ScriptResult:
@@ -166,7 +137,10 @@ class ScriptRuns:
         work = self._take_up(run_id)
         if isinstance(work, ScriptResult) and work.status == "suspended" and self._ask(run_id):
             work = self._take_up(run_id)
-        return work if isinstance(work, ScriptResult) else self._go(work, cancel)
+        if isinstance(work, ScriptResult):
+            return work
+        self._teller.begins("resumed", run_id, work.asked)
+        return self._go(work, cancel)
 
     def result(self, run_id: str) -> ScriptResult:
         """Return what is known of a run now; "suspended" with what it has done, if it is not over.
@@ -217,7 +191,7 @@ class ScriptRuns:
                 recorded={"source": asked.source},
                 requested={"source": source},
             )
-        return self._result(work, execution, self._ended(work, execution))
+        return result_of(work, execution, end_of(work, execution, self.desk))
 
     def fork(self, run_id: str, *, calls: int, new_id: str) -> ScriptResult:
         """Begin a run that shares the first calls of another one, and goes on by itself.
@@ -284,9 +258,36 @@ class ScriptRuns:
             give_up(self.shelf, self.desk, row, self._known(row), reason)
         return self.result(run_id)
 
+    def prune(self) -> int:
+        """Remove runs of scripts that ended and are too old or too many; return how many."""
+        scripts, now_ns = self._limits.scripts, self._now_ns()
+        oldest_ns = now_ns - scripts.kept_run_ms * NS_PER_MS
+        kept = removed = 0
+        for row in list(self._ended_rows()):
+            kept += 1
+            if kept > scripts.kept_run_count_max or (row.ended_ns or now_ns) < oldest_ns:
+                kept -= 1
+                removed += self._store.runs.delete(row.id)
+        return removed
+
+    def _ended_rows(self) -> Iterator[Run]:
+        after, most = "", self._limits.store.page_count_max
+        while page := self._store.runs.list(after=after, limit=most):
+            for row in page:
+                if row.status in FINAL_STATUSES and self.shelf.is_script(row):
+                    yield row
+            if len(page) < most:
+                return
+            after = page[-1].id
+
     # --- one part of a run ---
 
-    def _go(self, work: _Work, cancel: CancelToken | None) -> ScriptResult:
+    def _go(self, work: Work, cancel: CancelToken | None) -> ScriptResult:
+        result = self._until_over(work, cancel)
+        self._teller.stops(work.asked, result)
+        return result
+
+    def _until_over(self, work: Work, cancel: CancelToken | None) -> ScriptResult:
         while True:
             result = self._advance(work, cancel)
             if result.status != "suspended" or not self._ask(result.run_id):
@@ -296,10 +297,13 @@ class ScriptRuns:
                 return again
             work = again
 
-    def _advance(self, work: _Work, cancel: CancelToken | None) -> ScriptResult:
+    def _advance(self, work: Work, cancel: CancelToken | None) -> ScriptResult:
         """Execute a run until it is over or waits, and keep what became of it."""
         try:
             execution = self._execute(work, cancel)
+            if self._is_spoilt(work, execution):
+                work = self._again(work)
+                execution = self._execute(work, cancel)
             if execution.suspension is not None:
                 return self._park(work, execution)
             return self._over(work, execution)
@@ -311,8 +315,22 @@ class ScriptRuns:
             self._interrupt(work, error)
             raise
 
-    def _execute(self, work: _Work, cancel: CancelToken | None) -> Execution:
-        timeout_ms = self._limits.scripts.timeout_ms
+    def _is_spoilt(self, work: Work, execution: Execution) -> bool:
+        """Whether the harness itself failed in a new run that has done nothing yet."""
+        error = execution.error
+        is_ours = error is not None and error.blame == "cloche"
+        return is_ours and work.is_new and not work.calls.records
+
+    def _again(self, work: Work) -> Work:
+        """Return the run as it was before it began; what is kept of it is forgotten."""
+        self._release(work)
+        self._store.runs.delete(work.id)
+        again = self._work(self.shelf.begin(work.id, work.asked), work.asked, work.request, None)
+        again.is_new, again.attempts = True, work.attempts + 1
+        return again
+
+    def _execute(self, work: Work, cancel: CancelToken | None) -> Execution:
+        timeout_ms = work.limits.scripts.timeout_ms
         count = 0 if work.journal is None else len(work.journal.entries)
         is_resumed = work.journal is not None
         time = work.time = ActiveTime(
@@ -338,9 +356,9 @@ class ScriptRuns:
         finally:
             work.used_ms += time.stop()
 
-    def _park(self, work: _Work, execution: Execution) -> ScriptResult:
+    def _park(self, work: Work, execution: Execution) -> ScriptResult:
         work.flush()
-        result = self._result(work, execution, Ended(status="suspended"))
+        result = result_of(work, execution, Ended(status="suspended"))
         used = Used(time_ms=work.used_ms, failures=work.calls.failures)
         self.shelf.park(work.taken, used, result)
         status = self.desk.run_status(work.id)
@@ -349,19 +367,19 @@ class ScriptRuns:
             return self._reject(self.shelf.row(work.id))
         return result
 
-    def _over(self, work: _Work, execution: Execution) -> ScriptResult:
+    def _over(self, work: Work, execution: Execution) -> ScriptResult:
         work.calls.end()
         if work.sink is not None and work.sink.open_sequences(work.journal):
             # What became of calls that nobody awaited is what the journal says, not what threads
             # have noted by now: so a result does not depend on their speed.
             work.calls = self._recalled(work)
-        result = self._result(work, execution, self._ended(work, execution))
+        result = result_of(work, execution, end_of(work, execution, self.desk))
         used = Used(time_ms=work.used_ms, failures=work.calls.failures)
         row = dataclasses.replace(work.taken.row, usage=msgspec.json.encode(used))
         self._end(work, row, result)
         return result
 
-    def _end(self, work: _Work, row: Run, result: ScriptResult) -> None:
+    def _end(self, work: Work, row: Run, result: ScriptResult) -> None:
         ended = ended_row(row, result, now_ns=self._now_ns())
         # Nobody can have decided anything about a run that asked nothing.
         end = self.desk.end_run if work.calls.has_asked else self._store.runs.update
@@ -372,14 +390,14 @@ class ScriptRuns:
             if len(self._ended_ids) > KEPT_RUN_COUNT_MAX:
                 self._store.runs.delete(self._ended_ids.popleft())
 
-    def _interrupt(self, work: _Work, error: BaseException) -> None:
+    def _interrupt(self, work: Work, error: BaseException) -> None:
         """Say in the store that nobody is at work on a run any more, as far as that can be said."""
         work.calls.end()
         stopped = isinstance(error, KeyboardInterrupt)
         with suppress(StoreError):
             row = self._store.runs.get(work.id)
             if row is not None and row.status == "running":
-                result = self._unfinished(work, "cancelled" if stopped else "failed")
+                result = unfinished(work, "cancelled" if stopped else "failed")
                 ended = ended_row(row, result, now_ns=self._now_ns())
                 status: RunStatus = "cancelled" if stopped else "interrupted"
                 ended = dataclasses.replace(ended, status=status)
@@ -388,13 +406,13 @@ class ScriptRuns:
                 end(ended, expected="running")
             self._release(work)
 
-    def _release(self, work: _Work) -> None:
+    def _release(self, work: Work) -> None:
         work.taken.on_loss = None
         self.shelf.give_back(work.taken)
 
     # --- taking up ---
 
-    def _take_up(self, run_id: str) -> _Work | ScriptResult:
+    def _take_up(self, run_id: str) -> Work | ScriptResult:
         row = self.shelf.row(run_id)
         if row.status in FINAL_STATUSES:
             return self._known(row)
@@ -459,7 +477,7 @@ class ScriptRuns:
 
     # --- what it is made of ---
 
-    def _recalled(self, work: _Work) -> ScriptCalls:
+    def _recalled(self, work: Work) -> ScriptCalls:
         journal = self.shelf.journal(work.id)
         used = Used(failures=work.calls.failures)
         return self._work(work.taken, work.asked, work.request, journal, used).calls
@@ -471,15 +489,16 @@ class ScriptRuns:
         request: Any,
         journal: Journal | None,
         used: Used | None = None,
-    ) -> _Work:
+    ) -> Work:
         used = used or Used()
+        limits = self.limits_of(asked)
         calls = ScriptCalls(
             self._tools,
             self._policy,
             self.desk,
             run_id=taken.row.id,
             asked=asked,
-            limits=self._limits,
+            limits=limits,
             on_progress=self._on_progress,
             on_ask=lambda: work.flush(),  # noqa: PLW0108 - as below
             on_live=lambda: work.go_live(),  # noqa: PLW0108 - there is no `work` yet
@@ -487,20 +506,29 @@ class ScriptRuns:
         if journal is not None:
             failures = used.failures or self.shelf.used(taken.row).failures
             calls.recall(journal, failures, self.desk.of_run(taken.row.id))
-        work = _Work(
+        work = Work(
             taken=taken,
             asked=asked,
             request=request,
             calls=calls,
+            limits=limits,
             journal=journal,
             used_ms=used.time_ms,
         )
         return work
 
-    def request(self, program: str, language: Language) -> Any:
+    def limits_of(self, asked: Asked) -> Limits:
+        """Return the limits of a run: those of everything, with what was asked for it.
+
+        Raises:
+            LimitError: there is no such limit, or it is out of range.
+        """
+        return self._limits.replace({"scripts": asked.limits}) if asked.limits else self._limits
+
+    def request(self, program: str, language: Language, limits: Limits) -> Any:
         """Return the request that runs a program with the limits of scripts."""
-        scripts = self._limits.scripts
-        limits = self._limits.replace(
+        scripts = limits.scripts
+        limits = limits.replace(
             {
                 "guests": {
                     "timeout_ms": scripts.timeout_ms,
@@ -520,65 +548,14 @@ class ScriptRuns:
 
     def _recorded_request(self, run_id: str, asked: Asked, journal: Journal | None) -> Any:
         """Return the request of a run that has begun: the program is the recorded one."""
+        limits = self.limits_of(asked)
         if journal is None:
-            return self.request(self._program(asked, run_id), asked.language)
+            return self.request(self._program(asked, run_id), asked.language, limits)
         inputs = journal.inputs
-        request = self.request(inputs.code.decode(), asked.language)
+        request = self.request(inputs.code.decode(), asked.language, limits)
         return dataclasses.replace(request, seed=inputs.seed, now_ns=inputs.now_ns)
 
     # --- what became of it ---
-
-    def _ended(self, work: _Work, execution: Execution) -> Ended:
-        status = self.desk.run_status(work.id) if work.calls.has_asked else "active"
-        if status != "active":
-            return Ended(status="rejected", error=rejection(status, self.desk.of_run(work.id)))
-        if execution.error is None:
-            if work.calls.returned is None:
-                exit_code = execution.result.run.exit_code
-                return ended_by_itself(exit_code, stderr_of(execution.result))
-            return returned_value(work.calls.returned, self._limits)
-        if work.time is not None and work.time.timed_out:
-            late = timeout_error(work.calls.records, work.used_ms, self._limits)
-            return Ended(status="failed", error=late)
-        error = script_error(
-            execution.error,
-            source=work.asked.source,
-            stderr=stderr_of(execution.result),
-            records=work.calls.records,
-            last_error=work.calls.failure_in(execution.error.message),
-            used_ms=work.used_ms,
-            limits=self._limits,
-        )
-        stopped = isinstance(error, ScriptCancelledError)
-        return Ended(status="cancelled" if stopped else "failed", error=error)
-
-    def _result(self, work: _Work, execution: Execution, ended: Ended) -> ScriptResult:
-        calls = work.calls.records
-        return ScriptResult(
-            script_id=work.asked.script_id,
-            run_id=work.id,
-            status=ended.status,
-            value=ended.value,
-            output=shown_output(execution.result.run.stdout, self._limits),
-            tool_calls=calls,
-            error=None if ended.error is None else ended.error.to_document(),
-            usage={
-                "time_ms": work.used_ms,
-                "memory_bytes": execution.result.memory_bytes or 0,
-                "tool_calls": len(calls),
-            },
-            journal_id=execution.journal_hash,
-        )
-
-    def _unfinished(self, work: _Work, status: Any) -> ScriptResult:
-        error = ScriptCancelledError(reason="the process that ran it was stopped")
-        return ScriptResult(
-            script_id=work.asked.script_id,
-            run_id=work.id,
-            status=status,
-            tool_calls=work.calls.records,
-            error=error.to_document(),
-        )
 
     def _known(self, row: Run) -> ScriptResult:
         known = self.shelf.result(row)

@@ -56,6 +56,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         sha256: of it.
         session_id: what lasting decisions hold for.
         params: JSON text of the parameters, if it has any.
+        limits: of the group `scripts`, where they are not those of everything.
         forked_from: the run whose first calls it shares, if there is one.
         type: tells these rows from those of other runs.
     """
@@ -66,6 +67,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     session_id: str
     params: str | None = None
+    limits: dict[str, int] = {}
     forked_from: str = ""
     type: str = REQUEST_TYPE
 
@@ -206,9 +208,13 @@ class Shelf:
             ScriptRunUnknownError: there is none, or it is a run of something else.
         """
         row = self.store.runs.get(run_id) if run_id.isprintable() and run_id else None
-        if row is None or b'"type":"script"' not in row.request:
+        if row is None or not self.is_script(row):
             raise ScriptRunUnknownError(run_id=run_id)
         return row
+
+    def is_script(self, row: Run) -> bool:
+        """Whether a row is one of a script's run."""
+        return b'"type":"script"' in row.request
 
     def asked(self, row: Run) -> Asked:
         """Return what was to be run."""
