@@ -43,6 +43,16 @@ def serve_command(
         list[str] | None,
         typer.Option("--cors", help="Pages of this origin may ask; repeatable, * for all."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=0,
+            max=256,
+            help="Processes that run guests; one a processor by default, 0 for none: guests then "
+            "run in the process of the server.",
+        ),
+    ] = None,
     log: Annotated[
         bool, typer.Option("--log", help="A line of JSON for each request, on stderr.")
     ] = False,
@@ -65,6 +75,7 @@ def serve_command(
         allow_net=allow_net,
         log=log,
         cors_origins=tuple(cors or ()),
+        workers=workers,
     )
     raise typer.Exit(run_server(settings, _say))
 

@@ -106,6 +106,13 @@ class WorkerLostError(ClocheError):
         )
 
 
+class WorkersStoppedError(WorkerLostError):
+    """The server ends its workers: a run that is kept is taken up by the next one."""
+
+    def __init__(self) -> None:
+        super().__init__("the server stops")
+
+
 class InvalidFileError(InvalidRunError):
     """A file's content does not match its encoding."""
 

@@ -21,6 +21,7 @@ from cloche.exec.errors import (
     SessionExistsError,
     SessionNotFoundError,
     UnsupportedLanguageError,
+    WorkerLostError,
 )
 from cloche.gate.errors import DivergenceError
 from cloche.limits import LimitError
@@ -248,6 +249,7 @@ _STATUSES: Final[tuple[tuple[type[ClocheError], int], ...]] = (
     (LimitError, 422),
     (StoreInvalidError, 422),
     (StoreTooLargeError, 413),
+    (WorkerLostError, 503),
 )
 # What a file operation can meet; anything else is the state of the session's files.
 _FILE_STATUSES: Final = {"NOENT": 404, "FBIG": 413, "NOSPC": 413, "NAMETOOLONG": 422, "INVAL": 422}

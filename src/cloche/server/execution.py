@@ -20,13 +20,19 @@ from cloche.exec.adapters.session_runs import SessionRuns
 from cloche.exec.adapters.session_store import StoreSink, read_records
 from cloche.exec.adapters.session_travel import SessionTravel
 from cloche.exec.api import default_runner, request_of
-from cloche.exec.errors import SessionBusyError, SessionError
+from cloche.exec.errors import (
+    SessionBusyError,
+    SessionError,
+    WorkerLostError,
+    WorkersStoppedError,
+)
 from cloche.exec.session import Session, sessions_of
 from cloche.gate.entries import EffectStarted
 from cloche.gate.journal import encode_file, load_journal
 from cloche.server.documents import KeptResult
 from cloche.server.errors import StateError
 from cloche.server.requests import error_body, session_options, stage_document
+from cloche.store.rows import ENDED_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,6 +88,19 @@ class Execution:
         Raises:
             ClocheError, OSError: the host could not.
         """
+        try:
+            return self._once(live)
+        except WorkersStoppedError:
+            raise  # the next start takes it up
+        except WorkerLostError:
+            if not live.is_kept:
+                raise
+        # Its worker died, which may be the run's own doing: it gets one more.
+        live.is_recovered = True
+        live.row = self._kept(live.row)
+        return live.row if live.row.status in ENDED_STATUSES else self._once(live)
+
+    def _once(self, live: LiveRun) -> Run:
         if live.request.action == "run":
             return self._alone(live)
         if live.is_recovered and live.row.status == "running":
@@ -121,7 +140,7 @@ class Execution:
     ) -> Done:
         return self._runner.execute(
             request,
-            on_output=live.output.write,
+            on_output=live.output.again(),
             sink=sink,
             resume=resume,
             record=sink is not None,
@@ -172,14 +191,14 @@ class Execution:
 
     def _call(self, session: Session, live: LiveRun) -> None:
         if live.request.action == "resume":
-            session._runs.resume(session.id, on_output=live.output.write, cancel=live.cancel)
+            session._runs.resume(session.id, on_output=live.output.again(), cancel=live.cancel)
             return
         body = live.request.session_run
         assert body is not None
         session.execute(
             body.code,
             entrypoint=body.entrypoint,
-            on_output=live.output.write,
+            on_output=live.output.again(),
             cancel=live.cancel,
             **session_options(body, self._limits, self._effects, live.request.tenant),
         )
@@ -255,6 +274,8 @@ class _NamedRuns(SessionRuns):
 
 class _LateSink:
     """Holds the records of a run that can ask nothing of the world until its end."""
+
+    is_late = True
 
     def __init__(self, store: Store, run_id: str, *, index: int) -> None:
         self._sink = StoreSink(store, run_id, index=index)

@@ -32,23 +32,41 @@ class LiveOutput:
         self._lock = threading.Lock()
         self._output = Output()
         self._listeners: list[Callable[[], None]] = []
+        self._sizes: dict[StreamName, int] = {"stdout": 0, "stderr": 0}
         self.ended = False
 
     def write(self, stream: StreamName, data: bytes) -> None:
         """Add what a program wrote, and tell who listens."""
         with self._lock:
             self._output.write(stream, data)
+            self._sizes[stream] += len(data)
             listeners = tuple(self._listeners)
         _tell(listeners)
 
+    def again(self) -> Callable[[StreamName, bytes], None]:
+        """Return what takes the output of a run from its beginning.
+
+        A run that is executed once more prints the same bytes; those that are here are passed over.
+        """
+        to_skip = dict(self._sizes)
+
+        def write(stream: StreamName, data: bytes) -> None:
+            skipped = min(to_skip[stream], len(data))
+            if skipped:
+                to_skip[stream] -= skipped
+                data = data[skipped:]
+            if data:
+                self.write(stream, data)
+
+        return write
+
     def write_result(self, result: KeptResult) -> None:
-        """Add all that a run has printed; in which order the streams were written is not kept."""
-        stages = (result.compile, result)
-        with self._lock:
-            for stage in stages:
-                if stage is not None:
-                    self._output.write_text("stdout", stage.stdout)
-                    self._output.write_text("stderr", stage.stderr)
+        """Add all that a run has printed and is not here; the order of its streams is not kept."""
+        write = self.again()
+        for stage in (result.compile, result):
+            if stage is not None:
+                write("stdout", stage.stdout.encode("utf-8", "replace"))
+                write("stderr", stage.stderr.encode("utf-8", "replace"))
 
     def end(self) -> None:
         """Say that nothing more comes."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cloche.errors import ClocheError
+from cloche.exec.errors import WorkersStoppedError
 from cloche.exec.adapters.session_store import read_records
 from cloche.exec.api import make_request
 from cloche.exec.request import full_language
@@ -223,7 +224,7 @@ class Runs:
         known = error if isinstance(error, ClocheError) else HostError()
         live.failure = known
         self._log({"event": "run", "run_id": live.row.id, "message": str(error)})
-        if not live.is_kept:
+        if not live.is_kept or isinstance(error, WorkersStoppedError):
             return
         try:
             row = self._store.runs.get(live.row.id)

@@ -19,16 +19,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
-from cloche.exec.api import default_runner
+from cloche.exec.api import default_runner, use_runner
 from cloche.exec.session import sessions_of
 from cloche.exec.stores import VARIABLE
-from cloche.limits.adapters.settings import load_limits
+from cloche.limits.adapters.settings import guest_modules, load_limits
 from cloche.script.adapters.modules import load_tools
+from cloche.server.adapters.processes import Processes
+from cloche.server.adapters.remote import WorkerRunner
 from cloche.server.adapters.threads import ThreadHost
 from cloche.server.api import Server
 from cloche.server.errors import ServeError
 from cloche.server.guard import body_limit
 from cloche.server.keys import DEFAULT_TENANT
+from cloche.server.worker_frames import Start, limits_text
 from cloche.store.open import open_store
 from cloche.web.adapters.asyncio_services import AsyncioServices, JsonLines
 from cloche.web.adapters.listen import parse_bind
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BIND: Final = "127.0.0.1:8787"
 DEFAULT_SET: Final = "default"
+IMAGES: Final = ("javascript", "python")  # those that runs need first
 _MAINTAIN_S: Final = 1.0
 _DAY_MS: Final = 86_400_000  # the longest time that the connection can be told to wait
 _LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
@@ -70,6 +74,7 @@ class ServeSettings:
         allow_net: let policies allow outbound HTTP.
         log: write a line of JSON for each request on stderr.
         cors_origins: pages of these origins may ask; `*` for all.
+        workers: processes that run guests; 0 for threads of this one, None for one a processor.
     """
 
     bind: str = DEFAULT_BIND
@@ -83,6 +88,7 @@ class ServeSettings:
     allow_net: bool = False
     log: bool = False
     cors_origins: tuple[str, ...] = ()
+    workers: int | None = None
 
 
 def run_server(settings: ServeSettings, say: Callable[[str], None]) -> int:
@@ -128,6 +134,7 @@ class _Process:
         self._log = log
         self._say = say
         self._ended = threading.Event()
+        self._processes = self._workers(settings)
         self._host = ThreadHost(limits, self._worker_failed)
         self._server = Server(
             store,
@@ -142,15 +149,46 @@ class _Process:
         self._server.app.on_start(self._begin)
         self._server.app.on_stop(self._end)
 
-    def run(self, bind: Bind, tls: TlsSettings | None) -> int:
-        return serve(
-            self._server.app,
-            bind,
-            settings=ServerSettings(tls=tls),
-            limits=connection_limits(self._limits),
-            services=AsyncioServices(self._log),
-            on_start=self._started,
+    def _workers(self, settings: ServeSettings) -> Processes | None:
+        """Let guests run in processes of their own, unless they are to run in this one."""
+        count = processor_count() if settings.workers is None else settings.workers
+        if count == 0:
+            return None
+        images, modules = default_runner().images, guest_modules()
+        ready = [name for name in IMAGES if images.describe(name)["ready"]]
+        processes = Processes(
+            self._limits,
+            count=count,
+            start=Start(
+                job=0,
+                limits=limits_text(self._limits),
+                cache=str(images.cache.root.parent),
+                javascript_path=modules.javascript_path,
+                python_path=modules.python_path,
+                images=ready,
+                run_count_max=self._limits.server.worker_count,
+            ),
+            log=self._log,
         )
+        use_runner(WorkerRunner(images, processes, self._limits))
+        return processes
+
+    def run(self, bind: Bind, tls: TlsSettings | None) -> int:
+        try:
+            if self._processes is not None:
+                self._processes.start()
+            return serve(
+                self._server.app,
+                bind,
+                settings=ServerSettings(tls=tls),
+                limits=connection_limits(self._limits),
+                services=AsyncioServices(self._log),
+                on_start=self._started,
+            )
+        finally:
+            if self._processes is not None:
+                self._processes.stop()
+                use_runner(None)
 
     async def _begin(self, state: dict[str, Any]) -> None:
         del state
@@ -171,8 +209,11 @@ class _Process:
     def _warm(self) -> None:
         """Make the images that runs need first, so that the first run does not wait for them."""
         try:
-            for image in ("javascript", "python"):
-                default_runner().images.get(image)
+            images = default_runner().images
+            for image in IMAGES:
+                images.get(image)
+            if self._processes is not None:
+                images.typescript()
         except (ClocheError, OSError) as error:
             self._log({"event": "warm", "message": str(error)})
         self._server.is_warm.set()
@@ -198,6 +239,11 @@ class _Process:
 
     def _worker_failed(self, error: BaseException) -> None:
         self._log({"event": "worker", "type": type(error).__name__, "message": str(error)})
+
+
+def processor_count() -> int:
+    """Return how many processors this process may use, at least 1."""
+    return max(1, len(os.sched_getaffinity(0)))
 
 
 def connection_limits(limits: Limits) -> Limits:

@@ -13,7 +13,6 @@ Pure: sockets, processes and threads are elsewhere.
 
 from __future__ import annotations
 
-import importlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 LENGTH_BYTES: Final = 4
 _KEPT: Final = 64  # limits and policies that are not encoded, or decoded, again
-_ERROR_PACKAGE: Final = "cloche."
+_ERRORS_KEPT: Final = 256
 
 Journaling = Literal["none", "late", "each"]
 
@@ -70,6 +69,7 @@ class RequestFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     limits: bytes
     policy: bytes
     state: str | None
+    real_time: bool = False
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -99,6 +99,26 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 # --- to a worker ---
+
+
+class Start(Frame, frozen=True, kw_only=True, array_like=True, tag=8):
+    """The first frame: what a worker is.
+
+    Args:
+        limits: in JSON, those of its process.
+        cache: folder of compiled modules and memories, which are there.
+        javascript_path: guest module instead of the packaged one.
+        python_path: likewise.
+        images: those that it is to have at hand.
+        run_count_max: runs that it executes at once.
+    """
+
+    limits: bytes
+    cache: str
+    javascript_path: str | None
+    python_path: str | None
+    images: list[str]
+    run_count_max: int
 
 
 class Run(Frame, frozen=True, kw_only=True, array_like=True, tag=1):
@@ -149,7 +169,8 @@ class Answer(Frame, frozen=True, kw_only=True, array_like=True, tag=6):
 
     Args:
         question: its number.
-        kind: `value`, then `data` is it; `failure`, an `EffectError` in JSON; `suspended`, a due
+        kind: `value`, then `data` is it, in JSON for an effect, and empty when it is none;
+            `failure`, an `EffectError` in JSON; `suspended`, a due
             time or null in JSON; `stop`, a `Stop` in JSON; `fault`: the job cannot go on.
     """
 
@@ -188,11 +209,17 @@ class Records(Frame, frozen=True, kw_only=True, array_like=True, tag=18):
 
 
 class Effect(Frame, frozen=True, kw_only=True, array_like=True, tag=19):
-    """A question: perform an effect. `request` is an `EffectRequest` in JSON."""
+    """A question: perform an effect. As `EffectRequest`; `args` is JSON."""
 
     question: int
-    request: bytes
     run_id: str
+    sequence: int
+    task: str
+    ordinal: int
+    kind: str
+    target: str
+    args: bytes
+    args_text: bytes | None
 
 
 class CancelEffect(Frame, frozen=True, kw_only=True, array_like=True, tag=20):
@@ -202,11 +229,21 @@ class CancelEffect(Frame, frozen=True, kw_only=True, array_like=True, tag=20):
 
 
 class Fetch(Frame, frozen=True, kw_only=True, array_like=True, tag=21):
-    """A question: something that is kept. `name` is a digest, or the id of a run."""
+    """A question: something that is kept. `name` is a digest, or the id of a run.
+
+    The answer is bytes; of a journal a `KeptRun`.
+    """
 
     question: int
     what: Literal["content", "journal"]
     name: str
+
+
+class KeptRun(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A run of the past: its journal as a file, and the request that it stands for."""
+
+    journal: bytes
+    request: RequestFrame
 
 
 class Done(Frame, frozen=True, kw_only=True, array_like=True, tag=22):
@@ -244,7 +281,7 @@ class ExecutionFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     due_ns: int | None = None
 
 
-ToWorker = Run | Wake | Call | RunIn | Cancel | Answer | Close
+ToWorker = Start | Run | Wake | Call | RunIn | Cancel | Answer | Close
 FromWorker = Hello | Output | Records | Effect | CancelEffect | Fetch | Done
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -339,21 +376,16 @@ def error_of(frame: ErrorFrame, **more: Any) -> ClocheError:
     return error
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=_ERRORS_KEPT)
 def _error_class(module: str, name: str) -> type[ClocheError]:
-    """Return a class of errors. Nothing is imported: what raises has been imported here too."""
-    found: Any = None
-    if module.startswith(_ERROR_PACKAGE) and name.isidentifier() and _is_known(module):
-        found = getattr(importlib.import_module(module), name, None)
-    if isinstance(found, type) and issubclass(found, ClocheError):
-        return found
+    """Return a class of errors that is there already; nothing is imported by its name."""
+    waiting: list[type[ClocheError]] = [ClocheError]
+    while waiting:
+        found = waiting.pop()
+        if (found.__module__, found.__qualname__) == (module, name):
+            return found
+        waiting += found.__subclasses__()
     return WorkerLostError
-
-
-def _is_known(module: str) -> bool:
-    import sys  # noqa: PLC0415 - which modules there are, and nothing else of it
-
-    return module in sys.modules
 
 
 # --- requests ---
@@ -413,11 +445,13 @@ def request_frame(request: RunRequest) -> RequestFrame:
         limits=limits_text(request.limits),
         policy=b"" if is_empty else msgspec.json.encode(policy.to_document()),
         state=request.state,
+        real_time=getattr(request, "real_time", False),
     )
 
 
 def request_of_frame(frame: RequestFrame) -> RunRequest:
     """Return the request that was told."""
+    more: dict[str, Any] = {"real_time": True} if frame.real_time else {}
     return RunRequest(
         language=frame.language,
         code=frame.code,
@@ -436,6 +470,7 @@ def request_of_frame(frame: RequestFrame) -> RunRequest:
         limits=limits_of(frame.limits),
         policy=_policy_of(frame.policy),
         state=frame.state,
+        **more,
     )
 
 

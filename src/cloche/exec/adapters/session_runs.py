@@ -19,7 +19,7 @@ from cloche.exec.adapters.durable import DURABLE_KIND, DurableHandler
 from cloche.exec.adapters.partial import OrStop, ReplayStopped, StopAtLive, open_effects
 from cloche.exec.adapters.runner import new_run_id
 from cloche.exec.adapters.session_store import StoreSink, read_run_journal
-from cloche.exec.errors import SessionBusyError, SessionError
+from cloche.exec.errors import SessionBusyError, SessionError, WorkerLostError
 from cloche.exec.session_log import Ran, run_seed
 from cloche.gate.errors import DivergenceError
 from cloche.store.rows import Run, Timer
@@ -174,6 +174,10 @@ class SessionRuns:
     ) -> Execution:
         try:
             return execute()
+        except WorkerLostError:
+            # As if this process had died: the run is still open, and goes on behind its journal.
+            self._sessions.drop(live)
+            raise
         except BaseException as error:
             # Ctrl-C is a wish, anything else a misfortune.
             stopped = isinstance(error, KeyboardInterrupt)

@@ -1,0 +1,590 @@
+"""A runner whose guests are in worker processes.
+
+Owns what the server says to a worker of a run, and what it does for it: keeping the journal,
+performing effects, fetching what is kept. Invariants:
+- a worker is asked for nothing but to compute, and is believed nothing but what its own run came
+  to: an effect is decided again by the policy of the run, counted again, and performed here;
+- secrets stay here; those that a run's policy names go with that run, to be taken out of its text;
+- a run whose worker was lost ends with `WorkerLostError`, and a machine that was in it is asleep;
+- a worker that does not stop when it has to is ended.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from cloche.engine.abi import GuestStopped
+from cloche.errors import InternalError
+from cloche.exec.adapters.effects import CancelToken
+from cloche.exec.adapters.net import NetHandlers
+from cloche.exec.adapters.runner import Execution, Runner, Suspension, new_run_id
+from cloche.exec.adapters.session_machine import FileEntry, SessionMachine
+from cloche.exec.errors import (
+    ExecError,
+    InternalExecError,
+    InvalidRunError,
+    SessionImageError,
+)
+from cloche.gate.canonical import decode, encode_plain
+from cloche.gate.effect import EffectError, EffectRequest
+from cloche.gate.errors import ValueInvalidError
+from cloche.gate.policy import NET_KIND, Deny, decide
+from cloche.gate.ports import Cancels, EffectFailure, EffectSuspended
+from cloche.server import worker_frames as frames
+from cloche.server.worker_frames import Answer, Done, FrameTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cloche.engine.adapters.images import Images
+    from cloche.exec.adapters.runner import OutputListener
+    from cloche.exec.adapters.session_machine import Kept
+    from cloche.exec.request import RunRequest
+    from cloche.exec.session_log import SessionSettings, Step
+    from cloche.gate.journal import Journal
+    from cloche.gate.ports import EffectHandler, JournalSink
+    from cloche.limits import Limits
+    from cloche.server.adapters.processes import Processes, WorkerProcess
+
+T = TypeVar("T")
+MS_PER_S: Final = 1000
+NS_PER_MS: Final = 1_000_000
+_POLL_S: Final = 0.5
+_REFUSED: Final = EffectError(
+    code="EFFECT_REFUSED", message="the policy of this run does not allow this effect"
+)
+
+
+class WorkerRunner(Runner):
+    """Runs requests in worker processes; makes images in this one.
+
+    Args:
+        images: made here, since workers write nothing; they read what is in their cache.
+        processes: the workers.
+        limits: group `server`.
+    """
+
+    def __init__(self, images: Images, processes: Processes, limits: Limits) -> None:
+        super().__init__(images, pool_size=0)
+        self.processes = processes
+        self.server = limits.server
+
+    def prepare(self, request: RunRequest) -> None:
+        """See to it that a worker finds what a request needs in its cache."""
+        image = self.images.get(request.image_name, fuel=request.limits.guests.fuel > 0)
+        if image.language != request.guest_language:
+            raise InvalidRunError(
+                f"the image {image.name} runs {image.language}, the program is {request.language}"
+            )
+        if request.guest_language == "javascript":
+            self.images.typescript()  # a program may load a module that is TypeScript
+
+    def execute(
+        self,
+        request: RunRequest,
+        *,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        on_output: OutputListener | None = None,
+        sink: JournalSink | None = None,
+        replay: Journal | None = None,
+        resume: Journal | None = None,
+        record: bool = True,
+        cancel: CancelToken | None = None,
+        run_id: str = "",
+        image: Any = None,
+    ) -> Execution:
+        """Run a request to its end in a worker; see `Runner.execute`. It returns no files.
+
+        An image that is not of the catalogue is in this process alone, and so are its runs.
+
+        Raises:
+            WorkerLostError: its process ended. What it did outside is in its journal.
+        """
+        if image is not None:
+            here: Any = super().execute
+            found: Execution = here(
+                request,
+                handlers=handlers,
+                on_output=on_output,
+                sink=sink,
+                replay=replay,
+                resume=resume,
+                record=record,
+                cancel=cancel,
+                run_id=run_id,
+                image=image,
+            )
+            return found
+        self.prepare(request)
+        conversation = Conversation(
+            self, request, handlers=handlers, on_output=on_output, sink=sink, cancel=cancel
+        )
+        options = conversation.options(
+            run_id or new_run_id(), replay=replay, resume=resume, record=record
+        )
+        return conversation.run(
+            self.processes.pick(), lambda job: frames.Run(job=job, options=options)
+        )
+
+    def machine(
+        self,
+        settings: SessionSettings,
+        limits: Limits,
+        *,
+        key: bytes,
+        snapshot: bytes | None,
+        tail: Iterable[Step],
+        kept: Kept,
+    ) -> SessionMachine:
+        """Return a session's machine, awake in a worker; see `SessionMachine`."""
+        return RemoteMachine(
+            self, settings, limits, key=key, snapshot=snapshot, tail=tail, kept=kept
+        )
+
+
+class Conversation:
+    """What is said of one job, until it is done.
+
+    Args:
+        runner: whose job it is.
+        request: what runs; None where nothing does.
+        handlers: who performs effects.
+        on_output: gets each piece of output.
+        sink: keeps the journal. One that says `is_late` gets it with the end.
+        cancel: stops the job.
+        kept: where contents and journals are.
+    """
+
+    def __init__(
+        self,
+        runner: WorkerRunner,
+        request: RunRequest | None = None,
+        *,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        on_output: OutputListener | None = None,
+        sink: JournalSink | None = None,
+        cancel: CancelToken | None = None,
+        kept: Kept | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._runner = runner
+        self._request = request
+        self._given = handlers if handlers is not None else {}
+        self._on_output = on_output
+        self._sink = sink
+        self._cancel = cancel or CancelToken()
+        self._kept = kept
+        self._limits = limits
+        self._fault: BaseException | None = None
+        self._effects: dict[int, tuple[EffectRequest, EffectHandler]] = {}
+        self._effect_count = 0
+        self.is_awake = True  # of a run in a machine: whether that lives on
+        self._pool: ThreadPoolExecutor | None = None
+        self._frames: queue.SimpleQueue[frames.FromWorker | None] = queue.SimpleQueue()
+        ends_ns = None
+        if request is not None:
+            ends_ns = time.monotonic_ns() + request.limits.guests.timeout_ms * NS_PER_MS
+            self._handlers = NetHandlers(self._given, request, store=runner.store, ends_ns=ends_ns)
+        self._ends_ns = ends_ns
+
+    def options(
+        self,
+        run_id: str,
+        *,
+        replay: Journal | None = None,
+        resume: Journal | None = None,
+        record: bool = True,
+        is_streamed: bool | None = None,
+    ) -> frames.RunOptions:
+        """Return how the request is to be run."""
+        request = self._request
+        assert request is not None
+        limits = request.limits
+        journal: frames.Journaling = "none"
+        if self._sink is not None:
+            journal = "late" if getattr(self._sink, "is_late", False) else "each"
+        return frames.RunOptions(
+            request=frames.request_frame(request),
+            run_id=run_id,
+            kinds=self._kinds(request),
+            journal=journal,
+            is_recorded=record,
+            replay=None if replay is None else frames.journal_bytes(replay, limits),
+            resume=None if resume is None else frames.journal_bytes(resume, limits),
+            is_streamed=self._on_output is not None if is_streamed is None else is_streamed,
+            secrets=self._secrets(request, may_lack=replay is not None or resume is not None),
+        )
+
+    def _kinds(self, request: RunRequest) -> dict[str, bool]:
+        """Return the effects that somebody performs here; calls get theirs with the first one."""
+        found: dict[str, bool] = {}
+        for kind, _ in request.policy.kinds:
+            handler = self._given.get(kind)
+            if handler is not None:
+                found[kind] = isinstance(handler, Cancels)
+        if request.policy.net is not None:
+            handler = self._given.get(NET_KIND)
+            found[NET_KIND] = handler is None or isinstance(handler, Cancels)
+        return found
+
+    def _secrets(self, request: RunRequest, *, may_lack: bool) -> bytes:
+        net = request.policy.net
+        if net is None or not net.get("secrets"):
+            return b""
+        from cloche.egress.allowlist import NetPolicy  # noqa: PLC0415 - as above
+        from cloche.egress.errors import NetStoreError  # noqa: PLC0415 - for runs with secrets
+        from cloche.egress.open import default_service  # noqa: PLC0415 - as above
+
+        known = NetPolicy.from_document(net)
+        try:
+            found = default_service(self._runner.store).call(
+                lambda egress: egress.known_secrets(known)
+            )
+        except NetStoreError:
+            if not may_lack:
+                raise
+            return b""
+        return msgspec.json.encode(list(found))
+
+    # --- talking ---
+
+    def run(self, process: WorkerProcess, make: Callable[[int], frames.Frame]) -> Execution:
+        """Let a run be executed; return what it came to."""
+        done = self.talk(process, make)
+        self.is_awake = done.is_awake
+        if done.execution is None:
+            raise InternalError("a worker ended a run without saying what it came to")
+        if self._sink is not None and done.records:
+            self._sink.append(done.records)
+        return execution_of(done.execution)
+
+    def talk(self, process: WorkerProcess, make: Callable[[int], frames.Frame]) -> Done:
+        """Send a job and do what is asked for it, until it is done.
+
+        Raises:
+            WorkerLostError: its process ended. ClocheError: what it met. Whatever was met here.
+        """
+        job = process.open(self._frames)
+        try:
+            self._cancel.bind(lambda: process.send(frames.Cancel(job=job)))
+            process.send(make(job))
+            done = self._listen(process, job)
+        finally:
+            process.close(job)
+            if self._request is not None:
+                self._handlers.close()
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+        if done.is_fault:
+            raise self._fault or InternalError("a worker names a fault that nobody had")
+        if done.error is not None:
+            raise frames.error_of(done.error)
+        return done
+
+    def _listen(self, process: WorkerProcess, job: int) -> Done:
+        stop_s: float | None = None
+        while True:
+            try:
+                frame = self._frames.get(timeout=_POLL_S)
+            except queue.Empty:
+                stop_s = self._check_time(process, stop_s)
+                continue
+            if frame is None:
+                raise process.loss()
+            if isinstance(frame, Done):
+                return frame
+            self._take(process, job, frame)
+
+    def _check_time(self, process: WorkerProcess, stop_s: float | None) -> float | None:
+        """End a worker that goes on for longer than its run may, or than it was asked to."""
+        now_s = time.monotonic()
+        grace_s = self._runner.server.worker_grace_ms / MS_PER_S
+        if stop_s is None:
+            is_over = self._ends_ns is not None and time.monotonic_ns() > self._ends_ns
+            return now_s + grace_s if self._cancel.cancelled or is_over else None
+        if now_s > stop_s:
+            process.kill("it did not stop a run in time")
+        return stop_s
+
+    def _take(self, process: WorkerProcess, job: int, frame: Any) -> None:
+        if isinstance(frame, frames.Output):
+            if self._on_output is not None:
+                self._on_output(frame.stream, frame.data)
+        elif isinstance(frame, frames.Records):
+            self._answer(process, job, frame.question, lambda: self._keep(frame.records))
+        elif isinstance(frame, frames.Fetch):
+            self._answer(process, job, frame.question, lambda: self._fetch(frame))
+        elif isinstance(frame, frames.Effect):
+            self._begin_effect(process, job, frame)
+        elif isinstance(frame, frames.CancelEffect):
+            found = self._effects.get(frame.question)
+            if found is not None and isinstance(found[1], Cancels):
+                found[1].cancel(found[0])
+
+    def _answer(
+        self, process: WorkerProcess, job: int, question: int, find: Callable[[], bytes]
+    ) -> None:
+        try:
+            answer = Answer(job=job, question=question, kind="value", data=find())
+        except EffectFailure as failure:
+            data = msgspec.json.encode(failure.error)
+            answer = Answer(job=job, question=question, kind="failure", data=data)
+        except EffectSuspended as suspended:
+            data = msgspec.json.encode(suspended.due_ns)
+            answer = Answer(job=job, question=question, kind="suspended", data=data)
+        except GuestStopped as stopped:
+            data = msgspec.json.encode(stopped.stop)
+            answer = Answer(job=job, question=question, kind="stop", data=data)
+        except BaseException as error:  # noqa: BLE001 - raised when the worker has ended the run
+            self._fault = error
+            answer = Answer(job=job, question=question, kind="fault")
+        try:
+            process.send(answer)
+        except FrameTooLargeError:
+            process.send(Answer(job=job, question=question, kind="value"))
+
+    def _keep(self, records: list[bytes]) -> bytes:
+        if self._sink is not None:
+            self._sink.append(records)
+        return b""
+
+    def _fetch(self, frame: frames.Fetch) -> bytes:
+        kept, limits = self._kept, self._limits
+        if kept is None or limits is None:
+            raise InternalError("a worker asks for what its job has nothing to do with")
+        if frame.what == "content":
+            return kept.content(frame.name)
+        journal = kept.journal(frame.name)
+        return msgspec.msgpack.encode(
+            frames.KeptRun(
+                journal=frames.journal_bytes(journal, limits),
+                request=frames.request_frame(kept.request(journal)),
+            )
+        )
+
+    # --- effects ---
+
+    def _begin_effect(self, process: WorkerProcess, job: int, frame: frames.Effect) -> None:
+        """Perform an effect on a thread: others may be asked for meanwhile, or this be given up."""
+        request = self._request
+        assert request is not None
+        self._effect_count += 1
+        is_refused = isinstance(decide(request.policy, frame.kind, frame.target), Deny)
+        handler = None if is_refused else self._handlers.get(frame.kind)
+        if handler is None or self._effect_count > request.limits.gate.effect_count_max:
+            data = msgspec.json.encode(_REFUSED)
+            process.send(Answer(job=job, question=frame.question, kind="failure", data=data))
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(
+                request.limits.gate.effect_concurrency_max, thread_name_prefix="cloche-effect"
+            )
+        wanted = EffectRequest(
+            sequence=frame.sequence,
+            task=frame.task,
+            ordinal=frame.ordinal,
+            kind=frame.kind,
+            target=frame.target,
+            args=decode(frame.args),
+            args_text=frame.args_text,
+        )
+        self._effects[frame.question] = wanted, handler
+        self._pool.submit(self._perform, process, job, frame, wanted, handler)
+
+    def _perform(
+        self,
+        process: WorkerProcess,
+        job: int,
+        frame: frames.Effect,
+        wanted: EffectRequest,
+        handler: EffectHandler,
+    ) -> None:
+        def value() -> bytes:
+            found = handler.perform(wanted, frame.run_id)
+            try:
+                return encode_plain(found)
+            except ValueInvalidError:
+                return b""  # the gate of the worker says what is wrong with it
+
+        try:
+            self._answer(process, job, frame.question, value)
+        finally:
+            self._effects.pop(frame.question, None)
+
+
+class RemoteMachine(SessionMachine):
+    """A session that is awake in a worker; see `SessionMachine`.
+
+    Raises:
+        WorkerLostError: the worker ended meanwhile; as all calls below.
+    """
+
+    def __init__(
+        self,
+        runner: WorkerRunner,
+        settings: SessionSettings,
+        limits: Limits,
+        *,
+        key: bytes,
+        snapshot: bytes | None,
+        tail: Iterable[Step],
+        kept: Kept,
+    ) -> None:
+        image = runner.images.get(settings.image)
+        if image.id != settings.image_id:
+            raise SessionImageError(settings.image, expected=settings.image_id, found=image.id)
+        if image.language == "javascript":
+            runner.images.typescript()
+        self._remote = runner
+        self._lock = threading.Lock()
+        self._process = runner.processes.pick()
+        self._number = 0
+        self._is_awake = False
+
+        def wake(job: int) -> frames.Wake:
+            self._number = job
+            return frames.Wake(
+                job=job,
+                settings=msgspec.json.encode(settings),
+                limits=frames.limits_text(limits),
+                key=key,
+                snapshot=snapshot,
+                tail=msgspec.msgpack.encode(list(tail)),
+            )
+
+        Conversation(runner, kept=kept, limits=limits).talk(self._process, wake)
+        self._process.machine_count += 1
+        self._is_awake = True
+
+    @property
+    def awake(self) -> bool:
+        """Whether there is an instance."""
+        return self._is_awake and not self._process.is_lost
+
+    def run(
+        self,
+        request: RunRequest,
+        *,
+        run_id: str,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        on_output: OutputListener | None = None,
+        sink: JournalSink | None = None,
+        replay: Journal | None = None,
+        resume: Journal | None = None,
+        record: bool = True,
+        cancel: CancelToken | None = None,
+    ) -> Execution:
+        """Run in the session; see `Runner.execute_in`."""
+        conversation = Conversation(
+            self._remote,
+            request,
+            handlers=handlers,
+            on_output=on_output,
+            sink=sink,
+            cancel=cancel,
+        )
+        options = conversation.options(run_id, replay=replay, resume=resume, record=record)
+        is_done = False
+        try:
+            found = conversation.run(
+                self._process,
+                lambda job: frames.RunIn(job=job, machine=self._number, options=options),
+            )
+            is_done = True
+        finally:
+            if not is_done:
+                self.close()
+        if not conversation.is_awake:
+            self.close()
+        return found
+
+    # --- files ---
+
+    def upload(self, path: str, content: bytes, read_only: bool = False) -> None:
+        """Put a file in place; see `SessionMachine`, as for all that follow."""
+        self._call("upload", path, content, read_only)
+
+    def check_vacant(self, path: str) -> None:
+        """Raise unless a folder can be mounted here."""
+        self._call("check_vacant", path)
+
+    def mount(self, path: str, picture: bytes, *, writable: bool) -> None:
+        """Put a picture of a folder in place."""
+        self._call("mount", path, picture, writable)
+
+    def remove(self, path: str) -> None:
+        """Remove a file or an empty directory."""
+        self._call("remove", path)
+
+    def download(self, path: str) -> bytes:
+        """Return the content of a file."""
+        return self._value(bytes, "download", path)
+
+    def list_files(self, path: str, *, recursive: bool = False) -> list[FileEntry]:
+        """Return what is in a directory."""
+        return self._value(list[FileEntry], "list_files", path, recursive)
+
+    def is_directory(self, path: str) -> bool:
+        """Return whether there is a directory."""
+        return self._value(bool, "is_directory", path)
+
+    def size_bytes(self) -> int:
+        """Return about how much a snapshot would hold."""
+        return self._value(int, "size_bytes")
+
+    def snapshot(self) -> bytes:
+        """Return the whole state."""
+        return self._value(bytes, "snapshot")
+
+    def close(self) -> None:
+        """Free the memory; what is not kept is lost."""
+        with self._lock:
+            was_awake, self._is_awake = self._is_awake, False
+        if was_awake:
+            self._process.machine_count -= 1
+            self._process.send(frames.Close(job=0, machine=self._number))
+
+    def _call(self, method: str, *args: Any) -> bytes:
+        conversation = Conversation(self._remote)
+        return conversation.talk(
+            self._process,
+            lambda job: frames.Call(
+                job=job,
+                machine=self._number,
+                method=method,
+                args=msgspec.msgpack.encode(list(args)),
+            ),
+        ).value
+
+    def _value(self, kind: type[T], method: str, *args: Any) -> T:
+        return msgspec.msgpack.decode(self._call(method, *args), type=kind)
+
+
+def execution_of(frame: frames.ExecutionFrame) -> Execution:
+    """Return what a run came to, as a worker tells it."""
+    error: ExecError | None = None
+    if frame.error is not None:
+        made = frames.error_of(frame.error, result=frame.result)
+        error = (
+            made
+            if isinstance(made, ExecError)
+            else InternalExecError(made.message, result=frame.result)
+        )
+    return Execution(
+        run_id=frame.run_id,
+        language=frame.language,
+        result=frame.result,
+        error=error,
+        exit_code=frame.exit_code,
+        files=(),
+        journal_hash=frame.journal_hash,
+        image=frame.image,
+        fuel_used=frame.fuel_used,
+        suspension=Suspension(due_ns=frame.due_ns) if frame.is_suspended else None,
+    )

@@ -1,0 +1,550 @@
+"""A worker process: executes runs, and has nothing but the socket to the server.
+
+    python -m cloche.server.worker FD LIMIT_BYTES
+
+Owns the instances of guests, alone and of sessions. Invariants:
+- it opens no store, no secret, no socket and no file for writing: what a run needs comes in frames,
+  what it does to the world is asked for in frames, and the server decides again;
+- one thread at a time reads the socket, and one always does, whatever the others execute;
+- when the server is gone the process ends at once.
+
+What it cannot do is taken from it before the first guest: see `adapters/hardening.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cloche.egress.secrets import Scrubber, Secret
+from cloche.engine.abi import GuestStopped, Stop
+from cloche.engine.adapters.cache import Cache
+from cloche.engine.adapters.images import Images
+from cloche.errors import ClocheError, InternalError
+from cloche.exec.adapters.effects import CancelToken
+from cloche.exec.adapters.runner import Runner
+from cloche.exec.adapters.session_machine import Kept, SessionMachine
+from cloche.exec.session_log import SessionSettings, Step
+from cloche.gate.canonical import decode, encode_plain
+from cloche.gate.effect import EffectError
+from cloche.gate.journal import load_journal
+from cloche.gate.ports import EffectFailure, EffectSuspended
+from cloche.limits import GuestModules
+from cloche.server import worker_frames as frames
+from cloche.server.adapters import hardening
+from cloche.server.worker_frames import Answer, Done, FrameBuffer, error_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cloche.engine.virtual_os import Stream
+    from cloche.exec.adapters.runner import Execution
+    from cloche.exec.request import RunRequest
+    from cloche.gate.effect import EffectRequest
+    from cloche.gate.journal import Journal
+    from cloche.limits import Limits
+
+_RECEIVE_BYTES: Final = 1 << 18
+_BASE_DATA_BYTES: Final = 2 << 30
+_OPEN_FILE_MAX: Final = 1024
+_READY_MAX: Final = 8  # instances that wait, beside those that run
+_STREAM_PAUSE_S: Final = 0.002
+_STREAM_HELD_BYTES: Final = 1 << 16
+
+
+class Fault(BaseException):
+    """The server could not do what a run asked for, and knows why. Ends the run."""
+
+
+class Connection:
+    """The socket to the server: frames in order, from and to any thread."""
+
+    def __init__(self, sock: socket.socket, limit_bytes: int) -> None:
+        self._socket = sock
+        self._limit_bytes = limit_bytes
+        self._buffer = FrameBuffer(limit_bytes)
+        self._bodies: deque[bytes] = deque()
+        self._sending = threading.Lock()
+
+    def read(self) -> frames.ToWorker:
+        """Return the next frame; the process ends when there is none. One thread at a time."""
+        while not self._bodies:
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES)
+            except ConnectionError:
+                data = b""
+            if not data:
+                os._exit(0)
+            self._bodies += self._buffer.feed(data)
+        frame: frames.ToWorker = frames.decode_to_worker(self._bodies.popleft())
+        return frame
+
+    def send(self, frame: frames.Frame) -> None:
+        """Send a frame.
+
+        Raises:
+            FrameTooLargeError: nothing was sent.
+        """
+        data = frames.encode(frame, self._limit_bytes)
+        with self._sending:
+            try:
+                self._socket.sendall(data)
+            except ConnectionError:
+                os._exit(0)
+
+
+class Job:
+    """What the server asked for, as long as it lasts."""
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.cancel = CancelToken()
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, queue.SimpleQueue[Answer]] = {}
+
+    def ask(self, make: Callable[[int], frames.Frame]) -> Answer:
+        """Send a question and return its answer.
+
+        Raises:
+            Fault: the server cannot answer. GuestStopped: the run is to stop.
+        """
+        number = next(self._numbers)
+        answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._asked[number] = answers
+        try:
+            self.connection.send(make(number))
+            answer = answers.get()
+        finally:
+            del self._asked[number]
+        if answer.kind == "fault":
+            raise Fault
+        if answer.kind == "stop":
+            raise GuestStopped(msgspec.json.decode(answer.data, type=Stop))
+        return answer
+
+    def take(self, answer: Answer) -> None:
+        """Hand an answer to who asked."""
+        answers = self._asked.get(answer.question)
+        if answers is not None:
+            answers.put(answer)
+
+
+class Streams:
+    """Tells what programs write: at once where they are quiet, in larger pieces where not."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._held: dict[int, list[tuple[Stream, bytearray]]] = {}
+        self._is_busy: set[int] = set()
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def write(self, job: int, stream: Stream, data: bytes) -> None:
+        """Tell of a piece of output, now or soon."""
+        with self._lock:
+            if job not in self._is_busy:
+                self._is_busy.add(job)
+                self._connection.send(frames.Output(job=job, stream=stream, data=data))
+                self._want()
+                return
+            held = self._held.setdefault(job, [])
+            if held and held[-1][0] == stream:
+                held[-1][1].extend(data)
+            else:
+                held.append((stream, bytearray(data)))
+            if sum(len(text) for _, text in held) >= _STREAM_HELD_BYTES:
+                self._flush(job)
+            self._want()
+
+    def _want(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="cloche-output", daemon=True)
+            self._thread.start()
+        self._wanted.set()
+
+    def _work(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            threading.Event().wait(_STREAM_PAUSE_S)
+            with self._lock:
+                for job in tuple(self._held):
+                    self._flush(job)
+                self._is_busy.clear()
+
+    def _flush(self, job: int) -> None:
+        for stream, text in self._held.pop(job, ()):
+            self._connection.send(frames.Output(job=job, stream=stream, data=bytes(text)))
+
+    def end(self, job: int) -> None:
+        """Tell of all that a job has written."""
+        with self._lock:
+            self._flush(job)
+            self._is_busy.discard(job)
+
+
+class Handlers:
+    """Performs effects by asking the server. Behaves as a mapping of handlers by kind."""
+
+    def __init__(self, job: Job, kinds: dict[str, bool]) -> None:
+        self._found = {
+            kind: (_CancellingHandler if cancels else _Handler)(job)
+            for kind, cancels in kinds.items()
+        }
+
+    def get(self, kind: str, default: Any = None) -> Any:
+        """Return who performs effects of a kind."""
+        return self._found.get(kind, default)
+
+
+class _Handler:
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._questions: dict[int, int] = {}
+
+    def perform(self, request: EffectRequest, run_id: str) -> Any:
+        def question(number: int) -> frames.Effect:
+            self._questions[request.sequence] = number
+            return frames.Effect(
+                job=self._job.number,
+                question=number,
+                run_id=run_id,
+                sequence=request.sequence,
+                task=request.task,
+                ordinal=request.ordinal,
+                kind=request.kind,
+                target=request.target,
+                args=encode_plain(request.args),
+                args_text=request.args_text,
+            )
+
+        try:
+            answer = self._job.ask(question)
+        finally:
+            self._questions.pop(request.sequence, None)
+        if answer.kind == "failure":
+            failure = EffectFailure("", "")
+            failure.error = msgspec.json.decode(answer.data, type=EffectError)
+            raise failure
+        if answer.kind == "suspended":
+            raise EffectSuspended(due_ns=msgspec.json.decode(answer.data))
+        # What is no JSON is refused by the gate, with the words it has for that.
+        return decode(answer.data) if answer.data else object()
+
+
+class _CancellingHandler(_Handler):
+    def cancel(self, request: EffectRequest) -> None:
+        number = self._questions.get(request.sequence)
+        if number is not None:
+            job = self._job
+            job.connection.send(frames.CancelEffect(job=job.number, question=number))
+
+
+class AskingSink:
+    """Keeps a journal by sending it to the server, which answers when it is kept."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Let records be kept."""
+        job = self._job
+        job.ask(
+            lambda number: frames.Records(job=job.number, question=number, records=list(records))
+        )
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class HoldingSink:
+    """Keeps a journal until the run is over."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Hold records."""
+        self.records += records
+
+    def close(self) -> None:
+        """The records go with the end."""
+
+
+class JobRunner(Runner):
+    """A runner whose secrets come with the run: the process has none of its own."""
+
+    def __init__(self, images: Images, *, pool_size: int) -> None:
+        super().__init__(images, pool_size=pool_size)
+        self.secrets = b""
+
+    def hiding(self, secrets: bytes) -> JobRunner:
+        """Return a runner that takes secrets out of what is printed."""
+        found = copy.copy(self)
+        found.secrets = secrets
+        return found
+
+    def _scrubber(self, request: RunRequest, *, is_replay: bool) -> Scrubber | None:
+        del request, is_replay
+        if not self.secrets:
+            return None
+        return Scrubber(msgspec.json.decode(self.secrets, type=list[Secret]))
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """A machine of a session, and what it runs with."""
+
+    runner: Any
+    machine: Any
+
+
+class Worker:
+    """One process that executes what the server asks for.
+
+    Args:
+        connection: to the server.
+        runner: executes.
+        limits: of the process.
+    """
+
+    def __init__(self, connection: Connection, runner: JobRunner, limits: Limits) -> None:
+        self._connection = connection
+        self._runner = runner
+        self._limits = limits
+        self._streams = Streams(connection)
+        self._reading = threading.Lock()
+        self._counting = threading.Lock()
+        self._idle_count = 0
+        self._jobs: dict[int, Job] = {}
+        self._machines: dict[int, Machine] = {}
+
+    def serve(self) -> None:
+        """Execute until the server is gone. Who reads a job executes it, while another reads on."""
+        while True:
+            with self._counting:
+                self._idle_count += 1
+            with self._reading:
+                frame, job = self._next_job()
+                with self._counting:
+                    self._idle_count -= 1
+                    is_last = self._idle_count == 0
+                if is_last:
+                    threading.Thread(target=self.serve, name="cloche-job", daemon=True).start()
+            self._execute(frame, job)
+
+    def _next_job(self) -> tuple[Any, Job]:
+        while True:
+            frame = self._connection.read()
+            if isinstance(frame, frames.Run | frames.Wake | frames.Call | frames.RunIn):
+                job = self._jobs[frame.job] = Job(self._connection, frame.job)
+                return frame, job
+            found = self._jobs.get(frame.job)
+            if isinstance(frame, Answer):
+                if found is not None:
+                    found.take(frame)
+            elif isinstance(frame, frames.Cancel):
+                if found is not None:
+                    found.cancel.cancel()
+            elif isinstance(frame, frames.Close):
+                kept = self._machines.pop(frame.machine, None)
+                if kept is not None:
+                    kept.machine.close()
+
+    def _execute(self, frame: Any, job: Job) -> None:
+        done = Done(job=job.number)
+        try:
+            done = self._done(frame, job)
+        except Fault:
+            done = Done(job=job.number, is_fault=True)
+        except ClocheError as error:
+            done = Done(job=job.number, error=error_frame(error))
+        except BaseException as error:  # noqa: BLE001 - told to the server, which logs it
+            told = InternalError(f"{type(error).__name__} in a worker: {error}")
+            done = Done(job=job.number, error=error_frame(told))
+        if not self._is_awake(frame):
+            done = msgspec.structs.replace(done, is_awake=False)
+        self._streams.end(job.number)
+        del self._jobs[job.number]
+        try:
+            self._connection.send(done)
+        except (ClocheError, TypeError, ValueError) as error:
+            told = InternalError(f"what a job came to cannot be told: {error}")
+            self._connection.send(Done(job=job.number, error=error_frame(told), is_awake=False))
+
+    def _is_awake(self, frame: Any) -> bool:
+        if isinstance(frame, frames.Run):
+            return True
+        number = frame.job if isinstance(frame, frames.Wake) else frame.machine
+        kept = self._machines.get(number)
+        return kept is not None and kept.machine.awake
+
+    def _done(self, frame: Any, job: Job) -> Done:
+        if isinstance(frame, frames.Run):
+            return self._run(job, frame.options, self._runner.hiding(frame.options.secrets).execute)
+        if isinstance(frame, frames.Wake):
+            self._wake(frame, job)
+            return Done(job=job.number)
+        kept = self._machines.get(frame.machine)
+        if kept is None:
+            raise InternalError(f"this worker has no machine {frame.machine}")
+        if isinstance(frame, frames.RunIn):
+            kept.runner.secrets = frame.options.secrets
+            return self._run(job, frame.options, kept.machine.run)
+        method = _METHODS[frame.method]
+        value = method(kept.machine, *msgspec.msgpack.decode(frame.args))
+        return Done(job=job.number, value=msgspec.msgpack.encode(value))
+
+    def _run(self, job: Job, options: frames.RunOptions, execute: Callable[..., Execution]) -> Done:
+        sink: AskingSink | HoldingSink | None = None
+        if options.journal == "each":
+            sink = AskingSink(job)
+        elif options.journal == "late":
+            sink = HoldingSink()
+        execution = execute(
+            frames.request_of_frame(options.request),
+            handlers=Handlers(job, options.kinds),
+            on_output=self._listener(job) if options.is_streamed else None,
+            sink=sink,
+            replay=self._journal(options.replay),
+            resume=self._journal(options.resume),
+            record=options.is_recorded,
+            cancel=job.cancel,
+            run_id=options.run_id,
+        )
+        records = sink.records if isinstance(sink, HoldingSink) else []
+        return Done(job=job.number, execution=_execution_frame(execution), records=records)
+
+    def _listener(self, job: Job) -> Callable[[Stream, bytes], None]:
+        return lambda stream, data: self._streams.write(job.number, stream, data)
+
+    def _journal(self, data: bytes | None) -> Journal | None:
+        return None if data is None else load_journal(data, self._limits)
+
+    def _wake(self, frame: frames.Wake, job: Job) -> None:
+        requests: dict[int, RunRequest] = {}
+
+        def content(name: str) -> bytes:
+            return job.ask(
+                lambda number: frames.Fetch(
+                    job=job.number, question=number, what="content", name=name
+                )
+            ).data
+
+        def journal(run_id: str) -> Journal:
+            answer = job.ask(
+                lambda number: frames.Fetch(
+                    job=job.number, question=number, what="journal", name=run_id
+                )
+            )
+            kept = msgspec.msgpack.decode(answer.data, type=frames.KeptRun)
+            found = load_journal(kept.journal, self._limits)
+            requests[id(found)] = frames.request_of_frame(kept.request)
+            return found
+
+        runner = self._runner.hiding(b"")
+        machine = runner.machine(
+            msgspec.json.decode(frame.settings, type=SessionSettings),
+            frames.limits_of(frame.limits),
+            key=frame.key,
+            snapshot=frame.snapshot,
+            tail=msgspec.msgpack.decode(frame.tail, type=list[Step]),
+            kept=Kept(
+                content=content, journal=journal, request=lambda found: requests.pop(id(found))
+            ),
+        )
+        self._machines[job.number] = Machine(runner=runner, machine=machine)
+
+
+# All that the server may call of a machine.
+_METHODS: Final[dict[str, Any]] = {
+    "upload": SessionMachine.upload,
+    "check_vacant": SessionMachine.check_vacant,
+    "mount": lambda machine, path, picture, writable: machine.mount(
+        path, picture, writable=writable
+    ),
+    "remove": SessionMachine.remove,
+    "download": SessionMachine.download,
+    "list_files": lambda machine, path, recursive: machine.list_files(path, recursive=recursive),
+    "is_directory": SessionMachine.is_directory,
+    "size_bytes": SessionMachine.size_bytes,
+    "snapshot": SessionMachine.snapshot,
+}
+
+
+def _execution_frame(execution: Execution) -> frames.ExecutionFrame:
+    suspension = execution.suspension
+    return frames.ExecutionFrame(
+        run_id=execution.run_id,
+        language=execution.language,
+        result=execution.result,
+        error=None if execution.error is None else error_frame(execution.error),
+        exit_code=execution.exit_code,
+        journal_hash=execution.journal_hash,
+        image=execution.image,
+        fuel_used=execution.fuel_used,
+        is_suspended=suspension is not None,
+        due_ns=None if suspension is None else suspension.due_ns,
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be a worker, on the socket that this process was given."""
+    hardening.die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
+    limit_bytes = int(arguments[1])
+    connection = Connection(socket.socket(fileno=int(arguments[0])), limit_bytes)
+    start = connection.read()
+    if not isinstance(start, frames.Start):
+        raise InternalError(f"a worker was told {type(start).__name__} before its start")
+    limits = frames.limits_of(start.limits)
+    protections = _hold(start, limits)
+    runner = JobRunner(
+        Images(
+            limits,
+            modules=GuestModules(
+                javascript_path=start.javascript_path, python_path=start.python_path
+            ),
+            cache=Cache(Path(start.cache), lock_timeout_ms=limits.engine.compile_lock_timeout_ms),
+        ),
+        pool_size=limits.engine.pool_size,
+    )
+    for name in start.images:
+        runner.images.get(name)
+    if hardening.filter_calls():
+        protections.append("seccomp")
+    connection.send(frames.Hello(job=0, protections=protections))
+    Worker(connection, runner, limits).serve()
+
+
+def _hold(start: frames.Start, limits: Limits) -> list[str]:
+    """Take from this process what it does not need, while it has one thread; say what that was."""
+    guests = limits.server.run_memory_limit_bytes_max
+    hardening.limit_resources(
+        data_limit_bytes=_BASE_DATA_BYTES + guests * (start.run_count_max + _READY_MAX),
+        file_limit_bytes=limits.engine.snapshot_limit_bytes,
+        open_file_max=_OPEN_FILE_MAX,
+    )
+    hardening.drop_privileges()
+    found = ["parent_death", "rlimits", "no_new_privs"]
+    modules = [start.javascript_path, start.python_path]
+    places = [Path(start.cache), *(Path(path) for path in modules if path)]
+    if hardening.close_files([*hardening.python_places(), *places]):
+        found.append("landlock")
+    return found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
