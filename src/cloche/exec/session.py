@@ -73,8 +73,8 @@ if TYPE_CHECKING:
 
     from cloche.engine.virtual_os import Stream
     from cloche.exec.adapters.runner import Execution
+    from cloche.exec.adapters.session_live import Live
     from cloche.exec.adapters.session_machine import FileEntry
-    from cloche.exec.adapters.sessions import Live
     from cloche.exec.mounts import Mount
     from cloche.gate.policy import Policy
     from cloche.limits import Limits

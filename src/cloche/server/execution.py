@@ -32,14 +32,15 @@ from cloche.gate.journal import encode_file, load_journal
 from cloche.server.documents import KeptResult
 from cloche.server.errors import StateError
 from cloche.server.requests import error_body, session_options, stage_document
-from cloche.store.rows import ENDED_STATUSES
+from cloche.store.rows import ENDED_STATUSES, JournalAppend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cloche.exec.adapters.runner import Execution as Done
     from cloche.exec.adapters.runner import Runner
-    from cloche.exec.adapters.sessions import Live, Sessions
+    from cloche.exec.adapters.session_live import Live
+    from cloche.exec.adapters.sessions import Sessions
     from cloche.exec.request import RunRequest
     from cloche.gate.journal import Journal
     from cloche.gate.ports import JournalSink
@@ -263,13 +264,15 @@ class _NamedRuns(SessionRuns):
         super().__init__(sessions)
         self._row = row
 
-    def _begin(self, live: Live, request: RunRequest) -> Run:
+    def _new_run(self, live: Live, request: RunRequest) -> Run:
         del live
-        begun = replace(
+        return replace(
             self._row, status="running", language=request.language, started_ns=self._now_ns()
         )
-        self._store.runs.update(begun, expected="queued")
-        return begun
+
+    def _keep_begun(self, run: Run, records: Sequence[bytes]) -> None:
+        begun = JournalAppend(run_id=run.id, entries=tuple(records), expected_count=0)
+        self._store.runs.update(run, expected="queued", append=begun)
 
 
 class _LateSink:

@@ -9,7 +9,8 @@ from cloche.exec.mounts import encode_picture
 from cloche.exec.session_log import Mounted, normal_path
 
 if TYPE_CHECKING:
-    from cloche.exec.adapters.sessions import Live, Sessions
+    from cloche.exec.adapters.session_live import Live
+    from cloche.exec.adapters.sessions import Sessions
     from cloche.exec.mounts import Mount
 
 

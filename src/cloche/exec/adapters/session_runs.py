@@ -18,19 +18,20 @@ import msgspec
 from cloche.exec.adapters.durable import DURABLE_KIND, DurableHandler
 from cloche.exec.adapters.partial import OrStop, ReplayStopped, StopAtLive, open_effects
 from cloche.exec.adapters.runner import new_run_id
-from cloche.exec.adapters.session_store import StoreSink, read_run_journal
+from cloche.exec.adapters.session_store import RunSink, read_run_journal
 from cloche.exec.errors import SessionBusyError, SessionError, WorkerLostError
 from cloche.exec.session_log import Ran, run_seed
 from cloche.gate.errors import DivergenceError
 from cloche.store.rows import Run, Timer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cloche.engine.virtual_os import Stream
     from cloche.exec.adapters.effects import CancelToken
     from cloche.exec.adapters.runner import Execution, OutputListener
-    from cloche.exec.adapters.sessions import Live, Sessions
+    from cloche.exec.adapters.session_live import Live
+    from cloche.exec.adapters.sessions import Sessions
     from cloche.exec.request import RunRequest
     from cloche.gate.journal import Journal
     from cloche.gate.ports import EffectHandler
@@ -75,13 +76,16 @@ class SessionRuns:
             self.settle(live, handlers)
             machine = self._sessions.awake(live)
             request = make_request(live, run_seed(live.settings, live.head), self._now_ns())
-            run = self._begin(live, request)
+            run = self._new_run(live, request)
             said = _Said(on_output)
-            sink = StoreSink(self._store, run.id)
+            sink = RunSink(
+                self._store, run.id, begin=lambda records: self._begin(live, run, records)
+            )
             execution = self._execute(
                 live,
                 run,
                 said,
+                sink,
                 lambda: machine.run(
                     request,
                     run_id=run.id,
@@ -91,7 +95,7 @@ class SessionRuns:
                     cancel=cancel,
                 ),
             )
-            self._finish(live, run, execution)
+            self._finish(live, run, execution, sink)
             return execution
 
     def _with_durable(
@@ -114,12 +118,15 @@ class SessionRuns:
         Raises:
             SessionBusyError: a run was put away.
         """
+        if live.is_settled:
+            return
         self.recover(live, handlers or self._with_durable(None))
         run = self.suspended(live)
         if run is not None:
             raise SessionBusyError(
                 live.row.id, f"run {run.id} was put away in it; resume or cancel that first"
             )
+        live.is_settled = True
 
     def resume(
         self,
@@ -156,9 +163,10 @@ class SessionRuns:
                 ended = replace(run, status="cancelled", ended_ns=self._now_ns())
                 self._store.runs.update(ended, expected="suspended")
 
-    def _begin(self, live: Live, request: RunRequest) -> Run:
+    def _new_run(self, live: Live, request: RunRequest) -> Run:
+        """Return a run that is to begin."""
         now_ns = self._now_ns()
-        row = Run(
+        return Run(
             id=new_run_id(),
             session_id=live.row.id,
             language=request.language,
@@ -166,11 +174,22 @@ class SessionRuns:
             created_ns=now_ns,
             started_ns=now_ns,
         )
-        self._store.runs.create(row)
-        return row
+
+    def _begin(self, live: Live, run: Run, records: Sequence[bytes]) -> None:
+        live.is_settled = False
+        self._keep_begun(run, records)
+
+    def _keep_begun(self, run: Run, records: Sequence[bytes]) -> None:
+        """Keep a run that begins, with the beginning of its journal."""
+        self._store.runs.create(run, entries=records)
 
     def _execute(
-        self, live: Live, run: Run, said: _Said, execute: Callable[[], Execution]
+        self,
+        live: Live,
+        run: Run,
+        said: _Said,
+        sink: RunSink,
+        execute: Callable[[], Execution],
     ) -> Execution:
         try:
             return execute()
@@ -186,10 +205,11 @@ class SessionRuns:
                 run, status=status, ended_ns=self._now_ns(), result=_json.encode(said.document())
             )
             self._sessions.drop(live)
-            self._store.runs.update(ended, expected="running")
+            if sink.has_begun:
+                self._store.runs.update(ended, expected="running")
             raise
 
-    def _finish(self, live: Live, run: Run, execution: Execution) -> None:
+    def _finish(self, live: Live, run: Run, execution: Execution, sink: RunSink) -> None:
         assert live.machine is not None
         if execution.suspension is not None:
             self._put_away(live, run, execution)
@@ -202,8 +222,9 @@ class SessionRuns:
         )
         if not live.machine.awake or not _is_kept(execution):
             # The state is the one before, so the instance is of no more use.
-            self._store.runs.update(ended, expected="running")
+            self._store.runs.update(ended, expected="running", append=sink.end())
             self._sessions.drop(live)
+            live.is_settled = True
             return
         assert execution.journal_hash is not None
         operation = Ran(
@@ -211,7 +232,8 @@ class SessionRuns:
             journal_hash=execution.journal_hash,
             time_ms=execution.result.time_ms or 0,
         )
-        self._sessions.keep(live, operation, run=ended)
+        self._sessions.keep(live, operation, run=ended, append=sink.end())
+        live.is_settled = True
 
     def _put_away(self, live: Live, run: Run, execution: Execution) -> None:
         assert execution.suspension is not None
@@ -266,11 +288,12 @@ class SessionRuns:
         request = self._sessions.request_of(journal)
         machine = self._sessions.awake(live)
         said = _Said(on_output)
-        sink = StoreSink(self._store, run.id, index=len(journal.entries))
+        sink = RunSink(self._store, run.id, index=len(journal.entries))
         execution = self._execute(
             live,
             run,
             said,
+            sink,
             lambda: machine.run(
                 request,
                 run_id=run.id,
@@ -281,7 +304,7 @@ class SessionRuns:
                 cancel=cancel,
             ),
         )
-        self._finish(live, run, execution)
+        self._finish(live, run, execution, sink)
         return execution
 
     def _kept_run(self, run_id: str) -> Run:

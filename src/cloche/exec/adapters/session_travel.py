@@ -16,8 +16,9 @@ from cloche.engine.catalogue import definition_of
 from cloche.engine.snapshot import seal, unseal
 from cloche.exec.adapters.partial import StopAtLive, journal_until
 from cloche.exec.adapters.runner import new_run_id
+from cloche.exec.adapters.session_live import head_row, step_row
 from cloche.exec.adapters.session_store import StoreSink, read_records
-from cloche.exec.adapters.sessions import ID_BYTES, check_name, head_row, step_row
+from cloche.exec.adapters.sessions import ID_BYTES, check_name
 from cloche.exec.archive import Archive, pack, unpack
 from cloche.exec.errors import (
     ArchiveError,
@@ -32,8 +33,9 @@ from cloche.store.rows import Run, Session, Snapshot
 
 if TYPE_CHECKING:
     from cloche.exec.adapters.runner import Execution, OutputListener
+    from cloche.exec.adapters.session_live import Live
     from cloche.exec.adapters.session_machine import SessionMachine
-    from cloche.exec.adapters.sessions import Live, Sessions
+    from cloche.exec.adapters.sessions import Sessions
     from cloche.exec.session_log import Head, Operation, SessionSettings
     from cloche.store.ports import Store
     from cloche.store.rows import Step as StepRow
@@ -291,16 +293,12 @@ class SessionTravel:
             Run(
                 id=new,
                 language=archive.settings.language,
-                status="running",
+                status="completed",
                 created_ns=now_ns,
                 started_ns=now_ns,
-            )
-        )
-        self._store.journals.append(new, records, expected_count=0)
-        kept = self._store.runs.get(new)
-        assert kept is not None
-        self._store.runs.update(
-            replace(kept, status="completed", ended_ns=now_ns), expected="running"
+                ended_ns=now_ns,
+            ),
+            entries=records,
         )
 
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cloche.exec.adapters.session_machine import Kept
+from cloche.exec.adapters.session_live import Live, head_row, step_row
+from cloche.exec.adapters.session_machine import Kept, SessionMachine
 from cloche.exec.adapters.session_store import read_run_journal
 from cloche.exec.errors import (
     InvalidRunError,
@@ -34,11 +35,9 @@ from cloche.exec.errors import (
 from cloche.exec.session_log import (
     Head,
     Operation,
-    Ran,
     SessionSettings,
     Step,
     advance,
-    content_of,
     first_head,
     snapshot_is_due,
 )
@@ -50,50 +49,25 @@ from cloche.store.errors import (
     StoreUnknownError,
 )
 from cloche.store.rows import Change, Run, Session, Snapshot
-from cloche.store.rows import Head as HeadRow
 from cloche.store.rows import Step as StepRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cloche.exec.adapters.runner import Runner
-    from cloche.exec.adapters.session_machine import SessionMachine
     from cloche.exec.request import RunRequest
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
     from cloche.store.ports import Store
-    from cloche.store.rows import Lease
+    from cloche.store.rows import JournalAppend
 
 ID_BYTES: Final = 12
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
+_PAGE: Final = 1000
 LEASE_SHARE: Final = 3  # a lease is renewed when a third of it is over
 
 _json = msgspec.json.Encoder()
-
-
-class Live:
-    """A session as this process knows it. Touched only by who holds `lock`."""
-
-    def __init__(self, row: Session) -> None:
-        self.lock = threading.Lock()
-        self.waiting = 0
-        self.used_ns = 0
-        self.machine: SessionMachine | None = None
-        self.lease: Lease | None = None
-        self.settings = msgspec.json.decode(row.settings, type=SessionSettings)
-        self.row = row
-        self.head = head_of(row)
-        self.tail: list[Step] = []
-
-    def take(self, row: Session) -> None:
-        """Believe this row, and forget an instance in another state."""
-        head = head_of(row)
-        if self.machine is not None and head.state != self.head.state:
-            self.machine.close()
-            self.machine = None
-        if self.machine is None:
-            self.row, self.head, self.tail = row, head, []
 
 
 class Sessions:
@@ -206,26 +180,35 @@ class Sessions:
             SessionBusyError: others are in it, or wait already. SessionNotFoundError.
         """
         live = self._entry(session_id)
-        self._enter(live, session_id, wait=wait)
         try:
-            self._lease(live)
-            yield live
-        finally:
+            self._enter(live, session_id, wait=wait)
             try:
-                live.used_ns = self._monotonic_ns()
+                self._lease(live)
+                yield live
             finally:
-                live.lock.release()
+                try:
+                    live.used_ns = self._monotonic_ns()
+                finally:
+                    live.lock.release()
+        finally:
+            self._leave(live)
 
     def _entry(self, session_id: str) -> Live:
         with self._lock:
             live = self._live.get(session_id)
             if live is not None:
                 self._live.move_to_end(session_id)
-                return live
-        row = self.find(session_id)
+            else:
+                self._start_keeper()
+                live = self._live[session_id] = Live(session_id)
+            live.users += 1
+            return live
+
+    def _leave(self, live: Live) -> None:
         with self._lock:
-            self._start_keeper()
-            return self._live.setdefault(row.id, Live(row))
+            live.users -= 1
+            if live.lease is None and live.machine is None:
+                self._forget(live)  # nothing is held of it: there may be no such session
 
     def _enter(self, live: Live, session_id: str, *, wait: bool) -> None:
         limits = self.limits.sessions
@@ -253,12 +236,12 @@ class Sessions:
             return
         try:
             taken = self.store.leases.acquire(
-                live.row.id, owner=self._owner, now_ns=now_ns, until_ns=now_ns + lease_ns
+                live.id, owner=self._owner, now_ns=now_ns, until_ns=now_ns + lease_ns
             )
         except LeaseHeldError:
-            raise SessionBusyError(live.row.id, "another process works in it") from None
+            raise SessionBusyError(live.id, "another process works in it") from None
         except StoreUnknownError:
-            raise SessionNotFoundError(live.row.id) from None
+            raise SessionNotFoundError(live.id) from None
         live.lease = taken.lease
         if held is None or held.token != taken.lease.token:
             live.take(taken.session)
@@ -299,7 +282,7 @@ class Sessions:
         if live.machine is not None and live.machine.awake:
             return live.machine
         self._make_room(live)
-        tail = self.history(live, after=live.head.snapshot_ordinal)
+        tail = self._tail(live, live.head)
         live.machine = self.wake(live, live.head, tail)
         live.tail = tail
         return live.machine
@@ -324,7 +307,7 @@ class Sessions:
             steps: what follows the head's snapshot, where that is known.
         """
         if steps is None:
-            steps = self.history(live, after=head.snapshot_ordinal)
+            steps = self._tail(live, head)
         snapshot = None if head.snapshot is None else self.store.blobs.get(head.snapshot)
         return self.runner.machine(
             live.settings,
@@ -334,6 +317,12 @@ class Sessions:
             tail=[step for step in steps if step.ordinal <= head.ordinal],
             kept=self._kept,
         )
+
+    def _tail(self, live: Live, head: Head) -> list[Step]:
+        """Return what follows a head's snapshot."""
+        if head.ordinal == head.snapshot_ordinal:
+            return []
+        return self.history(live, after=head.snapshot_ordinal)
 
     def _make_room(self, wanted: Live) -> None:
         with self._lock:
@@ -382,8 +371,11 @@ class Sessions:
                 self.store.leases.release(live.lease)
                 live.lease = None
             with self._lock:
-                if not live.waiting and self._live.get(live.row.id) is live:
-                    del self._live[live.row.id]
+                self._forget(live)
+
+    def _forget(self, live: Live) -> None:
+        if not live.users and self._live.get(live.id) is live:
+            del self._live[live.id]
 
     def _still_ours(self, live: Live) -> bool:
         # Without a snapshot nothing is lost: the operations are kept, waking takes longer.
@@ -405,8 +397,21 @@ class Sessions:
 
     # --- keeping ---
 
-    def keep(self, live: Live, operation: Operation, *, run: Run | None = None) -> None:
+    def keep(
+        self,
+        live: Live,
+        operation: Operation,
+        *,
+        run: Run | None = None,
+        append: JournalAppend | None = None,
+    ) -> None:
         """Make one operation that happened durable; with a snapshot when that is due.
+
+        Args:
+            live: the session.
+            operation: what happened.
+            run: the run that it was, as it ended.
+            append: the end of its journal.
 
         Raises:
             SessionBusyError: another process changed the session; the operation is lost here, and
@@ -419,8 +424,14 @@ class Sessions:
         snapshots: tuple[Snapshot, ...] = ()
         if snapshot_is_due(tail, machine.size_bytes):
             head, snapshots, tail = self._take_snapshot(machine, head)
-        runs = () if run is None else (run,)
-        self.apply(live, head, steps=(step_row(step),), snapshots=snapshots, runs=runs)
+        self.apply(
+            live,
+            head,
+            steps=(step_row(step),),
+            snapshots=snapshots,
+            runs=() if run is None else (run,),
+            journals=() if append is None else (append,),
+        )
         live.tail = tail
 
     def apply(
@@ -431,6 +442,7 @@ class Sessions:
         steps: tuple[StepRow, ...] = (),
         snapshots: tuple[Snapshot, ...] = (),
         runs: tuple[Run, ...] = (),
+        journals: tuple[JournalAppend, ...] = (),
         forget_after: int | None = None,
     ) -> None:
         """Make a new head durable, with what goes with it.
@@ -445,6 +457,7 @@ class Sessions:
             steps=steps,
             snapshots=snapshots,
             runs=runs,
+            journals=journals,
             forget_after=forget_after,
             forget_snapshots=self._outdated(live) if snapshots else (),
         )
@@ -452,7 +465,7 @@ class Sessions:
             live.row = self.store.sessions.apply(change)
         except (StoreChangedError, LeaseLostError):
             self.drop(live)
-            raise SessionBusyError(live.row.id, "another process took it over") from None
+            raise SessionBusyError(live.id, "another process took it over") from None
         except BaseException:
             self.drop(live)
             raise
@@ -479,7 +492,7 @@ class Sessions:
         return head, (snapshot,), []
 
     def _outdated(self, live: Live) -> tuple[int, ...]:
-        kept = self.store.sessions.snapshots(live.row.id)
+        kept = self.store.sessions.snapshots(live.id)
         count = len(kept) + 1 - self.limits.sessions.snapshot_count_max
         return tuple(snapshot.ordinal for snapshot in kept[: max(0, count)])
 
@@ -503,9 +516,11 @@ class Sessions:
     def rows(self, live: Live, *, after: int = 0) -> list[StepRow]:
         """Return the operations as they are kept."""
         found: list[StepRow] = []
-        while page := self.store.sessions.steps(live.row.id, after=after):
+        while page := self.store.sessions.steps(live.id, after=after, limit=_PAGE):
             found += page
             after = page[-1].ordinal
+            if len(page) < _PAGE:
+                break
         return found
 
     def image_id(self, name: str) -> str:
@@ -518,9 +533,9 @@ class Sessions:
             if live.machine is not None:
                 live.machine.close()
                 live.machine = None
-            self.store.sessions.delete(live.row.id)
+            self.store.sessions.delete(live.id)
             with self._lock:
-                self._live.pop(live.row.id, None)
+                self._live.pop(live.id, None)
 
 
 def check_name(name: str | None, limits: Limits) -> None:
@@ -538,36 +553,3 @@ def check_name(name: str | None, limits: Limits) -> None:
         )
     if name.startswith("ses-"):
         raise InvalidRunError("a session's name cannot start with 'ses-', ids do")
-
-
-def step_row(step: Step) -> StepRow:
-    """Return the row that keeps a step."""
-    operation = step.operation
-    return StepRow(
-        ordinal=step.ordinal,
-        run_id=operation.run_id if isinstance(operation, Ran) else None,
-        blob=content_of(operation),
-        document=_json.encode(step),
-    )
-
-
-def head_of(row: Session) -> Head:
-    """Return the head that a session's row stands for."""
-    kept = row.head
-    return Head(
-        ordinal=kept.ordinal,
-        state=kept.document.decode(),
-        cwd=row.working_dir,
-        snapshot=kept.snapshot,
-        snapshot_ordinal=kept.snapshot_ordinal,
-    )
-
-
-def head_row(head: Head) -> HeadRow:
-    """Return the row that keeps a head."""
-    return HeadRow(
-        ordinal=head.ordinal,
-        snapshot=head.snapshot,
-        snapshot_ordinal=head.snapshot_ordinal,
-        document=head.state.encode(),
-    )
