@@ -9,6 +9,7 @@ Invariants:
 - when `start` returns the application has started and every address is open, or nothing is;
 - connections are counted from the moment they are accepted, handshakes among them; where there is
   no room the longest idle one makes it, else the others wait in the kernel;
+- connections never take the last files of the process: some are left for the application;
 - `stop` takes no new connections, lets requests end for a while, then cuts; the application stops
   last, and nothing of the server is left: no task, no socket, no file.
 """
@@ -32,6 +33,7 @@ from cloche.web.adapters.listen import (
     parse_bind,
 )
 from cloche.web.adapters.listen_proxy import ProxyHeaderError, read_proxy_header
+from cloche.web.adapters.open_files import allow_connections, connections_within
 from cloche.web.adapters.server_connection import Connection
 from cloche.web.adapters.server_errors import ServerStateError, TlsError
 from cloche.web.adapters.server_hub import Counts, Hub
@@ -54,7 +56,8 @@ EXIT_CUT: Final = 3  # stopped, and requests were broken off
 
 _MS_PER_S: Final = 1000
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_RETRY_S: Final = 0.25  # after the process ran out of files
+_RETRY_S: Final = 0.05  # after the process ran out of files
+_FREED_S: Final = 0.005  # until the file of a connection that was cut is free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,7 @@ class Server:
         self._acceptors: list[asyncio.Task[None]] = []
         self._addresses: dict[str, int] = {}  # connections of each client address
         self._room: asyncio.Event
+        self._count_max = 0  # connections at a time
         self._state = "new"
 
     @property
@@ -169,6 +173,7 @@ class Server:
         given = [bind for bind in self._binds if not isinstance(bind, str | Bind)]
         self._listeners = open_sockets(parsed, reuse_port=self._settings.reuse_port)
         self._listeners += given
+        self._count_max = connections_within(self._limits.web.connection_count_max)
         try:
             await self._app.start()
         except BaseException:
@@ -242,13 +247,13 @@ class Server:
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = self.hub.loop
-        counts, count_max = self.hub.counts, self.hub.web.connection_count_max
+        counts, count_max = self.hub.counts, self._count_max
         while True:
             try:
                 accepted, peer = await loop.sock_accept(listener)
             except OSError as error:
                 # Broken off before it was accepted; or no file is left, and the kernel keeps them.
-                await asyncio.sleep(_RETRY_S if error.errno in _EXHAUSTED else 0)
+                await asyncio.sleep(self._retry_s(error))
                 continue
             try:
                 if counts.open >= count_max:
@@ -260,9 +265,15 @@ class Server:
             address = peer[0] if isinstance(peer, tuple) else ""
             self.hub.run(self._open(accepted, address))
 
+    def _retry_s(self, error: OSError) -> float:
+        """When to accept again; where no file is left, an idle connection gives up its own."""
+        if error.errno not in _EXHAUSTED:
+            return 0
+        return _FREED_S if self.hub.make_room() else _RETRY_S
+
     async def _wait_for_room(self) -> None:
         """Return when one more connection may be there. It is accepted already, and not read."""
-        count_max = self.hub.web.connection_count_max
+        count_max = self._count_max
         while self.hub.counts.open >= count_max:
             if self.hub.make_room():
                 return
@@ -359,7 +370,8 @@ def serve(
     """Serve an application until the process is told to stop; return its exit code.
 
     SIGTERM and SIGINT stop gracefully, the second of them at once; SIGHUP reads certificates again.
-    uvloop is used where it is installed. `on_start` is called when everything is open, and
+    uvloop is used where it is installed, and the process may open files for as many connections as
+    the limits say, if the system lets it. `on_start` is called when everything is open, and
     `manager` is told; the signs of life for its watchdog come from the loop that answers requests.
     Without `owns_files` the files of Unix sockets stay when the server stops.
 
@@ -372,6 +384,7 @@ def serve(
     server = Server(
         app, *binds, settings=settings, limits=limits, services=services, owns_files=owns_files
     )
+    allow_connections((limits or Limits()).web.connection_count_max)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(server, on_start, manager))
 
