@@ -287,7 +287,13 @@ static JSValue native_leave(JSContext *ctx, JSValueConst self, int argc, JSValue
     (void)self;
     (void)argc;
     (void)argv;
-    JSValue error = JS_NewError(ctx);
+    JSValue error = JS_NewObjectClass(ctx, JS_CLASS_ERROR);
+    if (JS_IsException(error))
+        return error;
+    /* Nobody reads where it was made, which takes longer to find out than all the rest. */
+    JS_VALUE_GET_OBJ(error)->u.object_data = JS_NULL;
+    if (JS_IsUndefined(ctx->error_back_trace))
+        ctx->error_back_trace = JS_NULL;
     JS_SetUncatchableError(ctx, error);
     return JS_Throw(ctx, error);
 }
@@ -499,7 +505,7 @@ EXPORT("cloche_turn") int32_t cloche_turn(const char *body, int32_t length) {
         if (JS_IsUncatchableError(error)) {
             JSValue left = JS_GetPropertyStr(context, internal, "left");
             JSValue done = JS_Call(context, left, JS_UNDEFINED, 0, NULL);
-            status = JS_IsException(done) ? 1 : 0;
+            status = JS_IsException(done) ? 1 : JS_VALUE_GET_TAG(done) == JS_TAG_BOOL ? 2 : 0;
             JS_FreeValue(context, done);
             JS_FreeValue(context, left);
             JS_FreeValue(context, error);

@@ -256,10 +256,13 @@
   // Most effects do not fail: frames are chosen only when one has.
   // The accessor itself: the realm of scripts takes it away from `Error`.
   const traces = Object.getOwnPropertyDescriptor(Error, "prepareStackTrace");
-  const whereNow = () => {
+  const { captureStackTrace } = Error;
+  /** The frames below a function of the prelude's, if one is given. */
+  const whereNow = (caller) => {
+    const here = {};
     const prepare = traces.get.call(Error);
     traces.set.call(Error, undefined);
-    const here = new Error();
+    captureStackTrace(here, caller);
     traces.set.call(Error, prepare);
     return here;
   };
@@ -283,10 +286,10 @@
    * asked for if it throws. If it is `alone`, and the program then does nothing but wait for it,
    * it is answered inside the turn: no other thread has to perform it.
    */
-  internal.request = (kind, target, args, resolve, reject, alone) => {
+  internal.request = (kind, target, args, resolve, reject, alone, caller) => {
     const request = { id: nextEffect++, text: requestText(kind, target, args) };
     flush();
-    effects.set(request.id, { resolve, reject, origin: whereNow() });
+    effects.set(request.id, { resolve, reject, origin: whereNow(caller) });
     if (alone && hostCount === 0) held = request;
     else submit(request);
     return request.id;

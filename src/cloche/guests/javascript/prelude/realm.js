@@ -14,6 +14,7 @@
   const { defineProperty, freeze, getOwnPropertyDescriptor, getPrototypeOf } = Object;
   const { apply, ownKeys } = Reflect;
   const { stringify } = JSON;
+  const { isFinite } = Number;
 
   // ---- what is not there ----
 
@@ -56,10 +57,16 @@
     if (prototype !== undefined && !plain.has(prototype)) builtIn.set(prototype, name);
   }
 
+  const fits = (value) => {
+    const kind = typeof value;
+    return kind === "number" ? isFinite(value)
+      : kind === "string" || kind === "boolean" || value === null || value === undefined;
+  };
+
   /** Where a value cannot cross whole, and why. As in JSON, undefined is absent or null. */
   const misfit = (value, path = "$", above = new Set()) => {
     const kind = typeof value;
-    if (kind === "number" && !Number.isFinite(value)) return { path, problem: `is ${value}` };
+    if (kind === "number" && !isFinite(value)) return { path, problem: `is ${value}` };
     if (kind === "bigint" || kind === "symbol" || kind === "function") {
       return { path, problem: `is a ${kind}` };
     }
@@ -73,7 +80,7 @@
     const isList = Array.isArray(value);
     for (const key of isList ? value.keys() : Object.keys(value)) {
       const inner = value[key];
-      if (typeof inner === "string") continue;
+      if (fits(inner)) continue; // before a path is made for it
       const found = misfit(inner, isList ? `${path}[${key}]` : `${path}.${key}`, above);
       if (found !== undefined) return found;
     }
@@ -107,7 +114,7 @@
   const ask = internal.effect;
   internal.effect = (...args) => { requests += 1; return ask(...args); };
 
-  const submit = (path, args) => {
+  const submit = (path, args, caller) => {
     const call = { path, number: requests, id: 0, isAwaited: false, onSettled: undefined };
     const promise = new ToolPromise((resolve, reject) => {
       const onValue = (value) => {
@@ -118,7 +125,7 @@
         if (calls.delete(call)) reject(error);
         call.onSettled?.();
       };
-      call.id = internal.request("tool", path, args, onValue, onError, true);
+      call.id = internal.request("tool", path, args, onValue, onError, true, caller);
       requests += 1;
       calls.add(call);
     });
@@ -162,17 +169,25 @@
   const space = (path, known) => {
     const prefix = path === "" ? "" : `${path}.`;
     const target = path === "" ? {}
-      : (...args) => handOver(path, args.length === 1 ? args[0] : args.length ? args : {});
+      : (...args) => handOver(path, args.length === 1 ? args[0] : args.length ? args : {}, target);
     if (path !== "") for (const key of ["name", "length"]) delete target[key];
-    for (const name of Object.keys(known)) {
-      defineProperty(target, name, {
-        value: space(prefix + name, known[name]), enumerable: true, writable: false,
-        configurable: true,
-      });
-    }
+    const keep = (name, value) => defineProperty(target, name, {
+      value, enumerable: true, writable: false, configurable: true,
+    });
+    for (const name of Object.keys(known)) keep(name, undefined); // made when it is looked at
+    const make = (name) => {
+      if (target[name] === undefined && Object.hasOwn(known, name)) {
+        keep(name, space(prefix + name, known[name]));
+      }
+    };
     return new Proxy(target, {
-      ...readOnly,
+      __proto__: readOnly,
+      getOwnPropertyDescriptor(inner, name) {
+        make(name);
+        return getOwnPropertyDescriptor(inner, name);
+      },
       get(inner, name) {
+        make(name);
         if (name === INSPECT) return () => (path === "" ? "[tools]" : `[tool ${path}]`);
         if (Object.hasOwn(inner, name)) return inner[name];
         if (typeof name === "symbol" || name === "then" || name === "toJSON") return undefined;
@@ -184,9 +199,9 @@
   };
 
   /** Call a tool, if its arguments can leave; the host makes the error of those that cannot. */
-  const handOver = (path, args) => {
+  const handOver = (path, args, caller) => {
     const unfit = misfit(args);
-    if (unfit === undefined) return submit(path, args);
+    if (unfit === undefined) return submit(path, args, caller);
     return new ToolPromise(() => { internal.effect("tool", "$refuse", { tool: path, ...unfit }); });
   };
 
@@ -292,7 +307,7 @@
     lines.rate = limits.console_rate;
     const { tools, list } = facade(names);
     const help = (name) => {
-      if (name !== undefined) return submit("describe", String(name));
+      if (name !== undefined) return submit("describe", String(name), help);
       return `Tools: ${list.join(", ") || "none"}.\n` +
         "tools.describe(name) tells what one takes and gives, tools.search(words) finds some.";
     };

@@ -25,6 +25,9 @@
     '"message":"the program broke what its runtime needs to end it"}}';
 
   const reply = (report) => { internal.call(REPORT, internal.encode(report)); };
+  const replyUnlessFine = (report) => (
+    (report.state === "done" && report.exit_code === 0) || reply(report)
+  );
 
   /** True: done with exit code 0, which needs no report. */
   internal.turn = (text) => {
@@ -74,8 +77,7 @@
       internal.call(REPORT, `{"state":"waiting","wake_ns":${waiting.wake_ns}}`);
       return undefined;
     }
-    const report = finish();
-    return (report.state === "done" && report.exit_code === 0) || reply(report);
+    return replyUnlessFine(finish());
   };
 
   internal.isProgram = (promise) => promise === program;
@@ -174,7 +176,7 @@
     exitCode = code;
     internal.leave();
   };
-  internal.left = () => reply(done(exitCode));
+  internal.left = () => replyUnlessFine(done(exitCode));
 
   // Reports have no prototype: a program may have given Object.prototype a toJSON.
   const done = (code) => ({ __proto__: null, state: "done", exit_code: code });
