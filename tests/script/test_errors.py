@@ -20,6 +20,7 @@ EXAMPLES = [
     errors.ApprovalTimeoutError(tool="t", expires_ms=5),
     errors.ToolExecutionError(tool="t", problem="exit code 2", stderr="x", exit_code=2),
     errors.ToolNotFoundError(tool="t", suggestions=["u", "v"]),
+    errors.ToolNotAllowedError(tool="t", pack="web", allowed=["u"]),
     errors.ToolValidationError(tool="t", subject="arguments", problem="expected int"),
     errors.DetachedPromiseError(calls=["t (line 3)"]),
     errors.HarnessInternalError(problem="p"),
@@ -50,7 +51,7 @@ def test_the_taxonomy_is_complete():
         if issubclass(member, ScriptError) and member is not ScriptError and "code" in vars(member)
     }
     assert declared == set(TAXONOMY)
-    assert len({cls.code for cls in TAXONOMY}) == len(TAXONOMY) == 19
+    assert len({cls.code for cls in TAXONOMY}) == len(TAXONOMY) == 20
     assert [type(example) for example in EXAMPLES] == list(TAXONOMY)
 
 

@@ -14,6 +14,7 @@ from tests.egress.support import World, response
 
 import cloche
 from cloche.egress.adapters.service import NetService
+from cloche.egress.allowlist import Entry, NetPolicy
 from cloche.gate.ports import EffectFailure
 from cloche.script.adapters.mcp import HttpServer, McpConnectionError, McpTools, StdioServer
 from cloche.script.adapters.modules import load_tools
@@ -23,6 +24,7 @@ from cloche.script.json_schemas import clean_name, schema_tool
 from cloche.script.openapi import read_operations
 from cloche.script.openapi_tools import openapi_tools
 from cloche.script.tools import ToolSet
+from cloche.script.web_tools import fetch_tool
 
 SERVER = Path(__file__).parent / "data" / "mcp_server.py"
 
@@ -359,3 +361,25 @@ def test_a_set_has_no_two_tools_of_one_name():
     tools = openapi_tools("pets", DOCUMENT)
     with pytest.raises(ToolDeclarationError, match="two of this name"):
         ToolSet(tools, tools)
+
+
+def test_scripts_read_pages_that_a_policy_names(service):
+    """`fetchUrl` goes the gate's way out, and nowhere else."""
+
+    def answer(request):
+        return response(body=f"page {request.target}".encode(), content_type="text/plain")
+
+    server = service.submit(lambda _: service.world.server("a.example.com", answer=answer)).result()
+    policy = NetPolicy(allow=(Entry(host="a.example.com", ports=(server.port,)),))
+    harness = cloche.ScriptHarness(fetch_tool(policy, service=service))
+    url = f"https://a.example.com:{server.port}/one"
+    assert harness.run(f"return tools.fetchUrl('{url}')").value == {
+        "status": 200,
+        "kind": "text/plain",
+        "text": "page /one",
+    }
+    refused = harness.run("return tools.fetchUrl('https://b.example.com/')")
+    assert refused.error["code"] == "TOOL_EXECUTION"
+    assert "b.example.com" in refused.error["message"]
+    off = cloche.ScriptHarness(fetch_tool(policy, service=service), packs={"web": False})
+    assert off.run(f"return tools.fetchUrl('{url}')").error["code"] == "TOOL_NOT_ALLOWED"

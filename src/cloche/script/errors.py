@@ -1,6 +1,7 @@
 """Every way in which a script fails: one taxonomy.
 
-Eighteen codes are those of seed 002; the nineteenth is for what a program throws itself.
+Eighteen codes are those of seed 002; the others are for what a program throws itself, and for tools
+that are switched off.
 
 Owns the codes that a model, an application and a person see.
 Invariants:
@@ -201,6 +202,22 @@ class ToolNotFoundError(ScriptError):
         )
 
 
+class ToolNotAllowedError(ScriptError):
+    """The tool is there, and its pack is switched off. State: nothing was called."""
+
+    code = "TOOL_NOT_ALLOWED"
+    blame = "caller"
+
+    def __init__(self, *, tool: str, pack: str, allowed: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"the tool '{tool}' is not allowed: the pack '{pack}' is switched off. "
+            f"Allowed: {_listed(allowed)}",
+            tool=tool,
+            pack=pack,
+            allowed=list(allowed)[:NAMES_SHOWN_MAX],
+        )
+
+
 class ToolValidationError(ScriptError):
     """Arguments, or a tool's result, do not fit their schema. State: `arguments`: not called."""
 
@@ -371,6 +388,7 @@ TAXONOMY: Final[tuple[type[ScriptError], ...]] = (
     ApprovalTimeoutError,
     ToolExecutionError,
     ToolNotFoundError,
+    ToolNotAllowedError,
     ToolValidationError,
     DetachedPromiseError,
     HarnessInternalError,

@@ -84,6 +84,7 @@ class ScriptHarness:
 
     Args:
         tools: what scripts may call.
+        packs: which packs of tools are on; see `ToolSet`.
         policy: rules about calls; without one each tool decides.
         mode: of everything; `modes` holds those of providers, by their names.
         approver: sync or async, asked about calls that wait; without one, or with an answer of
@@ -103,6 +104,7 @@ class ScriptHarness:
     def __init__(
         self,
         *tools: Any,
+        packs: Mapping[str, bool] | None = None,
         policy: ToolPolicy | None = None,
         mode: Mode = "enabled",
         modes: Mapping[str, Mode] | None = None,
@@ -118,7 +120,7 @@ class ScriptHarness:
         provider_limits: Mapping[str, Mapping[str, int]] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // NS_PER_MS,
     ) -> None:
-        self.tools = ToolSet(*tools)
+        self.tools = ToolSet(*tools, packs=packs)
         self.policy = policy or ToolPolicy()
         self.limits = limits or load_limits()
         self._provider_limits = {

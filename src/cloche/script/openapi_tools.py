@@ -24,12 +24,14 @@ from cloche.limits import Limits
 from cloche.script.errors import ToolDeclarationError
 from cloche.script.json_schemas import clean_name, schema_tool
 from cloche.script.openapi import base_url_of, read_operations
-from cloche.script.tools import ToolContext, ToolSet
+from cloche.script.tools import ToolContext, pack
 
 if TYPE_CHECKING:
     from cloche.egress.adapters.service import NetService
     from cloche.script.openapi import Operation
+    from cloche.script.tools import ToolSet
 
+PACK: Final = "http"
 _FAILED: Final = 400
 _SHOWN_CHARACTERS: Final = 500  # of an answer that says failure
 
@@ -69,7 +71,8 @@ def openapi_tools(
         raise ToolDeclarationError(where="openapi", problem=problem)
     caller = _Caller(url, secret, service, limits or Limits())
     space = clean_name(name)
-    return ToolSet(
+    return pack(
+        PACK,
         *(
             schema_tool(
                 f"{space}.{operation.name}",
@@ -80,7 +83,7 @@ def openapi_tools(
                 read_only=operation.read_only,
             )
             for operation in read_operations(document)
-        )
+        ),
     )
 
 

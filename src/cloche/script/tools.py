@@ -16,13 +16,18 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 from cloche.gate.canonical import encode_plain
 from cloche.gate.errors import ValueInvalidError
-from cloche.script.errors import ToolDeclarationError, ToolNotFoundError, ToolValidationError
+from cloche.script.errors import (
+    ToolDeclarationError,
+    ToolNotAllowedError,
+    ToolNotFoundError,
+    ToolValidationError,
+)
 from cloche.script.schemas import Invalid, Signature, read_signature
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ RESERVED: Final = frozenset(
     "hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString name length caller arguments "
     "apply bind call".split()
 )
+ALL_PACKS: Final = "*"
 SEARCH_COUNT_MAX: Final = 20
 SUGGESTION_COUNT_MAX: Final = 3
 _ARGS_HEADING: Final = re.compile(r"^(?:Args|Arguments|Parameters):\s*$")
@@ -79,6 +85,7 @@ class Tool:
         idempotent: calling it twice is calling it once.
         ephemeral: its result is not kept; it is called again when a run is resumed.
         secret_args: names of arguments that nobody is shown.
+        pack: tools of one pack are switched together; "" is no pack.
     """
 
     name: str
@@ -94,6 +101,7 @@ class Tool:
     idempotent: bool = False
     ephemeral: bool = False
     secret_args: frozenset[str] = frozenset()
+    pack: str = ""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, unchecked."""
@@ -162,6 +170,7 @@ def tool(
     idempotent: bool = ...,
     ephemeral: bool = ...,
     secret_args: Iterable[str] = ...,
+    pack: str = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -176,6 +185,7 @@ def tool(
     idempotent: bool = False,
     ephemeral: bool = False,
     secret_args: Iterable[str] = (),
+    pack: str = "",
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function: `@tool`, or `@tool(read_only=True)`.
 
@@ -219,9 +229,21 @@ def tool(
             idempotent=idempotent,
             ephemeral=ephemeral,
             secret_args=secrets,
+            pack=pack,
         )
 
     return declare if function is None else declare(function)
+
+
+def pack(name: str, *tools: Tool | Callable[..., Any] | ModuleType | ToolSet) -> ToolSet:
+    """Return tools as one pack of this name, which is switched on and off as a whole.
+
+    Raises:
+        ToolDeclarationError: as `ToolSet`, or the name is empty.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise ToolDeclarationError(where=repr(name), problem="it is no name of a pack")
+    return ToolSet(*(replace(one, pack=name) for one in ToolSet(*tools).values()))
 
 
 class ToolSet(Mapping[str, Tool]):
@@ -229,13 +251,19 @@ class ToolSet(Mapping[str, Tool]):
 
     Args:
         tools: tools, plain functions (which become tools), modules and other sets.
+        packs: False switches a pack off: its tools are not there, and calling one says so. `*`
+            stands for the packs that are not named. Tools without a pack are always on.
 
     Raises:
-        ToolDeclarationError: a name twice, a tool that is also a namespace, or something else that
-            is no tool.
+        ToolDeclarationError: a name twice, a tool that is also a namespace, a pack that no tool is
+            of, or something else that is no tool.
     """
 
-    def __init__(self, *tools: Tool | Callable[..., Any] | ModuleType | ToolSet) -> None:
+    def __init__(
+        self,
+        *tools: Tool | Callable[..., Any] | ModuleType | ToolSet,
+        packs: Mapping[str, bool] | None = None,
+    ) -> None:
         found: dict[str, Tool] = {}
         for member in (one for source in tools for one in _members(source)):
             if member.name in found:
@@ -248,7 +276,17 @@ class ToolSet(Mapping[str, Tool]):
                 if space in found:
                     problem = f"it is a tool, and the namespace of {name}"
                     raise ToolDeclarationError(where=space, problem=problem)
-        self._tools = dict(sorted(found.items()))
+        packs = dict(packs or {})
+        if unknown := sorted(set(packs) - {ALL_PACKS} - {one.pack for one in found.values()}):
+            raise ToolDeclarationError(where=unknown[0], problem="no tool is of this pack")
+        ordered = dict(sorted(found.items()))
+        rest = packs.get(ALL_PACKS, True)
+        on = {name for name, one in ordered.items() if not one.pack or packs.get(one.pack, rest)}
+        self._tools = {name: one for name, one in ordered.items() if name in on}
+        self._off: dict[str, str] = {}
+        for source in tools:
+            self._off |= source._off if isinstance(source, ToolSet) else {}
+        self._off |= {name: one.pack for name, one in ordered.items() if name not in on}
 
     def __getitem__(self, name: str) -> Tool:
         return self._tools[name]
@@ -264,10 +302,13 @@ class ToolSet(Mapping[str, Tool]):
 
         Raises:
             ToolNotFoundError: there is none; the most similar names are in the error.
+            ToolNotAllowedError: its pack is switched off.
         """
         found = self._tools.get(name)
         if found is not None:
             return found
+        if name in self._off:
+            raise ToolNotAllowedError(tool=name, pack=self._off[name], allowed=list(self._tools))
         lowered = {known.lower(): known for known in self._tools}
         tails = [known for known in self._tools if known.rpartition(".")[2] == name]
         close = difflib.get_close_matches(name.lower()[:200], lowered, SUGGESTION_COUNT_MAX)

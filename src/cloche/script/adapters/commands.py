@@ -111,7 +111,7 @@ class Commands:
             env: variables to set; allowed: {", ".join(sorted(self._names)) or "none"}.
             timeoutMs: at most {self._timeout_ms}.
         """
-        return (tool(name="exec", requires_approval=True)(run_command),)
+        return (tool(name="exec", requires_approval=True, pack="commands")(run_command),)
 
     def run(
         self,

@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
@@ -230,7 +230,7 @@ class McpTools:
                     read_only=only_reads,
                 )
             )
-        return made
+        return [replace(one, pack="mcp") for one in made]
 
     def _caller(self, tool_name: str) -> Any:
         def call(args: dict[str, Any], context: ToolContext) -> Any:

@@ -108,6 +108,7 @@ class Spawner:
         return replace(
             inner,
             name=f"{SPAWN}{inner.name}",
+            pack="spawn",
             summary=f"Start {inner.name} and do not wait: {inner.summary}",
             description=f"Like {inner.name}, but the call goes on when the script is over. Returns "
             "the job; tools.spawn.status(id) tells what became of it.\n\n" + inner.description,
@@ -147,7 +148,7 @@ class Spawner:
             ("list", tool(read_only=True)(listed)),
             ("cancel", tool(requires_approval=False)(cancel)),
         )
-        return tuple(replace(one, name=f"{SPAWN}{name}") for name, one in made)
+        return tuple(replace(one, name=f"{SPAWN}{name}", pack="spawn") for name, one in made)
 
     # --- jobs ---
 

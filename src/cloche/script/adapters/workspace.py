@@ -1,11 +1,11 @@
-"""A folder of ours that scripts may work in: `tools.applyPatch` and `tools.fileSearch`.
+"""A folder of ours that scripts may work in: `tools.applyPatch`, `tools.fileSearch` and `files`.
 
 Owns the way from a path of a script to a file. Invariants:
 - a path leads nowhere else: no `..`, no absolute path, no NUL, and no link is followed, wherever in
   the path it stands and whoever makes one meanwhile: every part is opened from the folder above it;
 - a patch is applied whole or not at all: the new files are written beside the old ones first, and
   what was replaced is put back if one of them cannot be;
-- a search reads names, never contents.
+- `fileSearch` reads names, never contents.
 
 Whoever makes a `Workspace` grants it; nothing is granted by itself.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import fnmatch
-import functools
 import os
 import secrets
 import stat
@@ -24,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
-from cloche.gate.ports import EffectFailure
+from cloche.script.adapters.files import PACK, file_tools
+from cloche.script.adapters.paths import DEPTH_MAX, PathError, parts_of, told
 from cloche.script.patches import PatchError, apply_all, read_patch, reverse
 from cloche.script.tools import Tool, tool
 
@@ -37,22 +37,10 @@ _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEX
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_LIMIT_BYTES: Final = 16 * 1024 * 1024  # of a file that is patched
-_PATH_CHARACTERS_MAX: Final = 4096
 _VISIT_COUNT_MAX: Final = 200_000  # entries that one search looks at
 _SEARCH_COUNT_MAX: Final = 1000  # paths that one search finds
-_DEPTH_MAX: Final = 64
 _TOLD_COUNT_MAX: Final = 10  # files that a summary names
 _HIDDEN: Final = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv"})
-
-
-class PathError(ClocheError):
-    """A path that leads out of the folder, or to something that is no file. Nothing was changed."""
-
-    code = "PATH_INVALID"
-    blame = "guest"
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"the path {path[:200]!r} {problem}", path=path[:200])
 
 
 class Workspace:
@@ -73,7 +61,7 @@ class Workspace:
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """`applyPatch`, which asks, and `fileSearch`, which only reads."""
+        """The pack "files": `applyPatch` and `writeFile` ask, the others only read."""
 
         def apply_patch(patch: str) -> dict[str, Any]:
             """Change files by a unified diff: all of it, or nothing if a part does not fit.
@@ -99,8 +87,9 @@ class Workspace:
             return self.search(pattern, limit=limit, exclude=exclude or [])
 
         return (
-            tool(name="applyPatch", revert=undo)(_told(apply_patch)),
-            tool(name="fileSearch", read_only=True)(_told(file_search)),
+            tool(name="applyPatch", revert=undo, pack=PACK)(told(apply_patch)),
+            tool(name="fileSearch", read_only=True, pack=PACK)(told(file_search)),
+            *file_tools(self),
         )
 
     # --- patches ---
@@ -120,7 +109,7 @@ class Workspace:
 
     def _apply(self, patches: tuple[FilePatch, ...]) -> dict[str, Any]:
         with self._lock:
-            contents = {patch.path: self._read(patch.path) for patch in patches}
+            contents = {patch.path: self.read(patch.path) for patch in patches}
             self._write(contents, apply_all(patches, contents))
         changes = [{"path": patch.path, "kind": patch.kind} for patch in patches]
         words = {"add": "added", "delete": "deleted", "update": "changed"}
@@ -131,7 +120,12 @@ class Workspace:
         more = f" and {left} more" if left > 0 else ""
         return {"summary": summary + more, "changes": changes}
 
-    def _read(self, path: str) -> str | None:
+    def read(self, path: str) -> str | None:
+        """Return the text of a file; None if there is none.
+
+        Raises:
+            PathError, PatchError: it leads out, is no file, is too large, or is no UTF-8 text.
+        """
         try:
             with self._parent(path) as (folder, name):
                 descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
@@ -147,6 +141,22 @@ class Workspace:
             return data.decode()
         except UnicodeDecodeError:
             raise PatchError("it is no UTF-8 text", path=path) from None
+
+    def write(self, path: str, text: str | None) -> str | None:
+        """Put a text in place of a file's, None removes it; return what was there before."""
+        with self._lock:
+            before = self.read(path)
+            self._write({path: before}, {path: text})
+        return before
+
+    def folder_entries(self, path: str, *, count_max: int) -> list[tuple[str, os.stat_result]]:
+        """Return what a folder holds, by name, at most so much; "" is the workspace."""
+        with self._parent(path, as_folder=True) as (folder, _):
+            found: list[tuple[str, os.stat_result]] = []
+            for name in sorted(os.listdir(folder))[:count_max]:  # noqa: PTH208 - of a descriptor
+                with suppress(OSError):
+                    found.append((name, os.stat(name, dir_fd=folder, follow_symlinks=False)))
+        return found
 
     def _write(self, before: dict[str, str | None], after: dict[str, str | None]) -> None:
         """Put new contents in place of old ones, every one or none."""
@@ -201,14 +211,20 @@ class Workspace:
                 self._replace(path, self._write_beside(path, text, []))
 
     @contextmanager
-    def _parent(self, path: str, made: list[str] | None = None) -> Iterator[tuple[int, str]]:
+    def _parent(
+        self, path: str, made: list[str] | None = None, *, as_folder: bool = False
+    ) -> Iterator[tuple[int, str]]:
         """Open the folder that a path's last part stands in; see the module.
 
         Args:
             path: in the workspace.
             made: folders that are missing are made and added here; None: they are not made.
+            as_folder: the path names a folder itself, and that is opened.
         """
-        *folders, name = _parts(path)
+        if as_folder:
+            folders, name = (parts_of(path.rstrip("/") or "/") if path else []), ""
+        else:
+            *folders, name = parts_of(path)
         descriptor = os.open(self.folder, _FOLDER_FLAGS)
         try:
             for depth, part in enumerate(folders, 1):
@@ -235,7 +251,7 @@ class Workspace:
         """Return paths and scores (0 to 1), the best first; equal ones by path."""
         wanted = pattern.lower()
         found: list[tuple[float, str]] = []
-        for path in self._walk(exclude or []):
+        for path in self.walk(exclude or []):
             score = _score(path.lower(), wanted)
             if score > 0:
                 found.append((-score, path))
@@ -243,12 +259,13 @@ class Workspace:
         kept = found[: max(0, min(limit, _SEARCH_COUNT_MAX))]
         return [{"path": path, "score": round(-score, 3)} for score, path in kept]
 
-    def _walk(self, exclude: list[str]) -> Iterator[str]:
+    def walk(self, exclude: list[str]) -> Iterator[str]:
+        """Yield the paths of files, in order, without hidden folders and what is left out."""
         visited = 0
         for root, folders, names, descriptor in os.fwalk(self.folder, follow_symlinks=False):
             below = Path(root).relative_to(self.folder)
             prefix = "" if below == Path() else f"{below.as_posix()}/"
-            if len(below.parts) >= _DEPTH_MAX:
+            if len(below.parts) >= DEPTH_MAX:
                 folders.clear()
             folders[:] = sorted(one for one in folders if one not in _HIDDEN)
             for name in sorted(names):
@@ -262,42 +279,6 @@ class Workspace:
                     mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
                     if stat.S_ISREG(mode):
                         yield path
-
-
-def _told(function: Any) -> Any:
-    """Let what a script did wrong reach it with its code."""
-
-    @functools.wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except (PatchError, PathError) as error:
-            raise EffectFailure(error.code, error.message) from error
-        except OSError as error:
-            raise EffectFailure("FILE", error.strerror or "the file system failed") from error
-
-    return told
-
-
-def _parts(path: str) -> list[str]:
-    if len(path) > _PATH_CHARACTERS_MAX:
-        raise PathError(path, f"has more than {_PATH_CHARACTERS_MAX} characters")
-    if "\0" in path or "\\" in path:
-        raise PathError(path, "has a character that no path has here")
-    if path.startswith("/"):
-        raise PathError(path, "is absolute; paths begin at the workspace")
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    if not parts or path.endswith("/"):
-        raise PathError(path, "names no file")
-    if ".." in parts:
-        raise PathError(path, "has `..` in it")
-    if len(parts) > _DEPTH_MAX:
-        raise PathError(path, f"has more than {_DEPTH_MAX} parts")
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise PathError(path, "is no text") from None
-    return parts
 
 
 def _score(path: str, wanted: str) -> float:
