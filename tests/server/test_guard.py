@@ -107,7 +107,7 @@ def test_a_key_without_the_scope(asker, operation):
 
 @pytest.fixture(scope="module")
 def objects(asker):
-    """Objects of the tenant default: a run, a session, a script that waits, a key."""
+    """Objects of the tenant default, by the name of their route."""
     session = asker.post("/v1/sessions", {"language": "javascript", "name": "mine"}).document
     asker.ask("PUT", "/v1/sessions/mine/files/a.txt", content=b"mine")
     asker.post("/v1/scripts", {"source": "await tools.send({to: 'ann'})"})
@@ -115,7 +115,9 @@ def objects(asker):
     entry = asker.post("/v1/net/allowlist", {"host": "a.example"}).document
     secret = {"value": "a-long-value", "domains": ["a.example"]}
     asker.ask("PUT", "/v1/net/secrets/KEY", body=secret)
+    hook = asker.post("/v1/webhooks", {"url": "https://a.example/"}).document
     return {
+        "webhooks": [hook["id"]],
         "allowlist": [entry["id"]],
         "secrets": ["KEY"],
         "runs": [asker.run("1", "javascript")["id"]],

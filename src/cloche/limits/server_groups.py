@@ -69,6 +69,50 @@ class ServerLimits(Group):
     subscriber_count_max: int = limit(
         64, "count", 1, 100_000, label="Listeners", description="Streams of the events of one run"
     )
+    webhook_count_max: int = limit(
+        10, "count", 0, 1000, label="Webhooks", description="Webhooks of one tenant"
+    )
+    webhook_delivery_count_max: int = limit(
+        10_000,
+        "count",
+        1,
+        1_000_000,
+        label="Webhook outbox",
+        description="Messages of webhooks that wait, or failed; more are dropped",
+    )
+    webhook_concurrency_max: int = limit(
+        16,
+        "count",
+        1,
+        256,
+        label="Webhooks at once",
+        description="Messages of webhooks that are sent at the same time",
+    )
+    webhook_timeout_ms: int = limit(
+        10_000, "ms", 100, 60_000, label="Webhook time", description="For a receiver's answer"
+    )
+    webhook_backoff_ms: int = limit(
+        5000,
+        "ms",
+        10,
+        3_600_000,
+        label="Webhook retry",
+        description="Until the second attempt; each later one waits four times as long",
+    )
+    webhook_backoff_ms_max: int = limit(
+        21_600_000, "ms", 1000, DAY_MS, label="Webhook retry, most", description="Between attempts"
+    )
+    webhook_attempt_count_max: int = limit(
+        10, "count", 1, 100, label="Webhook attempts", description="After so many it has failed"
+    )
+    webhook_keep_ms: int = limit(
+        7 * DAY_MS,
+        "ms",
+        1000,
+        90 * DAY_MS,
+        label="Webhook failures",
+        description="How long a message that failed can be looked at",
+    )
     mcp_session_count_max: int = limit(
         1000,
         "count",

@@ -13,18 +13,20 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche._version import __version__
+from cloche.engine.adapters.keys import load_key
 from cloche.errors import ClocheError
 from cloche.server.answers import Answers
 from cloche.server.audit import Audit
 from cloche.server.console.site import add_console
 from cloche.server.context import Context
 from cloche.server.decisions import Decisions
+from cloche.server.deliveries import Webhooks
 from cloche.server.execution import Execution
 from cloche.server.guard import Guard
 from cloche.server.keyring import Keyring
+from cloche.server.mcp_server import add_mcp
 from cloche.server.net import TenantNet
 from cloche.server.openapi import document_of, page_of_operations
-from cloche.server.mcp_server import add_mcp
 from cloche.server.owners import Owners
 from cloche.server.requests import EFFECTS, NET_EFFECTS
 from cloche.server.routes_net import NetRoutes
@@ -32,9 +34,11 @@ from cloche.server.routes_runs import RunRoutes
 from cloche.server.routes_scripts import ScriptRoutes
 from cloche.server.routes_sessions import SessionRoutes
 from cloche.server.routes_system import SystemRoutes
+from cloche.server.routes_webhooks import WebhookRoutes
 from cloche.server.runs import Runs
 from cloche.server.scripts import Scripts
 from cloche.server.sessions import TenantSessions
+from cloche.server.webhook_sender import EgressSender
 from cloche.web.app import App
 from cloche.web.middleware.basics import access_log, catch_errors, request_id
 from cloche.web.middleware.observe import Metrics, metrics
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 
     from cloche.limits import Limits
     from cloche.script.tools import ToolSet
+    from cloche.server.deliveries import Sender
     from cloche.server.operations import Operation
     from cloche.server.ports import Host
     from cloche.store.ports import Store
@@ -68,6 +73,7 @@ class Server:
         allow_net: whether policies may allow outbound HTTP.
         logs_access: whether each request is logged.
         cors_origins: pages of these origins may ask, with a key of their own.
+        send_webhook: sends the messages of webhooks; through the egress when None.
     """
 
     def __init__(
@@ -81,7 +87,10 @@ class Server:
         allow_net: bool = False,
         logs_access: bool = False,
         cors_origins: tuple[str, ...] = (),
+        send_webhook: Sender | None = None,
     ) -> None:
+        send = send_webhook or EgressSender(store.url, limits)
+        self.webhooks = Webhooks(store, limits, host=host, key=load_key, send=send, log=log)
         effects = EFFECTS | NET_EFFECTS if allow_net else EFFECTS
         owners = Owners(store, limits)
         self._log = log
@@ -100,9 +109,17 @@ class Server:
             execution=Execution(store, limits, effects=effects, now_ns=host.now_ns),
             effects=effects,
             log=log,
+            webhooks=self.webhooks,
         )
         self.scripts = Scripts(
-            store, limits, host=host, owners=owners, runs=self.runs, sets=tools or {}, log=log
+            store,
+            limits,
+            host=host,
+            owners=owners,
+            runs=self.runs,
+            sets=tools or {},
+            log=log,
+            webhooks=self.webhooks,
         )
         audit = Audit(store, limits, now_ns=host.now_ns, random_bytes=host.random_bytes)
         server_id = host.random_bytes(_SERVER_ID_BYTES).hex()
@@ -118,6 +135,7 @@ class Server:
             decisions=Decisions(store, limits, host=host, owners=owners, scripts=self.scripts),
             net=TenantNet(store, limits, audit=audit),
             audit=audit,
+            webhooks=self.webhooks,
             metrics=Metrics(),
             version=__version__,
             reasons=self._reasons,
@@ -140,6 +158,7 @@ class Server:
             *SessionRoutes(context).operations(),
             *ScriptRoutes(context).operations(),
             *NetRoutes(context).operations(),
+            *WebhookRoutes(context).operations(),
             *system.operations(),
         ]
         guard = Guard(
@@ -161,6 +180,7 @@ class Server:
 
     def recover(self) -> int:
         """Take up what a dead server left; call it once, before requests come."""
+        self.webhooks.load()
         return self.runs.recover() + self.scripts.recover(self.keyring.tenants())
 
     def maintain(self) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cloche.server.answers import Answers
     from cloche.server.audit import Audit
     from cloche.server.decisions import Decisions
+    from cloche.server.deliveries import Webhooks
     from cloche.server.keyring import Keyring
     from cloche.server.net import TenantNet
     from cloche.server.ports import Host
@@ -48,6 +49,7 @@ class Context:
     sessions: TenantSessions
     scripts: Scripts
     decisions: Decisions
+    webhooks: Webhooks
     net: TenantNet
     audit: Audit
     metrics: Metrics

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from cloche.server.keys import Scope  # noqa: TC001 - msgspec reads it
+from cloche.server.webhooks import DeliveryState, Event  # noqa: TC001 - as above
 
 FileEncoding = Literal["utf8", "base64", "hex"]
 RunState = Literal[
@@ -447,6 +448,51 @@ class KeyList(Answer, frozen=True, kw_only=True):
 
     items: list[KeyDocument]
     next: str | None
+
+
+# --- webhooks ---
+
+
+class WebhookBody(Body, frozen=True, kw_only=True):
+    """Where to tell what; all events when none are named."""
+
+    url: str
+    events: list[Event] = []
+
+
+class WebhookDocument(Answer, frozen=True, kw_only=True):
+    """A webhook; its secret is there only when it was just made or rotated."""
+
+    id: str
+    url: str
+    events: list[Event]
+    created_ms: int
+    disabled: str = ""
+    secret: str | None = None
+
+
+class WebhookList(Answer, frozen=True, kw_only=True):
+    """The webhooks of a tenant in the order of their ids."""
+
+    items: list[WebhookDocument]
+
+
+class DeliveryDocument(Answer, frozen=True, kw_only=True):
+    """A message that was not taken yet. `next_ms` is null when it has failed."""
+
+    id: str
+    event: Event
+    state: DeliveryState
+    created_ms: int
+    attempt_count: int
+    next_ms: int | None = None
+    problem: str = ""
+
+
+class DeliveryList(Answer, frozen=True, kw_only=True):
+    """What a webhook has not taken, oldest first."""
+
+    items: list[DeliveryDocument]
 
 
 # --- the server ---

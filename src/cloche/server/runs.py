@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cloche.errors import ClocheError
-from cloche.exec.errors import WorkersStoppedError
 from cloche.exec.adapters.session_store import read_records
 from cloche.exec.api import make_request
+from cloche.exec.errors import WorkersStoppedError
 from cloche.exec.request import full_language
 from cloche.server.documents import (
     KeptRequest,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from cloche.exec.request import RunRequest
     from cloche.limits import Limits
+    from cloche.server.deliveries import Webhooks
     from cloche.server.events import Piece
     from cloche.server.execution import Execution
     from cloche.server.owners import Owners
@@ -70,6 +71,7 @@ class Runs:
         execution: how one is executed.
         effects: kinds that a policy may name.
         log: gets a record of what went wrong.
+        webhooks: are told what has ended.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Runs:
         execution: Execution,
         effects: frozenset[str],
         log: Callable[[dict[str, object]], None],
+        webhooks: Webhooks,
     ) -> None:
+        self._webhooks = webhooks
         self._store = store
         self._limits = limits
         self._host = host
@@ -218,6 +222,18 @@ class Runs:
             # Whoever looks for it from here on finds the row; who listens has it.
             self._forget(live)
             live.output.end()
+        if live.is_kept and live.row.status in ENDED_STATUSES:
+            self._tell_end(live)
+
+    def _tell_end(self, live: LiveRun) -> None:
+        tenant = live.request.tenant
+        if not self._webhooks.want(tenant, "run.ended"):
+            return
+        document = msgspec.to_builtins(run_document(live.row, brief=True))
+        try:
+            self._webhooks.tell(tenant, "run.ended", live.row.id, document)
+        except ClocheError as error:
+            self._log({"event": "webhook", "run_id": live.row.id, "message": error.message})
 
     def _failed(self, live: LiveRun, error: BaseException) -> None:
         """Keep that a run could not be executed, if that can be kept."""

@@ -22,6 +22,7 @@ from cloche.exec.adapters.effects import CancelToken
 from cloche.script.errors import ScriptCancelledError, ScriptRunBusyError
 from cloche.script.harness import ScriptHarness
 from cloche.script.items import ScriptResult
+from cloche.server.decisions import approval_document
 from cloche.server.documents import KeptScript, ScriptDocument
 from cloche.server.errors import InvalidFieldError, StateError, UnknownObjectError, seconds
 from cloche.server.fairness import Entry
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from cloche.limits import Limits
     from cloche.script.tools import ToolSet
+    from cloche.server.deliveries import Webhooks
     from cloche.server.documents import MessageBody, ScriptBody
     from cloche.server.owners import Owners
     from cloche.server.pages import PageRequest
@@ -73,6 +75,7 @@ class Scripts:
         runs: shares its queue.
         sets: tool sets by their names.
         log: gets a record of what went wrong.
+        webhooks: are told what has ended.
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class Scripts:
         runs: Runs,
         sets: Mapping[str, ToolSet],
         log: Callable[[dict[str, object]], None],
+        webhooks: Webhooks,
     ) -> None:
+        self._webhooks = webhooks
         self._store = store
         self._limits = limits
         self._host = host
@@ -238,6 +243,7 @@ class Scripts:
             if job.cancel.cancelled and getattr(job.result, "status", "") == "suspended":
                 job.result = self._toolless.cancel(job.name)
             self._owners.settle_script(job.name)
+            self._tell_result(job)
         except (ClocheError, OSError) as error:
             if job.is_left and isinstance(error, ScriptRunBusyError):
                 self._left[job.name] = job.tenant
@@ -251,6 +257,26 @@ class Scripts:
             job.output.end()
             if job.is_due:
                 self.go_on(job.tenant, job.name)
+
+    def _tell_result(self, job: Job) -> None:
+        """Tell webhooks what a script waits for, or that it has ended."""
+        results = job.result if isinstance(job.result, tuple) else (job.result,)
+        for result in results:
+            if result.run_id and result.status == "suspended":
+                self._tell_questions(job.tenant, result.run_id)
+            elif result.run_id:
+                ended = {"id": result.run_id, "status": result.status, "error": result.error}
+                # One that is rolled back after its end has ended in two ways.
+                name = f"{result.run_id} {result.status}"
+                self._webhooks.tell(job.tenant, "script.ended", name, ended)
+
+    def _tell_questions(self, tenant: str, run_id: str) -> None:
+        if not self._webhooks.want(tenant, "approval.requested"):
+            return
+        for one in self._toolless.pending:
+            if one.run_id == run_id:
+                document = msgspec.to_builtins(approval_document(one))
+                self._webhooks.tell(tenant, "approval.requested", one.id, document)
 
     def _failed(self, job: Job, error: BaseException) -> None:
         job.failure = error if isinstance(error, ClocheError) else HostError()

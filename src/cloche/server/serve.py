@@ -205,6 +205,7 @@ class _Process:
             self._say(f"taken up: {count} runs and scripts that had not ended")
         threading.Thread(target=self._warm, name="cloche-warm", daemon=True).start()
         threading.Thread(target=self._maintain, name="cloche-maintain", daemon=True).start()
+        threading.Thread(target=self._deliver, name="cloche-webhooks", daemon=True).start()
 
     def _warm(self) -> None:
         """Make the images that runs need first, so that the first run does not wait for them."""
@@ -221,6 +222,14 @@ class _Process:
     def _maintain(self) -> None:
         while not self._ended.wait(_MAINTAIN_S):
             self._server.maintain()
+
+    def _deliver(self) -> None:
+        """Send messages of webhooks: on a thread of their own, since receivers may be slow."""
+        while not self._ended.wait(_MAINTAIN_S):
+            try:
+                self._server.webhooks.deliver_due()
+            except (ClocheError, OSError) as error:
+                self._log({"event": "webhook", "message": str(error)})
 
     def _started(self, server: WebServer) -> None:
         self._say(f"cloche serves {server.url}, pages at {server.url}/docs")

@@ -1,0 +1,120 @@
+"""Routes of webhooks: where a tenant wants to be told of approvals and of what has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloche.server.documents import (
+    DeliveryDocument,
+    DeliveryList,
+    WebhookBody,
+    WebhookDocument,
+    WebhookList,
+)
+from cloche.server.guard import tenant_of
+from cloche.server.operations import Operation
+from cloche.server.webhooks import NS_PER_MS
+from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
+from cloche.web.response import Response, json
+
+if TYPE_CHECKING:
+    from cloche.server.context import Context
+    from cloche.server.webhooks import Delivery, Webhook
+
+
+class WebhookRoutes:
+    """Handlers of `/v1/webhooks`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def operations(self) -> list[Operation]:
+        """Return the table of these routes."""
+        one = "/v1/webhooks/:id"
+        return [
+            Operation(method="GET", template="/v1/webhooks", handler=self.list_webhooks,
+                      scope="admin", answer=WebhookList),
+            Operation(method="POST", template="/v1/webhooks", handler=self.create_webhook,
+                      scope="admin", body=WebhookBody, answer=WebhookDocument, status=201),
+            Operation(method="GET", template=one, handler=self.get_webhook, scope="admin",
+                      answer=WebhookDocument),
+            Operation(method="DELETE", template=one, handler=self.delete_webhook, scope="admin",
+                      status=204),
+            Operation(method="POST", template=f"{one}/rotate", handler=self.rotate_webhook,
+                      scope="admin", answer=WebhookDocument),
+            Operation(method="POST", template=f"{one}/ping", handler=self.ping_webhook,
+                      scope="admin", answer=DeliveryDocument, status=202),
+            Operation(method="GET", template=f"{one}/deliveries", handler=self.list_deliveries,
+                      scope="admin", answer=DeliveryList),
+        ]  # fmt: skip
+
+    async def list_webhooks(self, request: Request) -> WebhookList:
+        """List the webhooks of the tenant; their secrets cannot be seen again."""
+        tenant = tenant_of(request)
+        found = await self._context.call(lambda: self._context.webhooks.all(tenant))
+        return WebhookList(items=[_document(hook) for hook in found])
+
+    async def create_webhook(self, request: Request) -> Response:
+        """Add a webhook; its secret is in this answer and nowhere else."""
+        tenant = tenant_of(request)
+        body = await self._context.body(request, WebhookBody)
+        hook, secret = await self._context.call(
+            lambda: self._context.webhooks.create(tenant, body.url, body.events)
+        )
+        return json(_document(hook, secret), 201)
+
+    async def get_webhook(self, request: Request) -> WebhookDocument:
+        """Return a webhook."""
+        tenant, hook_id = tenant_of(request), request.params["id"]
+        return _document(
+            await self._context.call(lambda: self._context.webhooks.get(tenant, hook_id))
+        )
+
+    async def delete_webhook(self, request: Request) -> Response:
+        """Remove a webhook with all that it has not been told."""
+        tenant, hook_id = tenant_of(request), request.params["id"]
+        await self._context.call(lambda: self._context.webhooks.delete(tenant, hook_id))
+        return Response(204)
+
+    async def rotate_webhook(self, request: Request) -> WebhookDocument:
+        """Give a webhook another secret, at once."""
+        tenant, hook_id = tenant_of(request), request.params["id"]
+        hook, secret = await self._context.call(
+            lambda: self._context.webhooks.rotate(tenant, hook_id)
+        )
+        return _document(hook, secret)
+
+    async def ping_webhook(self, request: Request) -> Response:
+        """Send a message that says nothing, to see whether it arrives."""
+        tenant, hook_id = tenant_of(request), request.params["id"]
+        sent = await self._context.call(lambda: self._context.webhooks.ping(tenant, hook_id))
+        return json(_delivery(sent), 202)
+
+    async def list_deliveries(self, request: Request) -> DeliveryList:
+        """List what a webhook has not taken, oldest first."""
+        tenant, hook_id = tenant_of(request), request.params["id"]
+        found = await self._context.call(lambda: self._context.webhooks.deliveries(tenant, hook_id))
+        return DeliveryList(items=[_delivery(each) for each in found])
+
+
+def _document(hook: Webhook, secret: str | None = None) -> WebhookDocument:
+    return WebhookDocument(
+        id=hook.id,
+        url=hook.url,
+        events=list(hook.events),
+        created_ms=hook.created_ms,
+        disabled=hook.disabled,
+        secret=secret,
+    )
+
+
+def _delivery(one: Delivery) -> DeliveryDocument:
+    return DeliveryDocument(
+        id=one.id,
+        event=one.event,
+        state=one.state,
+        created_ms=one.created_ns // NS_PER_MS,
+        attempt_count=one.attempt_count,
+        next_ms=one.next_ns // NS_PER_MS if one.state == "pending" else None,
+        problem=one.problem,
+    )
