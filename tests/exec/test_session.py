@@ -117,8 +117,10 @@ def say(session, name, **options):
     return session.run(SAY[name][session.language], **options).run.stdout
 
 
-def asleep(session):
-    """Put a session to sleep, so that what comes next wakes it from its store."""
+def asleep(session, *, snapshot=True):
+    """Put a session to sleep, so that what comes next wakes it: from a snapshot, if one is kept."""
+    if snapshot:
+        session.snapshot()
     sessions_of(session._sessions.store).sleep(session.id)
 
 
@@ -151,6 +153,27 @@ def test_state_survives_without_a_snapshot(session, monkeypatch):
     with sessions.turn(session.id) as live:
         sessions.drop(live)
     assert say(session, "push") == "3\n"
+
+
+@both_stores
+def test_a_short_past_is_repeated_and_a_long_one_kept(session, monkeypatch):
+    """What is repeated in less time than a snapshot takes costs none when the session sleeps."""
+    store = session._sessions.store
+    monkeypatch.setattr("cloche.exec.session_log.SNAPSHOT_BASE_MS", 1e9)
+    say(session, "set")
+    say(session, "push")
+    asleep(session, snapshot=False)
+    assert store.sessions.snapshots(session.id) == []
+    assert say(session, "push") == "3\n"
+    monkeypatch.setattr("cloche.exec.session_log.SNAPSHOT_BASE_MS", 2.5)
+    asleep(session, snapshot=False)
+    (kept,) = store.sessions.snapshots(session.id)
+    assert kept.ordinal == 3
+    monkeypatch.setattr("cloche.exec.session_log.SNAPSHOT_BASE_MS", 1e9)
+    assert say(session, "push") == "4\n"
+    asleep(session, snapshot=False)
+    assert store.sessions.snapshots(session.id) == [kept]
+    assert say(session, "push") == "5\n"
 
 
 @both_stores

@@ -21,6 +21,7 @@ from cloche.exec.session_log import (
     first_head,
     normal_path,
     run_seed,
+    sleep_is_cheap,
     snapshot_is_due,
 )
 
@@ -126,6 +127,15 @@ def test_a_snapshot_is_due_when_replay_costs_more():
     assert snapshot_is_due([step(16)], lambda: size_bytes)
     assert snapshot_is_due([step(0)] * TAIL_COUNT_MAX, lambda: 1 << 40)
     assert not snapshot_is_due([step(0)] * (TAIL_COUNT_MAX - 1), lambda: 0)
+
+
+def test_a_session_sleeps_without_a_snapshot_when_little_has_to_be_repeated():
+    """By the time of its runs, and by their number: each takes a while to be repeated."""
+    assert sleep_is_cheap([])
+    assert sleep_is_cheap([step(0)] * 5)
+    assert not sleep_is_cheap([step(0)] * 6)
+    assert sleep_is_cheap([step(4)])
+    assert not sleep_is_cheap([step(5)])
 
 
 def test_the_size_is_not_asked_for_in_vain():

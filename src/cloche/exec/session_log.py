@@ -29,6 +29,8 @@ TAIL_COUNT_MAX: Final = 64
 # Writing a snapshot costs about this much time for each byte of it, and this much in any case.
 SNAPSHOT_BASE_MS: Final = 5.0
 SNAPSHOT_BYTES_PER_MS: Final = 100_000
+# Repeating an operation takes this long at least: to read it, its journal, and to begin.
+REPEAT_BASE_MS: Final = 1.0
 
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +178,17 @@ def snapshot_is_due(tail: list[Step], size_bytes: Callable[[], int]) -> bool:
     if replay_ms <= SNAPSHOT_BASE_MS:
         return False
     return replay_ms > SNAPSHOT_BASE_MS + size_bytes() / SNAPSHOT_BYTES_PER_MS
+
+
+def sleep_is_cheap(tail: list[Step]) -> bool:
+    """Return whether a session may sleep without a snapshot: its tail is repeated at once.
+
+    A session that is used once in a while, a little each time, then costs no snapshot each time;
+    when what is to be repeated has grown to what a snapshot costs, one is kept. Nobody waits for a
+    session that goes to sleep, so the size of the snapshot is of no account here.
+    """
+    runs_ms = sum(step.operation.time_ms for step in tail if isinstance(step.operation, Ran))
+    return len(tail) * REPEAT_BASE_MS + runs_ms <= SNAPSHOT_BASE_MS
 
 
 def normal_path(path: str, cwd: str = "/") -> str:

@@ -39,6 +39,7 @@ from cloche.exec.session_log import (
     Step,
     advance,
     first_head,
+    sleep_is_cheap,
     snapshot_is_due,
 )
 from cloche.store.errors import (
@@ -360,7 +361,8 @@ class Sessions:
     def _sleep(self, live: Live) -> None:
         machine, live.machine = live.machine, None
         try:
-            if machine is not None and machine.awake and live.tail and self._still_ours(live):
+            is_worth_it = machine is not None and machine.awake and not sleep_is_cheap(live.tail)
+            if is_worth_it and self._still_ours(live):
                 live.machine = machine
                 self.keep_snapshot(live)
         finally:
