@@ -17,7 +17,7 @@ import types
 
 import __main__
 
-from _cloche import display, host
+from _cloche import app, display, host
 from _cloche.loop import Loop
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -107,6 +107,9 @@ def _start(job):
     host.pending.clear()  # answers to what an earlier run asked for never come
     filename, source = job["filename"], job["code"]
     _prepare(job)
+    if filename == app.NAME:
+        asked = app.ask(source)
+        return _DONE if asked is None else _begin(asked)
     try:
         program = _echoing(source, filename) if filename == _REPL else source
         code = compile(program, filename, "exec", flags=_FLAGS, dont_inherit=True)
@@ -121,15 +124,21 @@ def _start(job):
     namespace = __main__.__dict__
     linecache.cache[filename] = (lambda: source,)
     if code.co_flags & _CO_COROUTINE:
-        _loop = Loop()
-        _loop.enter()
-        try:
-            _task = _loop.create_task(types.FunctionType(code, namespace)())
-        finally:
-            _loop.leave()
-        return _drive()
+        return _begin(types.FunctionType(code, namespace)())
     exec(code, namespace)
     return _DONE
+
+
+def _begin(coroutine):
+    """Run a coroutine as far as it comes in this turn."""
+    global _task, _loop
+    _loop = Loop()
+    _loop.enter()
+    try:
+        _task = _loop.create_task(coroutine)
+    finally:
+        _loop.leave()
+    return _drive()
 
 
 def _echoing(source, filename):

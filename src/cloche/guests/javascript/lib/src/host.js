@@ -17,6 +17,7 @@
 //   getModule(name) -> exports, or undefined when node has no such module; throws when node has it
 //       and the sandbox has not
 //   isBuiltin(name), modules, unavailable, process
+//   app: {register(exports) -> names, ask(document, env, jobOf)}   see web/app.js
 //
 // Invariants: the clock is read only by op 18 and randomness only by op 19, at the time of use,
 // never at image time.

@@ -1,17 +1,18 @@
-// What Request and Response share: bytes that are read once.
+// What Request and Response share: bytes that are read once, or a stream of them.
 //
-// The host hands a body over whole, so a stream is a way to read what is there in pieces. There is
-// no class ReadableStream: a body has a reader and is an async iterator, and that is all.
+// What fetch gets comes whole from the host; its body is then a stream of what is there. An app's
+// request and response may be streams that nobody holds as a whole.
 
 import { Buffer } from "../node/buffer.js";
 import { decodeUtf8, encodeUtf8 } from "../host.js";
 import { Blob, bytesOfBlob } from "./blob.js";
+import { ReadableStream, isDisturbed, onDisturbed } from "./streams.js";
 import { URLSearchParams } from "./url.js";
 
 const CHUNK_BYTES = 65536;
 const READ = "Body is unusable: Body has already been read";
 
-/** Return {bytes, text, type} of what may be a body; text is undefined where it is none. */
+/** Return {bytes | text | stream, type} of what may be a body. */
 export function extractBody(value) {
   if (typeof value === "string") return { text: value, type: "text/plain;charset=UTF-8" };
   if (value instanceof URLSearchParams) {
@@ -24,6 +25,13 @@ export function extractBody(value) {
   if (ArrayBuffer.isView(value)) {
     const { buffer, byteOffset, byteLength } = value;
     return { bytes: new Uint8Array(buffer, byteOffset, byteLength).slice(), type: null };
+  }
+  if (value instanceof ReadableStream) {
+    if (value.locked || isDisturbed(value)) throw new TypeError(READ);
+    return { stream: value, type: null };
+  }
+  if (typeof value === "object" && typeof value[Symbol.asyncIterator] === "function") {
+    return { stream: ReadableStream.from(value), type: null };
   }
   return { text: String(value), type: "text/plain;charset=UTF-8" };
 }
@@ -40,69 +48,76 @@ export const bodyOfValue = (body) => (
   typeof body === "string" ? encodeUtf8(body) : new Uint8Array(Buffer.from(body.base64, "base64"))
 );
 
-class BodyStream {
-  #owner;
-  #at = 0;
-  #locked = false;
-  constructor(owner) { this.#owner = owner; }
-  get locked() { return this.#locked; }
-
-  #next() {
-    const bytes = this.#owner.takePart(this.#at, CHUNK_BYTES);
-    if (bytes === undefined) return { done: true, value: undefined };
-    this.#at += bytes.length;
-    return { done: false, value: bytes };
-  }
-
-  getReader() {
-    if (this.#locked) throw new TypeError("The stream is locked.");
-    this.#locked = true;
-    let released = false;
-    const check = () => { if (released) throw new TypeError("The reader was released."); };
-    return {
-      read: async () => { check(); return this.#next(); },
-      cancel: async () => { check(); this.#at = Infinity; },
-      releaseLock: () => { if (!released) { released = true; this.#locked = false; } },
-      closed: Promise.resolve(undefined),
-    };
-  }
-
-  async cancel() { this.#at = Infinity; }
-
-  async* [Symbol.asyncIterator]() {
-    if (this.#locked) throw new TypeError("The stream is locked.");
-    this.#locked = true;
-    try {
-      for (let part = this.#next(); !part.done; part = this.#next()) yield part.value;
-    } finally {
-      this.#locked = false;
-    }
-  }
-  values() { return this[Symbol.asyncIterator](); }
-  get [Symbol.toStringTag]() { return "ReadableStream"; }
+/** A stream of bytes that are there. */
+function streamOf(content) {
+  let at = 0;
+  return new ReadableStream({
+    pull(controller) {
+      const bytes = bodyBytes(content);
+      if (at < bytes.length) controller.enqueue(bytes.slice(at, at + CHUNK_BYTES));
+      at += CHUNK_BYTES;
+      if (at >= bytes.length) controller.close();
+    },
+  }, { highWaterMark: 0 });
 }
+
+const asBytes = (piece) => {
+  if (typeof piece === "string") return encodeUtf8(piece);
+  if (piece instanceof Uint8Array) return piece;
+  if (ArrayBuffer.isView(piece)) return new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength);
+  if (piece instanceof ArrayBuffer) return new Uint8Array(piece);
+  throw new TypeError("a body is made of bytes or texts");
+};
+
+/** All bytes of a stream. */
+async function bytesOfStream(stream) {
+  const pieces = [];
+  let size = 0;
+  for await (const piece of stream) {
+    const bytes = asBytes(piece);
+    pieces.push(bytes);
+    size += bytes.length;
+  }
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const bytes of pieces) {
+    whole.set(bytes, at);
+    at += bytes.length;
+  }
+  return whole;
+}
+
+/** Return a content without a stream. */
+export const wholeContent = async (content) => (
+  content?.stream ? { bytes: await bytesOfStream(content.stream), type: content.type } : content
+);
 
 /** The content of a body that nobody read; and to say that somebody did. */
 export let contentOf;
 export let markUsed;
+/** What a clone has for its body; a stream is then two. */
+export let copyContent;
 
 export class Body {
-  #content; // {bytes | text, type}, or null
+  #content; // {bytes | text | stream, type}, or null
   #used = false;
   #stream;
 
-  constructor(content) { this.#content = content; }
+  constructor(content) {
+    this.#content = content;
+    if (content?.stream) this.#watch(content.stream);
+  }
+
+  #watch(stream) {
+    this.#stream = stream;
+    onDisturbed(stream, () => { this.#used = true; });
+  }
 
   get bodyUsed() { return this.#used; }
   get body() {
     if (this.#content === null) return null;
-    return (this.#stream ??= new BodyStream({
-      takePart: (at, size) => {
-        this.#used = true;
-        const bytes = bodyBytes(this.#content);
-        return at >= bytes.length ? undefined : bytes.slice(at, at + size);
-      },
-    }));
+    if (this.#stream === undefined) this.#watch(streamOf(this.#content));
+    return this.#stream;
   }
 
   #take() {
@@ -110,25 +125,36 @@ export class Body {
     if (this.#content !== null) this.#used = true;
     return this.#content ?? { text: "" };
   }
+  #whole() { return wholeContent(this.#take()); }
 
   async text() {
-    const content = this.#take();
+    const taken = this.#take();
+    const content = taken.stream ? await wholeContent(taken) : taken;
     const text = content.text?.toWellFormed() ?? decodeUtf8(content.bytes);
     return text.replace(/^\ufeff/, "");
   }
   async json() { return JSON.parse(await this.text()); }
-  async bytes() { return bodyBytes(this.#take()).slice(); }
+  async bytes() { return bodyBytes(await this.#whole()).slice(); }
   async arrayBuffer() { return (await this.bytes()).buffer; }
   async blob() {
     const type = this.headers.get("content-type") ?? "";
-    return new Blob([bodyBytes(this.#take())], { type });
+    return new Blob([bodyBytes(await this.#whole())], { type });
   }
 
   static {
     contentOf = (body) => {
-      if (body.#used) throw new TypeError(READ);
+      if (body.#used || body.#stream?.locked) throw new TypeError(READ);
       return body.#content;
     };
     markUsed = (body) => { if (body.#content !== null) body.#used = true; };
+    copyContent = (body) => {
+      const content = contentOf(body);
+      if (content === null) return null;
+      if (content.stream === undefined) return content.bytes?.slice() ?? content.text;
+      const [one, other] = content.stream.tee();
+      body.#content = { ...content, stream: one };
+      body.#watch(one);
+      return other;
+    };
   }
 }

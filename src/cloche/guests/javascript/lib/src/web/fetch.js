@@ -5,8 +5,11 @@
 // refuses; a failure has the host's code.
 
 import { abandonable, callEffect, decodeUtf8, inspect } from "../host.js";
-import { Body, bodyArgument, bodyOfValue, contentOf, extractBody, markUsed } from "./body.js";
+import {
+  Body, bodyArgument, bodyOfValue, contentOf, copyContent, extractBody, markUsed, wholeContent,
+} from "./body.js";
 import { Headers, headerLines } from "./headers.js";
+import { recordOf } from "./simple_url.js";
 import { URL } from "./url.js";
 
 const KIND = "http.fetch";
@@ -33,15 +36,29 @@ const targetOf = (method, url) => {
   return `${method} ${url.protocol}//${host}${url.port ? `:${url.port}` : ""}`;
 };
 
-/** The effect that a request asks for: [target, args]. */
+/** The effect that a request asks for: [target, args]; of a stream the content that was read. */
 let effectOf;
+const INCOMING = Symbol("incoming");
+
+/** The request that an app got: its URL is parsed when somebody asks for it. */
+export const incomingRequest = (parts) => new Request(INCOMING, parts);
 
 export class Request extends Body {
   #method; #url; #headers; #signal; #redirect; #options;
 
   constructor(input, init = {}) {
+    if (input === INCOMING) {
+      super(init.content);
+      this.#method = init.method;
+      this.#url = init.href;
+      this.#headers = init.headers;
+      this.#signal = null;
+      this.#redirect = "follow";
+      this.#options = {};
+      return;
+    }
     const base = input instanceof Request ? input : undefined;
-    const url = base ? base.#url : parseUrl(input);
+    const url = base ? base.#parsed() : parseUrl(input);
     if (url.username || url.password) {
       throw new TypeError("Request cannot be constructed from a URL that includes credentials");
     }
@@ -54,7 +71,7 @@ export class Request extends Body {
     if (given !== null) content = extractBody(given);
     else if (base && init.body === undefined) content = contentOf(base);
     super(content);
-    if (base) markUsed(base);
+    if (base && init.body === undefined) markUsed(base);
     this.#method = method;
     this.#url = url;
     this.#headers = new Headers(init.headers ?? (base ? headerLines(base.#headers) : undefined));
@@ -67,14 +84,22 @@ export class Request extends Body {
   }
 
   get method() { return this.#method; }
-  get url() { return this.#url.href; }
+  #parsed() {
+    if (typeof this.#url === "string") this.#url = parseUrl(this.#url);
+    return this.#url;
+  }
+  get url() {
+    // What is plain is written already as it would be after it was parsed.
+    if (typeof this.#url === "string" && recordOf(this.#url)) return this.#url;
+    return this.#parsed().href;
+  }
   get headers() { return this.#headers; }
   get signal() { return this.#signal; }
   get redirect() { return this.#redirect; }
   clone() {
     return new Request(this.url, {
       ...this.#options, method: this.#method, headers: headerLines(this.#headers),
-      signal: this.#signal, redirect: this.#redirect, body: copyOf(contentOf(this)),
+      signal: this.#signal, redirect: this.#redirect, body: copyContent(this),
     });
   }
   get [Symbol.toStringTag]() { return "Request"; }
@@ -84,8 +109,7 @@ export class Request extends Body {
   }
 
   static {
-    effectOf = (request) => {
-      const content = contentOf(request);
+    effectOf = (request, content) => {
       markUsed(request);
       const { timeout, auth } = request.#options;
       const method = request.#method;
@@ -97,7 +121,7 @@ export class Request extends Body {
       }
       if (auth !== undefined && auth !== null) args.auth = String(auth);
       if (request.#redirect !== "follow") args.redirect = String(request.#redirect);
-      return [targetOf(method, request.#url), args];
+      return [targetOf(method, request.#parsed()), args];
     };
   }
 }
@@ -105,8 +129,6 @@ export class Request extends Body {
 const nameType = (headers, content) => {
   if (content?.type && !headers.has("content-type")) headers.set("content-type", content.type);
 };
-
-const copyOf = (content) => (content === null ? null : content.bytes?.slice() ?? content.text);
 
 /** The response that an effect's value stands for. */
 let responseOf;
@@ -141,7 +163,7 @@ export class Response extends Body {
   get redirected() { return this.#redirected; }
   get type() { return this.#type; }
   clone() {
-    const copy = new Response(copyOf(contentOf(this)), {
+    const copy = new Response(copyContent(this), {
       statusText: this.#statusText, headers: headerLines(this.#headers),
     });
     copy.#status = this.#status;
@@ -212,7 +234,9 @@ export async function fetch(input, init = undefined) {
   const request = new Request(input, init ?? {});
   const { signal } = request;
   signal?.throwIfAborted();
-  const [target, args] = effectOf(request);
+  let content = contentOf(request);
+  if (content?.stream) content = await wholeContent(content);
+  const [target, args] = effectOf(request, content);
   const { promise, abandon } = abandonable(KIND, target, args);
   const answer = promise.then(responseOf, (error) => { throw failure(error, TypeError); });
   if (!signal) return answer;
@@ -273,7 +297,10 @@ export const net = Object.freeze({
   fetch(url, options = {}) {
     let effect;
     try {
-      effect = effectOf(new Request(url, options ?? {}));
+      const request = new Request(url, options ?? {});
+      const content = contentOf(request);
+      if (content?.stream) throw new TypeError("a stream is sent with fetch(), which can wait for it");
+      effect = effectOf(request, content);
     } catch (error) {
       const blocked = new Error(`NET_BLOCKED: ${error.message}`);
       nameNetError(blocked);

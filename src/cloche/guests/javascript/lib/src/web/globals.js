@@ -6,6 +6,10 @@ import { crypto, Crypto, SubtleCrypto } from "./crypto.js";
 import { TextDecoder, TextEncoder } from "./encoding.js";
 import { AbortController, AbortSignal, CustomEvent, Event, EventTarget } from "./event.js";
 import { performance, Performance, PerformanceEntry } from "./performance.js";
+import {
+  ReadableStream, ReadableStreamDefaultReader, TransformStream, WritableStream,
+  WritableStreamDefaultWriter,
+} from "./streams.js";
 import { cloneable, structuredClone } from "./structured_clone.js";
 
 export const hide = (name, value) => {
@@ -16,7 +20,9 @@ export const hide = (name, value) => {
 
 const globals = {
   AbortController, AbortSignal, Blob, Crypto, CustomEvent, Event, EventTarget, File, Performance,
-  PerformanceEntry, SubtleCrypto, TextDecoder, TextEncoder, crypto, performance, structuredClone,
+  PerformanceEntry, ReadableStream, ReadableStreamDefaultReader, SubtleCrypto, TextDecoder,
+  TextEncoder, TransformStream, WritableStream, WritableStreamDefaultWriter, crypto, performance,
+  structuredClone,
 };
 export const names = Object.keys(globals);
 for (const name of names) hide(name, globals[name]);

@@ -25,6 +25,9 @@ function checkValue(value) {
 /** Every line of a Headers, as a list of pairs. */
 export let headerLines;
 
+/** Headers of lists of values by name, from the host, which has checked them. */
+export let knownHeaders;
+
 export class Headers {
   #values = new Map(); // name -> list of values
 
@@ -78,6 +81,11 @@ export class Headers {
   }
 
   static {
+    knownHeaders = (values) => {
+      const headers = new Headers();
+      headers.#values = values;
+      return headers;
+    };
     headerLines = (headers) => [...headers.#values].flatMap(
       ([name, values]) => values.map((value) => [name, value]),
     );

@@ -1,8 +1,17 @@
 // URL and URLSearchParams: whatwg-url, the standard's own reference implementation.
 
+import machine from "whatwg-url/lib/url-state-machine.js";
 import wrapper from "whatwg-url/webidl2js-wrapper.js";
+import { recordOf } from "./simple_url.js";
 import { codedError } from "../node/errors.js";
 import { inspect } from "../host.js";
+
+// The classes call what the module exports, so this is seen by them.
+const { basicURLParse } = machine;
+machine.basicURLParse = (text, options = undefined) => (
+  (options?.baseURL || options?.stateOverride || options?.url ? undefined : recordOf(text)) ??
+    basicURLParse(text, options)
+);
 
 const realm = { Array, Object, Promise, String, TypeError };
 wrapper.URL.install(realm, ["Window"]);

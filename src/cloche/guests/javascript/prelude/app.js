@@ -1,0 +1,42 @@
+// Programs of the name `<app>`: no sources, but what an app is asked to do, as JSON. `load` evaluates
+// its module, once, when the app's image is made; everything else is asked of that image's instances.
+//
+// Owns what an app finds beside its request: `env`, the storage, the job. The facades of the storage
+// are made in app_storage.js, which leaves them at `internal.appStorage` ({kv, docs, …}: globals and
+// properties of `env`) and `internal.appJob` (document -> job).
+"use strict";
+(() => {
+  const internal = globalThis.__cloche;
+  const { parse } = JSON; // programs replace it
+  const { app } = internal.library;
+  const { evaluate } = internal;
+  const NAME = "<app>";
+  // The host cannot give memory between runs: what requests take lies ready in the image.
+  const ROOM_BYTES = 1 << 20;
+
+  let env;
+
+  const makeEnv = () => ({ ...internal.input.env, ...internal.appStorage });
+
+  const load = async (main) => {
+    internal.enterModules(main, internal.input.cwd);
+    internal.defineGlobal("require", internal.makeRequire(main));
+    for (const [name, facade] of Object.entries(internal.appStorage ?? {})) {
+      internal.defineGlobal(name, facade);
+    }
+    const exports = await import(main);
+    env = makeEnv();
+    internal.effect("app", "ready", { handlers: app.register(exports.default) });
+    new ArrayBuffer(ROOM_BYTES);
+  };
+
+  const ask = (text) => {
+    const document = parse(text);
+    if (document.do === "load") return load(document.main);
+    return app.ask(document, env, internal.appJob ?? ((job) => job));
+  };
+
+  internal.evaluate = (source, filename, ...rest) => (
+    filename === NAME ? ask(source) : evaluate(source, filename, ...rest)
+  );
+})();
