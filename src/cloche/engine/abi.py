@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 ABI_VERSION: Final = 1
+APP_PROGRAM: Final = "<app>"  # a program of this name is no source: it is what an app is asked for
 DURATION_LIMIT_NS: Final = (1 << 63) - 1  # clocks keep times in signed 64 bits
 
 # What reading bad JSON can raise. Text is decoded late, so that bad UTF-8 raises in its own way.

@@ -81,6 +81,8 @@ class RunRequest:
         limits: its ceilings.
         policy: what it may do.
         state: name of the session state that it starts from; None for a run of its own.
+        real_time: whether sleeping takes as long as it says, for programs that somebody watches at
+            work; no part of what the journal says, and of no effect in a replay.
 
     Raises:
         UnsupportedLanguageError: no such language.
@@ -101,6 +103,7 @@ class RunRequest:
     image: str | None = None
     policy: Policy = field(default_factory=Policy)
     state: str | None = None
+    real_time: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.language, str) or self.language not in LANGUAGES:

@@ -71,6 +71,7 @@ class Machine:
         self.reply = b""
         self.report: Report | None = None
         self.host_call_count = 0
+        self.pause: Callable[[int], None] | None = None  # makes sleeping (ns) real
         self.sealed: bytes | None = None  # the answer of a guest that is asked what to seal
 
     def begin_run(
@@ -92,6 +93,7 @@ class Machine:
         self.files.set_limits(limits)
         self.descriptors.set_limit(limits.guests.open_file_count_max)
         self.effects = None
+        self.pause = None
         self.transform = transform
         self.report = None
         self.host_call_count = 0
@@ -104,6 +106,7 @@ class Machine:
         """
         self.streams = StandardStreams(b"", _discard, 0)
         self.effects = None
+        self.pause = None
         self.transform = None
         for name in ("store", "memory", "alloc"):
             self.__dict__.pop(name, None)
@@ -122,6 +125,12 @@ class Machine:
         if operation is None:
             raise GuestStopped(Stop(kind="protocol", message=f"unknown operation {number}"))
         return operation(self, body)
+
+    def sleep_until(self, time_ns: int) -> None:
+        """Let the guest sleep: virtually, or really where somebody waits for it to happen."""
+        if self.pause is not None and time_ns > self.clock.now_ns:
+            self.pause(time_ns - self.clock.now_ns)
+        self.clock.sleep_until(time_ns)
 
     def world(self) -> EffectPort:
         """Return who answers effects, or stop the guest."""
@@ -203,7 +212,7 @@ def _random(machine: Machine, body: bytes) -> bytes:
 
 
 def _sleep(machine: Machine, body: bytes) -> bytes:
-    machine.clock.sleep_until(_number(body, "<Q"))
+    machine.sleep_until(_number(body, "<Q"))
     return b""
 
 

@@ -52,6 +52,7 @@ class Machine(Protocol):
     files: FileSystem
     descriptors: Descriptors
     clock: Clock
+    sleep_until: Callable[[int], None]
     entropy: Entropy
     streams: StandardStreams
     argv: list[bytes]
@@ -141,7 +142,7 @@ def _poll_oneoff(m: Machine, subscriptions: int, events: int, count: int, ready:
             answers.append(_EVENT.pack(userdata, 0, tag, 1, 0))
     if not answers:
         due = min(clocks)[0]
-        m.clock.sleep_until(due)
+        m.sleep_until(due)
         answers = [_EVENT.pack(u, 0, EVENT_CLOCK, 0, 0) for d, u in clocks if d <= due]
     m.memory.write(events, b"".join(answers))
     m.memory.write_u32(ready, len(answers))

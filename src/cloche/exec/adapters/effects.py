@@ -407,6 +407,10 @@ class CancelToken:
         """Whether `cancel` was called."""
         return self._event.is_set()
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the run is cancelled; False when the time is over before."""
+        return self._event.wait(timeout_s)
+
     def bind(self, stop: Callable[[], None]) -> None:
         """Say what stops the run."""
         self._stop = stop

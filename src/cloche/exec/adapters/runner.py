@@ -36,7 +36,7 @@ from cloche.gate.gate import Gate
 
 if TYPE_CHECKING:
     from cloche.egress.secrets import Scrubber
-    from cloche.engine.adapters.images import Images
+    from cloche.engine.adapters.images import Image, Images
     from cloche.engine.adapters.instance import Instance
     from cloche.engine.vfs import FileSystem, StoredFile
     from cloche.exec.adapters.session_machine import Kept, SessionMachine
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from cloche.limits import Limits
 
 NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
 RUN_ID_BYTES: Final = 16
 
 OutputListener = Callable[[Stream, bytes], None]
@@ -144,6 +145,7 @@ class Runner:
         record: bool = True,
         cancel: CancelToken | None = None,
         run_id: str = "",
+        image: Image | None = None,
     ) -> Execution:
         """Run a request to its end.
 
@@ -157,6 +159,7 @@ class Runner:
             record: False for no journal at all (faster effects, no hash).
             cancel: stops the run from another thread.
             run_id: of the run where it has one; else one is made.
+            image: what it starts from, instead of the one that the request names.
 
         Raises:
             InvalidRunError: the files do not fit or have impossible names.
@@ -164,7 +167,8 @@ class Runner:
             DivergenceError: a replay that does something else than was recorded.
             JournalError: the journal would exceed its limits.
         """
-        image = self.images.get(request.image_name, fuel=request.limits.guests.fuel > 0)
+        if image is None:
+            image = self.images.get(request.image_name, fuel=request.limits.guests.fuel > 0)
         if image.language != request.guest_language:
             raise InvalidRunError(
                 f"the image {image.name} runs {image.language}, the program is {request.language}"
@@ -186,6 +190,10 @@ class Runner:
         finally:
             self._pool.give_back(instance)
             run.forget()
+
+    def drop(self, image: Image) -> None:
+        """Close the ready instances of an image that is not used any more."""
+        self._pool.drop(image)
 
     def execute_in(
         self,
@@ -317,6 +325,8 @@ class _Run:
             cancelled=lambda: self._cancel.cancelled,
         )
         machine.effects = effects
+        if request.real_time and self._replay is None:
+            machine.pause = lambda duration_ns: self._pause(duration_ns, ends_ns)
         gate.started(self._inputs())
         effects.flush()
         begun_ns = time.monotonic_ns()  # keeping that it begins is not what the program takes
@@ -387,7 +397,8 @@ class _Run:
                 code = self._runner.images.typescript().strip_types(code, request.filename)
             except TypeScriptError as error:
                 return self._not_typescript(error)
-        if request.state is not None and request.guest_language == "javascript":
+        is_source = request.filename != abi.APP_PROGRAM
+        if is_source and request.state is not None and request.guest_language == "javascript":
             code = as_script(code)
         now_ns = instance.machine.clock.now_ns
         body = abi.encode(request.start_input(code, now_ns=now_ns))
@@ -405,6 +416,14 @@ class _Run:
                 return self._stopped(stopped.stop)
             body = abi.deliver_input(completions) if completions else abi.WAKE
         return Stop(kind="turns")
+
+    def _pause(self, duration_ns: int, ends_ns: int) -> None:
+        """Let time pass in the world, up to the end of the run."""
+        left_ns = ends_ns - time.monotonic_ns()
+        if self._cancel.wait(max(0, min(duration_ns, left_ns)) / NS_PER_S):
+            raise abi.GuestStopped(Stop(kind="cancelled"))
+        if left_ns < duration_ns:
+            raise abi.GuestStopped(Stop(kind="time", message="the run's time is over"))
 
     def _timeout_ns(self, report: Report) -> int | None:
         if report.wake_ns is None:
