@@ -84,8 +84,11 @@ class Limits:
         for group, changes in values.items():
             for name in changes:
                 find(f"{group}.{name}")
-            groups[group] = getattr(self, find_group(group)).replace(**changes)
-        return dataclasses.replace(self, **groups)  # type: ignore[arg-type]
+            kept = getattr(self, find_group(group))
+            if changes:
+                groups[group] = kept.replace(**changes)
+        # To check all groups again is much, and many runs change nothing.
+        return dataclasses.replace(self, **groups) if groups else self  # type: ignore[arg-type]
 
 
 # --- what is declared ---

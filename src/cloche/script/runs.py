@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
 NS_PER_MS: Final = 1_000_000
 KEPT_RUN_COUNT_MAX: Final = 1000  # ended runs in a store that is nobody else's
+_POLICY: Final = Policy.allow(tool=["*"])  # of the gate; calls have one of their own
 _OTHER_EFFECTS: Final = 10_000  # searches and returns, which are no tool calls
 
 
@@ -102,6 +103,7 @@ class ScriptRuns:
         self._program = program
         self._on_progress = on_progress
         self._teller = teller
+        self._guest_limits = limits, _guest_limits(limits)  # the last that were asked for
         self._ended_ids: deque[str] | None = deque() if forgets else None
         self.desk = Desk(store, clock_ms=clock_ms, limits=limits)
         self.shelf = Shelf(store, now_ns=self._now_ns, owner=owner, limits=limits)
@@ -352,6 +354,7 @@ class ScriptRuns:
                 sink=sink,
                 resume=work.journal,
                 cancel=time,
+                run_id=work.id,
             )
         finally:
             work.used_ms += time.stop()
@@ -372,6 +375,7 @@ class ScriptRuns:
         if work.sink is not None and work.sink.open_sequences(work.journal):
             # What became of calls that nobody awaited is what the journal says, not what threads
             # have noted by now: so a result does not depend on their speed.
+            work.flush()
             work.calls = self._recalled(work)
         result = result_of(work, execution, end_of(work, execution, self.desk))
         used = Used(time_ms=work.used_ms, failures=work.calls.failures)
@@ -381,9 +385,11 @@ class ScriptRuns:
 
     def _end(self, work: Work, row: Run, result: ScriptResult) -> None:
         ended = ended_row(row, result, now_ns=self._now_ns())
-        # Nobody can have decided anything about a run that asked nothing.
-        end = self.desk.end_run if work.calls.has_asked else self._store.runs.update
-        end(ended, expected="running")
+        if work.calls.has_asked or work.sink is None:
+            work.flush()
+            self.desk.end_run(ended, expected="running")
+        else:
+            work.sink.end(ended)  # nobody can have decided anything about a run that asked nothing
         self._release(work)
         if self._ended_ids is not None:
             self._ended_ids.append(work.id)
@@ -527,22 +533,16 @@ class ScriptRuns:
 
     def request(self, program: str, language: Language, limits: Limits) -> Any:
         """Return the request that runs a program with the limits of scripts."""
-        scripts = limits.scripts
-        limits = limits.replace(
-            {
-                "guests": {
-                    "timeout_ms": scripts.timeout_ms,
-                    "memory_limit_bytes": scripts.memory_limit_bytes,
-                },
-                "gate": {"effect_count_max": scripts.call_count_max + _OTHER_EFFECTS},
-            }
-        )
+        known, guest_limits = self._guest_limits
+        if known is not limits:
+            guest_limits = _guest_limits(limits)
+            self._guest_limits = limits, guest_limits
         return make_request(
             program,
             language=language,
             filename=FILENAMES[language],
-            limits=limits,
-            policy=Policy.allow(tool=["*"]),
+            limits=guest_limits,
+            policy=_POLICY,
             image=IMAGES[language],
         )
 
@@ -574,3 +574,17 @@ class ScriptRuns:
         asked = self.shelf.asked(row)
         work = self._work(taken, asked, None, journal)
         return {number: place for place, number in enumerate(work.calls.numbers)}
+
+
+def _guest_limits(limits: Limits) -> Limits:
+    """Return the limits of the run of a script: those of scripts are those of its guest."""
+    scripts = limits.scripts
+    return limits.replace(
+        {
+            "guests": {
+                "timeout_ms": scripts.timeout_ms,
+                "memory_limit_bytes": scripts.memory_limit_bytes,
+            },
+            "gate": {"effect_count_max": scripts.call_count_max + _OTHER_EFFECTS},
+        }
+    )

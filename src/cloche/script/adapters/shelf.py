@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from cloche.gate.entries import EffectCompleted, EffectStarted, Entry, RunFinished
+from cloche.gate.entries import EffectCompleted, EffectStarted, Entry
 from cloche.gate.journal import Record, encode_file, load_journal
 from cloche.script.errors import ScriptRunBusyError, ScriptRunUnknownError
 from cloche.script.finder import Language  # noqa: TC001 - msgspec reads it
 from cloche.script.items import ScriptResult
 from cloche.store.errors import StoreChangedError
-from cloche.store.rows import Document, Run
+from cloche.store.rows import Document, JournalAppend, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,16 +155,36 @@ class ShelfSink:
             self._open.discard(entry.sequence)
             self._answered.add(entry.sequence)
             return entry.sequence not in self._own
-        return isinstance(entry, RunFinished)
+        return False  # the end of a run is kept with its row: see `end`
 
     def _write(self) -> None:
         if not self._held:
             return
-        if self._is_new:
-            self._store.runs.create(self._row)
-            self._is_new = False
         held, self._held = self._held, []
+        if self._is_new:
+            self._store.runs.create(self._row, entries=held)
+            self._is_new = False
+            self.count += len(held)
+            return
         self.count = self._store.journals.append(self._row.id, held, expected_count=self.count)
+
+    def end(self, row: Run) -> None:
+        """Keep the end of the run and all that was appended, in one change.
+
+        Raises:
+            StoreChangedError: somebody else works on it by now; nothing was kept.
+        """
+        with self._lock:
+            held, self._held = self._held, []
+            if self._is_new:
+                self._store.runs.create(row, entries=held)
+                self._is_new = False
+            else:
+                append = JournalAppend(
+                    run_id=row.id, entries=tuple(held), expected_count=self.count
+                )
+                self._store.runs.update(row, expected="running", append=append)
+            self.count += len(held)
 
     def open_sequences(self, before: Journal | None) -> set[int]:
         """Return the effects that were begun and have no answer in the journal.
