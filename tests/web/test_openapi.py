@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -118,24 +119,79 @@ def test_answers_fit_the_document():
 
 
 def test_names_that_collide():
-    """Two operations of one name, and a type with the name of the error, are refused."""
+    """A handler with several routes has several names; a type may have the name of the error."""
     app = App()
-    app.add("GET", "/a", lambda: "")
-    app.add("GET", "/b", lambda: "")
-    with pytest.raises(SettingError):
-        describe(app, title="", version="")
 
-    class Error(msgspec.Struct):
-        """A type with a taken name."""
+    def give() -> str:
+        return ""
+
+    for method, path in (("GET", "/a"), ("POST", "/a"), ("GET", "/b")):
+        app.add(method, path, give)
+    paths = document(app)["paths"]
+    assert [paths["/a"]["get"]["operationId"], paths["/a"]["post"]["operationId"]] == [
+        "give",
+        "give_2",
+    ]
+    assert paths["/b"]["get"]["operationId"] == "give_3"
+
+
+def returning(annotation):
+    """Return an application with a handler of this annotation."""
 
     def give():
         return None
 
-    give.__annotations__["return"] = Error
-    other = App()
-    other.add("GET", "/", give)
-    with pytest.raises(SettingError):
-        describe(other, title="", version="")
+    give.__annotations__["return"] = annotation
+    app = App()
+    app.add("GET", "/", give)
+    return app
+
+
+def named(name):
+    """Return a type of this name."""
+    return msgspec.defstruct(name, [("text", str)])
+
+
+def test_types_that_are_named_like_the_error():
+    """The error document has the next name; where both are taken, it is said."""
+    found = document(returning(named("Error")))
+    assert set(found["components"]["schemas"]) == {"Error", "ErrorDocument"}
+    answers = found["paths"]["/"]["get"]["responses"]
+    schema = answers["default"]["content"]["application/json"]["schema"]
+    assert schema == {"$ref": "#/components/schemas/ErrorDocument"}
+    both = msgspec.defstruct("Error", [("inner", named("ErrorDocument"))])
+    with pytest.raises(SettingError, match="types have the names Error and ErrorDocument"):
+        document(returning(both))
+
+
+ANY = {"description": "Any value"}
+
+
+@dataclass
+class Plain:
+    """A dataclass."""
+
+    size: int
+
+
+@pytest.mark.parametrize(
+    ("annotation", "statuses", "schema"),
+    [
+        (dict[str, object], ["200"], {"type": "object", "additionalProperties": ANY}),
+        (Plain, ["200"], {"$ref": "#/components/schemas/Plain"}),
+        (Plain | None, ["200", "204"], {"$ref": "#/components/schemas/Plain"}),
+        (Plain | str, ["200"], None),
+        (None, ["204"], None),
+        (bytes, ["200"], None),
+    ],
+)
+def test_what_is_returned(annotation, statuses, schema):
+    """Each annotation has its statuses, and a schema where it says one."""
+    annotation = type(None) if annotation is None else annotation
+    answers = document(returning(annotation))["paths"]["/"]["get"]["responses"]
+    assert list(answers) == sorted([*statuses, "default"])
+    content = answers[statuses[0]].get("content")
+    assert (content and content["application/json"]["schema"]) == schema
 
 
 def test_an_empty_application():

@@ -17,6 +17,7 @@ from typing import Final
 from cloche.web.errors import BadRequestError, ContentTooLargeError, UnsupportedMediaTypeError
 from cloche.web.http1.head import FIELD
 
+MULTIPART_TYPE: Final = "multipart/form-data"
 _BOUNDARY: Final = re.compile(
     r"multipart/form-data *; *boundary="
     r"(?:\"([0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?])\""

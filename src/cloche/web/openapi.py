@@ -6,8 +6,11 @@ Invariant: the same application gives the same bytes: sorted keys, one line end 
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
+from dataclasses import is_dataclass
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -25,6 +28,8 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _PATH_PARAMETER: Final = re.compile(r"[:*]([A-Za-z_][A-Za-z0-9_]*)")
 _REFERENCE: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
+_PLAIN: Final = frozenset({str, int, float, bool})
+_ERROR_NAMES: Final = ("Error", "ErrorDocument")  # the first that no type has
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 # Methods that OpenAPI has a place for; a route of another one is not in the document.
 _METHODS: Final = frozenset("GET PUT POST DELETE OPTIONS HEAD PATCH TRACE".split())
@@ -49,8 +54,11 @@ def describe(
     The first line of a handler's docstring is its summary, all of it its description. What it
     returns is described where it is annotated with a type that has a schema.
 
+    Operations are named by their handlers; where a handler has several routes, those behind the
+    first are numbered. What has no schema is described as any value.
+
     Raises:
-        SettingError: two handlers would have one operation id, or two types one name.
+        SettingError: types have the names that the error document could have.
     """
     routes = [
         route
@@ -61,11 +69,9 @@ def describe(
     paths: dict[str, dict[str, Any]] = {}
     identities: set[str] = set()
     for route in routes:
-        operation = _operation(route, schemas)
-        identity = operation["operationId"]
-        if identity in identities:
-            raise SettingError(setting="OpenAPI", problem=f"two operations are named {identity}")
+        identity = _identity(route, identities)
         identities.add(identity)
+        operation = {"operationId": identity, **_operation(route, schemas)}
         path = _PATH_PARAMETER.sub(r"{\1}", route.template)
         paths.setdefault(path, {})[route.method.lower()] = operation
     document: dict[str, Any] = {
@@ -73,7 +79,7 @@ def describe(
         "jsonSchemaDialect": DIALECT,
         "info": {"title": title, "version": version},
         "paths": paths,
-        "components": {"schemas": {**schemas.components, "Error": _ERROR_SCHEMA}},
+        "components": {"schemas": {**schemas.components, schemas.error_name: _ERROR_SCHEMA}},
     }
     if servers:
         document["servers"] = [{"url": url} for url in servers]
@@ -91,17 +97,27 @@ class _Schemas:
     def __init__(self, types: list[Any]) -> None:
         self._types = types
         try:
-            found, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+            found, components = msgspec.json.schema_components(
+                types, ref_template=_REFERENCE, schema_hook=_any_value
+            )
         except TypeError as error:
             raise SettingError(setting="OpenAPI", problem=str(error)) from None
-        if "Error" in components:
-            raise SettingError(setting="OpenAPI", problem="the name Error is taken; rename a type")
+        free = [name for name in _ERROR_NAMES if name not in components]
+        if not free:
+            problem = f"types have the names {' and '.join(_ERROR_NAMES)}; rename one"
+            raise SettingError(setting="OpenAPI", problem=problem)
         self._found = found
+        self.error_name = free[0]
         self.components: dict[str, Any] = components
 
     def of(self, type_: Any) -> dict[str, Any]:
         """Return the schema of a type, or a reference to it."""
         return self._found[self._types.index(type_)]
+
+
+def _any_value(type_: type) -> dict[str, Any]:
+    del type_
+    return {"description": "Any value"}
 
 
 def _schemas(routes: list[Route[Endpoint]]) -> _Schemas:
@@ -113,16 +129,24 @@ def _schemas(routes: list[Route[Endpoint]]) -> _Schemas:
     return _Schemas(types)
 
 
+def _identity(route: Route[Endpoint], taken: set[str]) -> str:
+    """Return a name that no operation has."""
+    name: str = getattr(route.target.handler, "__name__", route.method.lower())
+    names = (f"{name}_{number}" if number > 1 else name for number in itertools.count(1))
+    return next(each for each in names if each not in taken)
+
+
 def _operation(route: Route[Endpoint], schemas: _Schemas) -> dict[str, Any]:
     endpoint = route.target
     text = inspect.getdoc(endpoint.handler) or ""
     operation: dict[str, Any] = {
-        "operationId": getattr(endpoint.handler, "__name__", route.method.lower()),
         "responses": {
-            **dict.fromkeys(_statuses(endpoint), _success(endpoint, schemas)),
+            **_successes(endpoint, schemas),
             "default": {
                 "description": "What went wrong",
-                "content": {_JSON: {"schema": {"$ref": _REFERENCE.format(name="Error")}}},
+                "content": {
+                    _JSON: {"schema": {"$ref": _REFERENCE.format(name=schemas.error_name)}}
+                },
             },
         },
     }
@@ -146,20 +170,20 @@ def _operation(route: Route[Endpoint], schemas: _Schemas) -> dict[str, Any]:
     return operation
 
 
-def _statuses(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the statuses of a success: 204 for nothing, and a `Response` has its own."""
-    returned = get_type_hints(endpoint.handler).get("return", object)
-    if returned is Response:
-        return ("2XX", "3XX")
-    return ("204",) if returned is type(None) else ("200",)
-
-
-def _success(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+def _successes(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+    """Return the answers by status: 204 where nothing may be returned; a `Response` has its own."""
+    annotated = get_type_hints(endpoint.handler).get("return", object)
+    nothing = {"204": {"description": "Nothing"}}
+    if annotated is Response:
+        return {status: {"description": "Done"} for status in ("2XX", "3XX")}
+    if annotated is NoneType:
+        return nothing
+    found: dict[str, Any] = {"200": {"description": "Done"}}
     returned = _returned(endpoint)
-    if returned is None:
-        return {"description": "Done"}
-    media_type = "text/plain" if returned is str else _JSON
-    return {"description": "Done", "content": {media_type: {"schema": schemas.of(returned)}}}
+    if returned is not None:
+        media_type = "text/plain" if returned is str else _JSON
+        found["200"]["content"] = {media_type: {"schema": schemas.of(returned)}}
+    return {**found, **nothing} if NoneType in get_args(annotated) else found
 
 
 def _parameter(parameter: Parameter, schemas: _Schemas) -> dict[str, Any]:
@@ -187,10 +211,13 @@ def _untyped(route: Route[Endpoint]) -> list[dict[str, Any]]:
 def _returned(endpoint: Endpoint) -> Any:
     """Return the type that a handler is annotated with, where it has a schema; else None."""
     found = get_type_hints(endpoint.handler).get("return")
+    if get_origin(found) in {Union, UnionType}:
+        some = [each for each in get_args(found) if each is not NoneType]
+        found = some[0] if len(some) == 1 else None
     if found is Response:
         return None
     is_known = (
         isinstance(found, type)
-        and (issubclass(found, msgspec.Struct) or found in {str, int, float, bool})
+        and (issubclass(found, msgspec.Struct) or is_dataclass(found) or found in _PLAIN)
     ) or (get_origin(found) in {list, dict} and bool(get_args(found)))
     return found if is_known else None

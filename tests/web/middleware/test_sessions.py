@@ -11,7 +11,9 @@ from cloche.web.adapters.fixture import FixtureServices
 from cloche.web.errors import SettingError
 from cloche.web.middleware.auth import api_key, basic, bearer
 from cloche.web.middleware.sessions import csrf, sessions
-from cloche.web.response import empty
+from cloche.web.multipart import MultipartCaps
+from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
+from cloche.web.response import empty, text
 from cloche.web.signing import KeyRing
 
 from .support import ask, wrapped
@@ -70,6 +72,36 @@ def test_when_a_cookie_is_written():
     assert ask(app, fields=[cookie], services=later).get(b"set-cookie") is not None
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [(None, b"private, no-cache"), (b"no-store", b"no-store"), (b"public", b"public")],
+)
+def test_who_may_keep_a_response(said, kept):
+    """What was answered to a session is its owner's, unless the handler says otherwise."""
+
+    def read(request):
+        response = text(str(request.context["session"]))
+        return response if said is None else response.with_field(b"cache-control", said)
+
+    cookie = cookie_of(ask(wrapped(count, sessions(KEYS))))
+    response = ask(wrapped(read, sessions(KEYS)), fields=[cookie])
+    assert response.get(b"cache-control") == kept
+    assert response.get(b"vary") == b"cookie"
+
+
+def test_a_cookie_is_for_one_alone():
+    """A response that anyone may keep is not one that sets a session, and gets no token."""
+
+    def keep(request):
+        return text(count(request)).with_field(b"cache-control", b"public, max-age=60")
+
+    assert ask(wrapped(keep, sessions(KEYS))).get(b"cache-control") == b"private, no-cache"
+    anyone = wrapped(lambda: text("").with_field(b"cache-control", b"public"), csrf(KEYS))
+    assert ask(anyone).get(b"set-cookie") is None
+    page = ask(wrapped(lambda: "", csrf(KEYS)))
+    assert page.get(b"cache-control") == b"private, no-cache"
+
+
 def test_a_session_that_is_emptied():
     """Its cookie is deleted."""
     app = wrapped(lambda request: request.context["session"].clear(), sessions(KEYS))
@@ -99,6 +131,42 @@ def test_csrf_tokens():
     response = ask(app, "POST", fields=[HOST, cookie, TYPE], body=body)
     assert (response.status, response.body) == (200, token)
     assert ask(app, fields=[cookie]).get(b"set-cookie") is None
+
+
+def parts(*fields):
+    """Return a form with files, as a browser sends it."""
+    found = b""
+    for name, more, content in fields:
+        head = b'--b\r\ncontent-disposition: form-data; name="%b"%b\r\n\r\n' % (name, more)
+        found += head + content + b"\r\n"
+    return found + b"--b--\r\n"
+
+
+FILE = (b"f", b'; filename="f.txt"', b"content")
+PARTS = (b"content-type", b"multipart/form-data; boundary=b")
+
+
+def test_csrf_of_a_form_with_files():
+    """The token of a page is a part of the form; what follows reads the form again."""
+    _, token, cookie = form()
+
+    async def upload(request: Request):
+        return [[part.name, len(part.content)] for part in await request.multipart()]
+
+    app = wrapped(upload, csrf(KEYS))
+    fields = [HOST, cookie, PARTS]
+    own = (b"csrf_token", b"", token)
+    found = ask(app, "POST", fields=fields, body=parts(own, FILE))
+    assert (found.status, found.body) == (200, b'[["csrf_token",64],["f",7]]')
+    assert ask(app, "POST", fields=fields, body=parts(FILE, own)).status == 200
+    as_file = (b"csrf_token", b'; filename="x"', token)
+    for body in (parts(FILE), parts(as_file), parts((b"csrf_token", b"", b"0" * 64)), parts()):
+        assert ask(app, "POST", fields=fields, body=body).status == 403
+    assert ask(app, "POST", fields=fields, body=parts(own)[:-4]).status == 400
+    small = wrapped(upload, csrf(KEYS, caps=MultipartCaps(total_limit_bytes=100)))
+    assert ask(small, "POST", fields=fields, body=parts(own, FILE)).status == 413
+    other = [HOST, cookie, (b"content-type", b"text/plain")]
+    assert ask(app, "POST", fields=other, body=b"csrf_token=" + token).status == 403
 
 
 @pytest.mark.parametrize(

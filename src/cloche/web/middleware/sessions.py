@@ -12,6 +12,7 @@ import msgspec
 
 from cloche.web.cookies import write_cookie
 from cloche.web.errors import ForbiddenError, SettingError
+from cloche.web.multipart import MULTIPART_TYPE, MultipartCaps, MultipartReader, boundary_of
 from cloche.web.request import FORM_TYPE
 
 if TYPE_CHECKING:
@@ -54,12 +55,12 @@ def sessions(
             if text is None:
                 return response
             gone = write_cookie(name, "", max_age_s=0)
-            return _private(response.with_field(b"set-cookie", gone))
+            return _with_cookie(response, gone)
         if written == payload and is_fresh:
             return _private(response)
         signed = keys.sign("session", written, now_s=now_s)
         cookie = write_cookie(name, signed, max_age_s=max_age_s)
-        return _private(response.with_field(b"set-cookie", cookie))
+        return _with_cookie(response, cookie)
 
     return middleware
 
@@ -72,12 +73,17 @@ def csrf(
     field: str = "csrf_token",
     trusted_origins: tuple[str, ...] = (),
     max_age_s: int = 86_400,
+    caps: MultipartCaps | None = None,
 ) -> Middleware:
     """Refuse requests that change something and were not made by a page of this site.
 
     Two walls. A browser says where a request comes from (`Sec-Fetch-Site`, `Origin`), and elsewhere
     is refused. And each such request brings the token of its cookie, `context["csrf_token"]`, in a
     header or a form. The cookie is signed, so that another site of the same domain cannot set it.
+
+    A form with files that has no header is read whole here, within `caps`; the handler can read it
+    again. What is sent by scripts has the header, and stays a stream. A response that anyone may
+    keep gets no cookie.
     """
     _check_name(name)
 
@@ -91,20 +97,33 @@ def csrf(
             if not _is_own_origin(request, trusted_origins):
                 raise ForbiddenError(problem="the request comes from another site")
             sent = request.header(header)
-            if sent is None and request.media_type == FORM_TYPE:
-                sent = (await request.form()).get(field)
+            if sent is None and token is not None:
+                sent = await _sent_in_form(request, field, caps or MultipartCaps())
             if token is None or sent is None or not _is_equal(sent, token.hex()):
                 raise ForbiddenError(problem="the CSRF token is missing, too old or wrong")
         is_new = token is None
         token = request.services.random_bytes(_TOKEN_SIZE) if token is None else token
         request.context["csrf_token"] = token.hex()
         response = await following(request)
-        if not is_new:
+        if not is_new or b"public" in (response.get(b"cache-control") or b""):
             return response
         written = write_cookie(name, keys.sign("csrf", token, now_s=now_s), same_site="Strict")
-        return response.with_field(b"set-cookie", written)
+        return _with_cookie(response, written)
 
     return middleware
+
+
+async def _sent_in_form(request: Request, field: str, caps: MultipartCaps) -> str | None:
+    """Return the value of a field of either kind of form. The body can be read again."""
+    if request.media_type == FORM_TYPE:
+        return (await request.form()).get(field)
+    if request.media_type != MULTIPART_TYPE:
+        return None
+    reader = MultipartReader(boundary_of(request.header("content-type") or ""), caps)
+    parts = reader.feed(await request.read_all(caps.total_limit_bytes))
+    reader.finish()
+    found = [part for part in parts if part.name == field and part.filename is None]
+    return found[0].text() if found else None
 
 
 def _is_own_origin(request: Request, trusted: tuple[str, ...]) -> bool:
@@ -122,6 +141,13 @@ def _is_own_origin(request: Request, trusted: tuple[str, ...]) -> bool:
 
 def _is_equal(sent: str, token: str) -> bool:
     return hmac.compare_digest(sent.encode(), token.encode())
+
+
+def _with_cookie(response: Response, cookie: bytes) -> Response:
+    # A cookie is for one client alone, whatever the handler thought of the rest.
+    if b"public" in (response.get(b"cache-control") or b""):
+        response = response.replacing(b"cache-control", b"private, no-cache")
+    return _private(response.with_field(b"set-cookie", cookie))
 
 
 def _private(response: Response) -> Response:
