@@ -10,6 +10,7 @@ import threading
 import pytest
 
 import cloche
+from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.async_session import AsyncSession
 from cloche.exec.errors import (
     ArchiveError,
@@ -214,6 +215,17 @@ def test_a_stopped_run_changes_nothing(session):
         say(session, "loop", limits=RunLimits(time_ms=150))
     assert say(session, "count") == "1\n"
     assert [step.ordinal for step in session.history()] == [1, 2]
+
+
+def test_a_cancelled_run_says_so(session):
+    """It is cancelled in its result and in its row, and the session is as it was."""
+    say(session, "set")
+    cancel = CancelToken()
+    cancel.cancel()
+    done = session.execute(SAY["loop"][session.language], cancel=cancel)
+    assert done.error.fields["reason"] == "cancelled"
+    assert session._sessions.store.runs.get(done.run_id).status == "cancelled"
+    assert say(session, "count") == "1\n"
 
 
 def test_running_out_of_memory_changes_nothing(session):

@@ -212,6 +212,7 @@ DEFAULTS = {
     "server.heartbeat_ms": 15_000,
     "server.subscriber_count_max": 64,
     "server.mcp_session_count_max": 1000,
+    "server.attach_run_count_max": 8,
     "server.webhook_count_max": 10,
     "server.webhook_delivery_count_max": 10_000,
     "server.webhook_concurrency_max": 16,

@@ -113,6 +113,14 @@ class ServerLimits(Group):
         label="Webhook failures",
         description="How long a message that failed can be looked at",
     )
+    attach_run_count_max: int = limit(
+        8,
+        "count",
+        1,
+        1000,
+        label="Attached runs",
+        description="Runs of one attached client that have not ended",
+    )
     mcp_session_count_max: int = limit(
         1000,
         "count",

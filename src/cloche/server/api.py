@@ -16,6 +16,7 @@ from cloche._version import __version__
 from cloche.engine.adapters.keys import load_key
 from cloche.errors import ClocheError
 from cloche.server.answers import Answers
+from cloche.server.attach import add_attach
 from cloche.server.audit import Audit
 from cloche.server.console.site import add_console
 from cloche.server.context import Context
@@ -173,6 +174,7 @@ class Server:
         system.description = document_of(app, self.operations, version=context.version)
         system.page = page_of_operations(self.operations)
         self.console = add_console(app, context, runs)
+        add_attach(app, context, guard)
         add_mcp(app, context, guard)
         return app
 

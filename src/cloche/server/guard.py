@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cloche.errors import ClocheError
 from cloche.server.answers import digest_of, run_id_for
 from cloche.server.errors import ScopeError, status_of, unavailable
+from cloche.server.keys import PREFIX
 from cloche.web.errors import HttpError, UnauthorizedError
 from cloche.web.middleware.auth import bearer
 from cloche.web.response import Response, error
@@ -87,6 +88,9 @@ class Guard:
         """Let pass who has a good key, with this scope where one is named."""
 
         async def check(text: str) -> Key | None:
+            known = self.keyring.remembered(text)
+            if known is not None:
+                return known
             return await self.host.call(lambda: self.keyring.owner_of(text))
 
         async def scoped(request: Request, following: Next) -> Response:
@@ -98,6 +102,28 @@ class Guard:
 
         async def middleware(request: Request, following: Next) -> Response:
             return await identify(request, lambda found: scoped(found, following))
+
+        return middleware
+
+    def socket_key(self, scope: Scope) -> Middleware:
+        """Let a WebSocket open for who has a good key with this scope.
+
+        Pages cannot set fields of a handshake: they offer their key as a subprotocol, which is
+        never the one that is taken.
+        """
+        behind_key = self.key(scope)
+
+        async def middleware(request: Request, following: Next) -> Response:
+            offered = [
+                word.strip()
+                for text in request.headers("sec-websocket-protocol")
+                for word in text.split(",")
+            ]
+            keys = [word for word in offered if word.startswith(f"{PREFIX}_")]
+            if len(keys) == 1 and not request.headers("authorization"):
+                field = (b"authorization", f"Bearer {keys[0]}".encode())
+                request.fields = (*request.fields, field)
+            return await behind_key(request, following)
 
         return middleware
 

@@ -352,7 +352,7 @@ def _status(execution: Execution) -> RunStatus:
     error = execution.error
     if error is None:
         return "completed"
-    return "cancelled" if error.fields.get("resource") == "cancelled" else "failed"
+    return "cancelled" if error.fields.get("reason") == "cancelled" else "failed"
 
 
 def _result_document(execution: Execution) -> dict[str, object]:
