@@ -343,7 +343,7 @@ class Docs:
 
 def new_id(call: Call) -> str:
     """Return an id that an effect gives: greater than earlier ones, equal for no other effect."""
-    return f"{call.now_ns // NS_PER_MS:011x}{call.key[:17]}"
+    return f"{call.now_ns:016x}{call.key[:12]}"
 
 
 def _check_collection(collection: str) -> None:

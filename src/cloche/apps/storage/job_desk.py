@@ -105,7 +105,7 @@ class JobDesk:
             ]
             for row in begun:
                 rows.put_job(row)
-            return begun, running
+            return tuple(begun), running
 
         return self._tables.write(app, "jobs", work)
 

@@ -248,7 +248,7 @@ def queue_quota(queue_length_max: int) -> Quota:
 
 def new_job_id(now_ns: int, key: str) -> str:
     """Return the id of a job: greater than earlier ones, equal for no other key."""
-    return f"job-{now_ns // NS_PER_MS:011x}{key[:16]}"
+    return f"job-{now_ns:016x}{key[:12]}"
 
 
 def job_view(row: JobRow, *, whole: bool = True) -> dict[str, Any]:
