@@ -138,6 +138,9 @@ def check(spec: Specification, value: object, origin: str = "") -> int:
         LimitTypeError: not an `int` (a `bool` is none).
         LimitRangeError: out of range; names limit, value, origin, range and unit.
     """
+    low, high = spec.minimum or 0, spec.maximum
+    if type(value) is int and value >= low and (high is None or value <= high):
+        return value
     source = from_origin(origin)
     fields = {"limit": spec.path, "value": shown(value), "origin": origin, "unit": spec.unit}
     if type(value) is not int:
@@ -147,9 +150,6 @@ def check(spec: Specification, value: object, origin: str = "") -> int:
         raise LimitTypeError(
             f"{spec.path} is {found}{source}; it must be a whole number{of_unit}", **fields
         )
-    low, high = spec.minimum or 0, spec.maximum
-    if value >= low and (high is None or value <= high):
-        return value
     expected = f"between {low} and {high}" if high is not None else f"at least {low}"
     raise LimitRangeError(
         f"{spec.path} is {shown(value)}{source}; it must be {expected}{spec.of_unit}",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from cloche.limits.errors import LimitReadOnlyError, LimitTypeError, from_origin, shown
@@ -45,16 +47,17 @@ class Resolved:
     origins: Mapping[str, str]
 
 
+@cache
 def defaults(hardware: Hardware | None = None) -> Resolved:
-    """Return the weakest layer: the declared defaults, or those of a machine."""
+    """Return the weakest layer: the declared defaults, or those of a machine. Made once."""
     origins = dict.fromkeys(SPECIFICATIONS, ORIGIN_DEFAULT)
     if hardware is None:
-        return Resolved(limits=Limits(), origins=origins)
+        return Resolved(limits=Limits(), origins=MappingProxyType(origins))
     derived = derived_values(hardware)
     for group, values in derived.items():
         origin = ORIGIN_DETECTED if group == "hardware" else ORIGIN_DERIVED
         origins.update(dict.fromkeys((f"{group}.{name}" for name in values), origin))
-    return Resolved(limits=Limits().replace(derived), origins=origins)
+    return Resolved(limits=Limits().replace(derived), origins=MappingProxyType(origins))
 
 
 def merge(layers: Sequence[Layer], base: Resolved | None = None) -> Resolved:
