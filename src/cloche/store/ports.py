@@ -121,11 +121,19 @@ class LeaseTable(Protocol):
 class RunTable(Protocol):
     """Runs, each with a journal."""
 
-    def create(self, run: Run, *, entries: Sequence[bytes] = ()) -> None:
+    def create(
+        self, run: Run, *, entries: Sequence[bytes] = (), documents: Sequence[Document] = ()
+    ) -> None:
         """Add a run; its journal begins with these entries.
+
+        Args:
+            run: to add.
+            entries: of its journal.
+            documents: what is to be kept together with it; see `DocumentTable.put`.
 
         Raises:
             StoreExistsError: the id is taken.
+            StoreChangedError: another revision of a document is kept.
             StoreUnknownError: its session is not kept.
         """
 

@@ -18,6 +18,7 @@ from cloche.store.errors import (
 )
 from cloche.store.rows import (
     Change,
+    Document,
     Head,
     JournalAppend,
     JournalHead,
@@ -190,7 +191,17 @@ def check_runs_with_entries(store: Store) -> None:
     assert store.journals.head("r") == JournalHead(count=3, size_bytes=11)
     large = bytes((16 << 20) + 1)
     raises(StoreTooLargeError, lambda: store.runs.create(new_run("q"), entries=[large]))
-    assert store.runs.get("q") is None
+    named = Document(kind="k", name="n", data=b"of q")
+    store.runs.create(new_run("q"), documents=[named])
+    assert store.documents.get("k", "n") == named
+    other = Document(kind="k", name="other", data=b"")
+    raises(
+        StoreChangedError,
+        lambda: store.runs.create(new_run("p"), documents=[other, named]),
+        what="document",
+        id="n",
+    )
+    assert (store.runs.get("p"), store.documents.get("k", "other")) == (None, None)
 
 
 def check_concurrent_appends(store: Store) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloche.limits import Limits
-from cloche.store.adapters.memory_records import MemoryAudit, MemoryDocuments
+from cloche.store.adapters.memory_records import MemoryAudit, MemoryDocuments, check_revision
 from cloche.store.adapters.memory_state import (
     JournalRows,
     Part,
@@ -26,6 +26,7 @@ from cloche.store.adapters.memory_state import (
 from cloche.store.adapters.memory_waits import MemoryApprovals, MemoryPromises, MemoryTimers
 from cloche.store.checks import (
     check_append,
+    check_document,
     check_entries,
     check_history,
     check_page,
@@ -56,7 +57,7 @@ from cloche.store.rows import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cloche.store.rows import Change, JournalAppend, RunStatus, SessionState
+    from cloche.store.rows import Change, Document, JournalAppend, RunStatus, SessionState
 
 
 class MemoryStore:
@@ -211,15 +212,22 @@ class MemoryLeases(Part):
 class MemoryRuns(Part):
     """The port `RunTable`."""
 
-    def create(self, run: Run, *, entries: Sequence[bytes] = ()) -> None:
+    def create(
+        self, run: Run, *, entries: Sequence[bytes] = (), documents: Sequence[Document] = ()
+    ) -> None:
         """Add a run; its journal begins with these entries."""
         check_run(run, self.limits)
         check_entries(entries, b"", self.limits)
+        for document in documents:
+            check_document("document.data", document.data, self.limits)
         with self._state() as state:
             if run.id in state.runs:
                 raise StoreExistsError(what="run", id=run.id)
             if run.session_id is not None and run.session_id not in state.sessions:
                 raise StoreUnknownError(what="session", id=run.session_id)
+            for document in documents:
+                check_revision(state, document)
+            state.documents.update({(one.kind, one.name): one for one in documents})
             state.runs[run.id] = run
             state.journals[run.id] = JournalRows()
             append_entries(state, run.id, entries)

@@ -9,8 +9,15 @@ from sqlalchemy import and_, bindparam, delete, exists, insert, or_, select, upd
 
 from cloche.store.adapters.sql.common import Rows, by_key, require_runs, values_of
 from cloche.store.adapters.sql.journals import begin_journal, extend_journal
+from cloche.store.adapters.sql.records import put_document
 from cloche.store.adapters.sql.schema import runs, sessions, steps
-from cloche.store.checks import check_append, check_entries, check_page, check_run
+from cloche.store.checks import (
+    check_append,
+    check_document,
+    check_entries,
+    check_page,
+    check_run,
+)
 from cloche.store.errors import StoreChangedError, StoreExistsError, StoreUnknownError
 from cloche.store.rows import Run, can_follow, check_id
 
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
-    from cloche.store.rows import JournalAppend, RunStatus
+    from cloche.store.rows import Document, JournalAppend, RunStatus
 
 _FIELDS: Final = tuple(column.name for column in runs.columns)
 _CHANGING_FIELDS: Final = tuple(
@@ -51,10 +58,14 @@ def _next_page(names: frozenset[str]) -> Select[Any]:
 class SqlRuns(Rows):
     """The port `RunTable`."""
 
-    def create(self, run: Run, *, entries: Sequence[bytes] = ()) -> None:
+    def create(
+        self, run: Run, *, entries: Sequence[bytes] = (), documents: Sequence[Document] = ()
+    ) -> None:
         """Add a run; its journal begins with these entries."""
         check_run(run, self.limits)
         check_entries(entries, b"", self.limits)
+        for document in documents:
+            check_document("document.data", document.data, self.limits)
 
         def work(connection: Connection) -> None:
             if connection.execute(_STATUS, {"id": run.id}).first() is not None:
@@ -65,6 +76,8 @@ class SqlRuns(Rows):
                     raise StoreUnknownError(what="session", id=run.session_id)
             connection.execute(_ADD, values_of(run, _FIELDS))
             begin_journal(connection, run.id, entries)
+            for document in documents:
+                put_document(connection, document)
 
         self.database.write(work)
 
