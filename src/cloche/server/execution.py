@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cloche.exec.adapters.session_runs import SessionRuns
-from cloche.exec.adapters.session_store import StoreSink, read_records
+from cloche.exec.adapters.session_store import RunSink, read_records
 from cloche.exec.adapters.session_travel import SessionTravel
 from cloche.exec.api import default_runner, request_of
 from cloche.exec.errors import (
@@ -108,6 +108,37 @@ class Execution:
             return self._settled(live)
         return self._in_session(live)
 
+    def begin(
+        self, live: LiveRun, ended: Callable[[Run | None, BaseException | None], None]
+    ) -> bool:
+        """Begin a run that is not kept, where the runner can do so without a thread.
+
+        Args:
+            live: the run.
+            ended: called with what it came to, or what the host met; from any thread.
+        """
+        begin = getattr(self._runner, "begin", None)
+        if begin is None or live.alone is None:
+            return False
+
+        def done(execution: Done | None, error: BaseException | None) -> None:
+            row = None
+            if execution is not None:
+                row = self._ended(live.row, execution)
+                if not live.is_streamed:
+                    live.output.write_result(_result_of(execution))
+            ended(row, error)
+
+        return bool(
+            begin(
+                live.alone,
+                run_id=live.row.id,
+                on_output=live.output.write if live.is_streamed else None,
+                cancel=live.cancel,
+                done=done,
+            )
+        )
+
     # --- alone ---
 
     def _alone(self, live: LiveRun) -> Run:
@@ -120,15 +151,14 @@ class Execution:
         journal = load_journal(encode_file(records), self._limits) if records else None
         if journal is not None and journal.finish is None and _asked_the_world(journal):
             return self._interrupted(row)
-        sink: StoreSink | _LateSink
+        sink: RunSink | _LateSink
         if request.policy.kinds or request.policy.net is not None:
-            sink = StoreSink(self._store, row.id, index=len(records))
+            sink = RunSink(self._store, row.id, index=len(records))
         else:
-            sink = _LateSink(self._store, row.id, index=len(records))
+            sink = _LateSink(row.id, index=len(records))
         done = self._run(live, request, sink=sink, resume=journal)
-        sink.close()
         ended = self._ended(row, done)
-        self._store.runs.update(ended, expected=row.status)
+        self._store.runs.update(ended, expected=row.status, append=sink.end())
         return ended
 
     def _run(
@@ -280,19 +310,23 @@ class _LateSink:
 
     is_late = True
 
-    def __init__(self, store: Store, run_id: str, *, index: int) -> None:
-        self._sink = StoreSink(store, run_id, index=index)
+    def __init__(self, run_id: str, *, index: int) -> None:
+        self._run_id = run_id
+        self._index = index
         self._records: list[bytes] = []
 
     def append(self, records: Sequence[bytes]) -> None:
         """Hold records."""
         self._records += records
 
+    def end(self) -> JournalAppend:
+        """Return all of them, to be kept with how the run ended."""
+        return JournalAppend(
+            run_id=self._run_id, entries=tuple(self._records), expected_count=self._index
+        )
+
     def close(self) -> None:
-        """Keep all of them."""
-        if self._records:
-            self._sink.append(self._records)
-            self._records = []
+        """Nothing is held that its run does not take."""
 
 
 def _asked_the_world(journal: Journal) -> bool:

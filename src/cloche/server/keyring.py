@@ -7,6 +7,7 @@ Owns what of a key is kept, as documents of the store. Invariants:
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 KIND: Final = "server.keys"
 NS_PER_MS: Final = 1_000_000
 _PAGE: Final = 1000
+_REMEMBERED_NS: Final = 1_000_000_000
+_REMEMBERED_COUNT: Final = 10_000
 
 
 class Keyring:
@@ -52,6 +55,7 @@ class Keyring:
         self._limits = limits.server
         self._now_ns = now_ns
         self._random_bytes = random_bytes
+        self._remembered: dict[bytes, tuple[Key, int]] = {}
 
     def make(
         self,
@@ -82,11 +86,32 @@ class Keyring:
         self._documents.put(Document(kind=KIND, name=key.id, data=_encode(key)))
         return key, text
 
+    def remembered(self, text: str) -> Key | None:
+        """Return the key that a text was a moment ago, None when that is to be looked up.
+
+        It reads nothing. A key that another process revokes is taken for `_REMEMBERED_NS` more.
+        """
+        found = self._remembered.get(_digest(text))
+        if found is None:
+            return None
+        key, since_ns = found
+        now_ns = self._now_ns()
+        is_fresh = 0 <= now_ns - since_ns < _REMEMBERED_NS
+        return key if is_fresh and key.is_good(now_ns) else None
+
     def owner_of(self, text: str) -> Key | None:
         """Return the key that a text is, None when it is none that is good now.
 
         When it was last used is kept, to `server.key_used_interval_ms`.
         """
+        key = self._owner_of(text)
+        if key is not None:
+            if len(self._remembered) >= _REMEMBERED_COUNT:
+                self._remembered.clear()
+            self._remembered[_digest(text)] = key, self._now_ns()
+        return key
+
+    def _owner_of(self, text: str) -> Key | None:
         identity = id_in(text)
         kept = None if identity is None else self._documents.get(KIND, identity)
         key = None if kept is None else _decode(kept)
@@ -176,6 +201,7 @@ class Keyring:
                 return key
             key = replace(key, revoked_ns=end_ns)
             if self._replace_if_unchanged(kept, key):
+                self._remembered.clear()
                 return key
 
     def _get(self, tenant: str | None, key_id: str) -> tuple[Document, Key]:
@@ -185,6 +211,11 @@ class Keyring:
         if kept is None or key is None or tenant not in (None, key.tenant):
             raise UnknownObjectError(kind="key", id=key_id)
         return kept, key
+
+
+def _digest(text: str) -> bytes:
+    """Return what stands for the text of a key, which is not held."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _encode(key: Key) -> bytes:

@@ -119,6 +119,7 @@ class LiveRun:
         self.status: RunStatus = "queued"
         self.failure: ClocheError | None = None  # the host's, not the program's
         self.is_recovered = False
+        self.is_streamed = True  # else what it prints is told at its end
         self.work: Callable[[], None] = lambda: None
 
     @property

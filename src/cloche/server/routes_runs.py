@@ -106,6 +106,9 @@ class RunRoutes:
 
     async def _start(self, request: Request, kept: KeptRequest, session: Session | None) -> LiveRun:
         run_id = request.context.get("run_id")
+        if run_id is None and kept.run is not None and not kept.run.keep:
+            # Nothing is read or written: it is not worth a thread.
+            return self._context.runs.start(kept, is_streamed=wants_events(request))
         return await self._context.call(
             lambda: self._context.runs.start(kept, session=session, run_id=run_id)
         )

@@ -100,7 +100,12 @@ class Runs:
     # --- beginning ---
 
     def start(
-        self, request: KeptRequest, *, session: Session | None = None, run_id: str | None = None
+        self,
+        request: KeptRequest,
+        *,
+        session: Session | None = None,
+        run_id: str | None = None,
+        is_streamed: bool = True,
     ) -> LiveRun:
         """Accept a run: it is kept when this returns, and executed when its turn comes.
 
@@ -108,6 +113,7 @@ class Runs:
             request: what, and for which tenant.
             session: in which session, whose owner was checked.
             run_id: the id it must have; a run that has it already is the answer.
+            is_streamed: whether somebody listens to what it prints while it runs.
 
         Raises:
             QueueFullError, UnavailableError: nothing was started, try later.
@@ -128,6 +134,7 @@ class Runs:
             request=msgspec.json.encode(request),
         )
         live = LiveRun(row, request, alone)
+        live.is_streamed = is_streamed
         if live.is_kept:
             self._owners.add_run(request.tenant, row.id, row.created_ns)
             try:
@@ -192,11 +199,12 @@ class Runs:
         return msgspec.structs.replace(request, run=body), alone
 
     def _submit(self, live: LiveRun, *, forced: bool = False) -> str | None:
-        live.work = lambda: self._work(live)
+        work: Callable[[], None] = _Work(self, live)
+        live.work = work
         with self._lock:
             self._live[live.row.id] = live
         session = live.row.session_id
-        entry = Entry(tenant=live.request.tenant, session=session, item=live.work)
+        entry = Entry(tenant=live.request.tenant, session=session, item=work)
         refusal = self._host.workers.submit(entry, forced=forced)
         if refusal is not None:
             self._forget(live)
@@ -209,7 +217,8 @@ class Runs:
 
     # --- on a worker ---
 
-    def _work(self, live: LiveRun) -> None:
+    def execute(self, live: LiveRun) -> None:
+        """Execute a run to its end, on this thread."""
         live.status = "running"
         try:
             live.row = self._execution.execute(live)
@@ -219,9 +228,33 @@ class Runs:
             self._failed(live, error)
             raise
         finally:
-            # Whoever looks for it from here on finds the row; who listens has it.
-            self._forget(live)
-            live.output.end()
+            self._end(live)
+
+    def _end(self, live: LiveRun) -> None:
+        # Whoever looks for it from here on finds the row; who listens has it.
+        self._forget(live)
+        live.output.end()
+
+    def begin(self, live: LiveRun, finished: Callable[[], None]) -> bool:
+        """Begin a run whose execution needs no thread here; False when it does need one."""
+
+        def ended(row: Run | None, error: BaseException | None) -> None:
+            try:
+                if row is not None:
+                    live.row = row
+                if error is not None:
+                    self._failed(live, error)
+                self._end(live)
+            finally:
+                finished()
+
+        if live.is_kept:
+            return False
+        live.status = "running"
+        is_begun = self._execution.begin(live, ended)
+        if not is_begun:
+            live.status = "queued"
+        return is_begun
         if live.is_kept and live.row.status in ENDED_STATUSES:
             self._tell_end(live)
 
@@ -454,6 +487,22 @@ class Runs:
                 self._resume(request.tenant, row)
                 count += 1
         return count
+
+
+class _Work:
+    """What a worker does with a run."""
+
+    def __init__(self, runs: Runs, live: LiveRun) -> None:
+        self._runs = runs
+        self._live = live
+
+    def __call__(self) -> None:
+        """Execute it; see `Runs.execute`."""
+        self._runs.execute(self._live)
+
+    def begin(self, finished: Callable[[], None]) -> bool:
+        """Begin it; see `Runs.begin`."""
+        return self._runs.begin(self._live, finished)
 
 
 class HostError(ClocheError):

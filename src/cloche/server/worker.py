@@ -5,7 +5,8 @@
 Owns the instances of guests, alone and of sessions. Invariants:
 - it opens no store, no secret, no socket and no file for writing: what a run needs comes in frames,
   what it does to the world is asked for in frames, and the server decides again;
-- one thread at a time reads the socket, and one always does, whatever the others execute;
+- one thread at a time reads the socket. It executes what it reads itself, since waking another
+  would take longer than most runs; when that takes a while, or asks something, another one reads;
 - when the server is gone the process ends at once.
 
 What it cannot do is taken from it before the first guest: see `adapters/hardening.py`.
@@ -21,6 +22,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +33,7 @@ from cloche.egress.secrets import Scrubber, Secret
 from cloche.engine.abi import GuestStopped, Stop
 from cloche.engine.adapters.cache import Cache
 from cloche.engine.adapters.images import Images
+from cloche.engine.adapters.stack import THREAD_STACK_BYTES
 from cloche.errors import ClocheError, InternalError
 from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.runner import Runner
@@ -59,6 +62,8 @@ _RECEIVE_BYTES: Final = 1 << 18
 _BASE_DATA_BYTES: Final = 2 << 30
 _OPEN_FILE_MAX: Final = 1024
 _READY_MAX: Final = 8  # instances that wait, beside those that run
+_PATIENCE_S: Final = 0.002  # how long the server may not be heard while something is executed
+_FOLLOWER_MAX: Final = 2
 _STREAM_PAUSE_S: Final = 0.002
 _STREAM_HELD_BYTES: Final = 1 << 16
 
@@ -111,6 +116,7 @@ class Job:
         self.connection = connection
         self.number = number
         self.cancel = CancelToken()
+        self.hand_over: Callable[[Job], None] = lambda _job: None
         self._numbers = itertools.count(1)
         self._asked: dict[int, queue.SimpleQueue[Answer]] = {}
 
@@ -120,6 +126,7 @@ class Job:
         Raises:
             Fault: the server cannot answer. GuestStopped: the run is to stop.
         """
+        self.hand_over(self)
         number = next(self._numbers)
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._asked[number] = answers
@@ -325,25 +332,61 @@ class Worker:
         self._runner = runner
         self._limits = limits
         self._streams = Streams(connection)
-        self._reading = threading.Lock()
-        self._counting = threading.Lock()
-        self._idle_count = 0
+        self._reading = threading.Lock()  # held by the thread that reads, or is to
+        self._state = threading.Lock()
+        self._led: Job | None = None  # what the thread that is to read executes meanwhile
+        self._led_since_s = 0.0
+        self._follower_count = 0
+        self._is_watched = threading.Event()
         self._jobs: dict[int, Job] = {}
         self._machines: dict[int, Machine] = {}
 
     def serve(self) -> None:
-        """Execute until the server is gone. Who reads a job executes it, while another reads on."""
+        """Execute until the server is gone, or there are threads enough."""
         while True:
-            with self._counting:
-                self._idle_count += 1
-            with self._reading:
+            with self._state:
+                self._follower_count += 1
+            self._reading.acquire()
+            with self._state:
+                self._follower_count -= 1
+            is_leading = True
+            while is_leading:
                 frame, job = self._next_job()
-                with self._counting:
-                    self._idle_count -= 1
-                    is_last = self._idle_count == 0
-                if is_last:
-                    threading.Thread(target=self.serve, name="cloche-job", daemon=True).start()
-            self._execute(frame, job)
+                job.hand_over = self._hand_over
+                with self._state:
+                    self._led, self._led_since_s = job, time.monotonic()
+                if not self._is_watched.is_set():
+                    self._is_watched.set()
+                self._execute(frame, job)
+                with self._state:
+                    is_leading = self._led is job
+                    self._led = None if is_leading else self._led
+                    if not is_leading and self._follower_count >= _FOLLOWER_MAX:
+                        return
+
+    def _hand_over(self, job: Job) -> None:
+        """Let another thread read, since this job takes a while or asks something."""
+        with self._state:
+            if self._led is not job:
+                return
+            self._led = None
+            has_follower = self._follower_count > 0
+        if not has_follower:
+            threading.Thread(target=self.serve, name="cloche-job", daemon=True).start()
+        self._reading.release()
+
+    def watch(self) -> None:
+        """Hand over for threads that execute something for a while. The main thread's work."""
+        while True:
+            self._is_watched.wait()
+            threading.Event().wait(_PATIENCE_S)
+            with self._state:
+                job = self._led
+                is_late = time.monotonic() - self._led_since_s >= _PATIENCE_S
+                if job is None:
+                    self._is_watched.clear()
+            if job is not None and is_late:
+                self._hand_over(job)
 
     def _next_job(self) -> tuple[Any, Job]:
         while True:
@@ -511,6 +554,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InternalError(f"a worker was told {type(start).__name__} before its start")
     limits = frames.limits_of(start.limits)
     protections = _hold(start, limits)
+    threading.stack_size(THREAD_STACK_BYTES)
     runner = JobRunner(
         Images(
             limits,
@@ -526,7 +570,9 @@ def main(arguments: Sequence[str]) -> None:
     if hardening.filter_calls():
         protections.append("seccomp")
     connection.send(frames.Hello(job=0, protections=protections))
-    Worker(connection, runner, limits).serve()
+    worker = Worker(connection, runner, limits)
+    threading.Thread(target=worker.serve, name="cloche-job", daemon=True).start()
+    worker.watch()
 
 
 def _hold(start: frames.Start, limits: Limits) -> list[str]:

@@ -30,6 +30,7 @@ from cloche.exec.errors import (
     InternalExecError,
     InvalidRunError,
     SessionImageError,
+    WorkerLostError,
 )
 from cloche.gate.canonical import decode, encode_plain
 from cloche.gate.effect import EffectError, EffectRequest
@@ -56,6 +57,7 @@ T = TypeVar("T")
 MS_PER_S: Final = 1000
 NS_PER_MS: Final = 1_000_000
 _POLL_S: Final = 0.5
+_SMALL_BYTES: Final = 1 << 16  # what a socket takes without anybody at its other end
 _REFUSED: Final = EffectError(
     code="EFFECT_REFUSED", message="the policy of this run does not allow this effect"
 )
@@ -74,6 +76,10 @@ class WorkerRunner(Runner):
         super().__init__(images, pool_size=0)
         self.processes = processes
         self.server = limits.server
+        self._prepared: set[tuple[str, bool]] = set()
+        self._quick: dict[QuickJob, None] = {}
+        self._watching = threading.Condition()
+        self._watcher: threading.Thread | None = None
 
     def prepare(self, request: RunRequest) -> None:
         """See to it that a worker finds what a request needs in its cache."""
@@ -84,6 +90,34 @@ class WorkerRunner(Runner):
             )
         if request.guest_language == "javascript":
             self.images.typescript()  # a program may load a module that is TypeScript
+        self._prepared.add((request.image_name, request.limits.guests.fuel > 0))
+
+    def watch(self, job: QuickJob) -> None:
+        """Look after a job that no thread waits for."""
+        with self._watching:
+            self._quick[job] = None
+            if self._watcher is None:
+                self._watcher = threading.Thread(
+                    target=self._watch, name="cloche-watch", daemon=True
+                )
+                self._watcher.start()
+            elif len(self._quick) == 1:
+                self._watching.notify()
+
+    def forget(self, job: QuickJob) -> None:
+        """Look after a job no more."""
+        with self._watching:
+            self._quick.pop(job, None)
+
+    def _watch(self) -> None:
+        while True:
+            with self._watching:
+                while not self._quick:
+                    self._watching.wait()
+                jobs = list(self._quick)
+            for job in jobs:
+                job.check_time()
+            time.sleep(_POLL_S)
 
     def execute(
         self,
@@ -132,6 +166,35 @@ class WorkerRunner(Runner):
             self.processes.pick(), lambda job: frames.Run(job=job, options=options)
         )
 
+    def begin(
+        self,
+        request: RunRequest,
+        *,
+        run_id: str,
+        on_output: OutputListener | None,
+        cancel: CancelToken,
+        done: Callable[[Execution | None, BaseException | None], None],
+    ) -> bool:
+        """Begin a run that asks nothing of the world and is not recorded; False if it cannot.
+
+        It does not block: what would is left to `execute`.
+
+        Args:
+            request: what to run.
+            run_id: its id.
+            on_output: gets each piece of output.
+            cancel: stops it.
+            done: called when it is over, on the thread that listens to its worker.
+        """
+        name = request.image_name, request.limits.guests.fuel > 0
+        size = len(request.code) + len(request.stdin) + sum(len(f.content) for f in request.files)
+        process = self.processes.pick_now()
+        is_simple = not request.policy.kinds and request.policy.net is None
+        if process is None or not is_simple or name not in self._prepared or size > _SMALL_BYTES:
+            return False
+        job = QuickJob(self, process, request, on_output, cancel, done)
+        return job.begin(run_id)
+
     def machine(
         self,
         settings: SessionSettings,
@@ -146,6 +209,92 @@ class WorkerRunner(Runner):
         return RemoteMachine(
             self, settings, limits, key=key, snapshot=snapshot, tail=tail, kept=kept
         )
+
+
+class Patience:
+    """Ends a worker that goes on for longer than its run may, or than it was asked to."""
+
+    def __init__(self, runner: WorkerRunner, cancel: CancelToken, ends_ns: int | None) -> None:
+        self._grace_s = runner.server.worker_grace_ms / MS_PER_S
+        self._cancel = cancel
+        self._ends_ns = ends_ns
+        self._stop_s: float | None = None
+
+    def check(self, process: WorkerProcess) -> None:
+        """Look at the clock. Called every now and then while the job goes on."""
+        now_s = time.monotonic()
+        if self._stop_s is None:
+            is_over = self._ends_ns is not None and time.monotonic_ns() > self._ends_ns
+            if is_over or self._cancel.cancelled:
+                self._stop_s = now_s + self._grace_s
+        elif now_s > self._stop_s:
+            process.kill("it did not stop a run in time")
+
+
+class QuickJob:
+    """A run that asks nothing and is not kept: one frame there, one back, no thread that waits."""
+
+    def __init__(
+        self,
+        runner: WorkerRunner,
+        process: WorkerProcess,
+        request: RunRequest,
+        on_output: OutputListener | None,
+        cancel: CancelToken,
+        done: Callable[[Execution | None, BaseException | None], None],
+    ) -> None:
+        self._runner = runner
+        self._process = process
+        self._request = request
+        self._on_output = on_output
+        self._cancel = cancel
+        self._done = done
+        self._job = 0
+        ends_ns = time.monotonic_ns() + request.limits.guests.timeout_ms * NS_PER_MS
+        self._patience = Patience(runner, cancel, ends_ns)
+
+    def begin(self, run_id: str) -> bool:
+        """Send it off; False when the worker has just been lost."""
+        process = self._process
+        try:
+            job = self._job = process.open(self)
+        except WorkerLostError:
+            return False
+        self._runner.watch(self)
+        options = frames.RunOptions(
+            request=frames.request_frame(self._request),
+            run_id=run_id,
+            is_recorded=False,
+            is_streamed=self._on_output is not None,
+        )
+        process.send(frames.Run(job=job, options=options))
+        self._cancel.bind(lambda: process.send(frames.Cancel(job=job)))
+        return True
+
+    def check_time(self) -> None:
+        """End the worker when it does not stop in time."""
+        self._patience.check(self._process)
+
+    def put(self, frame: frames.FromWorker | None) -> None:
+        """Take what the worker says."""
+        if isinstance(frame, frames.Output):
+            if self._on_output is not None:
+                self._on_output(frame.stream, frame.data)
+            return
+        execution: Execution | None = None
+        error: BaseException | None = None
+        if frame is None:
+            error = self._process.loss()
+        elif isinstance(frame, Done) and frame.execution is not None:
+            execution = execution_of(frame.execution)
+        elif isinstance(frame, Done) and frame.error is not None:
+            error = frames.error_of(frame.error)
+        else:
+            error = InternalError("a worker asks for something that its run has not")
+            self._process.kill("it asked for something that its run has not")
+        self._process.close(self._job)
+        self._runner.forget(self)
+        self._done(execution, error)
 
 
 class Conversation:
@@ -288,29 +437,18 @@ class Conversation:
         return done
 
     def _listen(self, process: WorkerProcess, job: int) -> Done:
-        stop_s: float | None = None
+        patience = Patience(self._runner, self._cancel, self._ends_ns)
         while True:
             try:
                 frame = self._frames.get(timeout=_POLL_S)
             except queue.Empty:
-                stop_s = self._check_time(process, stop_s)
+                patience.check(process)
                 continue
             if frame is None:
                 raise process.loss()
             if isinstance(frame, Done):
                 return frame
             self._take(process, job, frame)
-
-    def _check_time(self, process: WorkerProcess, stop_s: float | None) -> float | None:
-        """End a worker that goes on for longer than its run may, or than it was asked to."""
-        now_s = time.monotonic()
-        grace_s = self._runner.server.worker_grace_ms / MS_PER_S
-        if stop_s is None:
-            is_over = self._ends_ns is not None and time.monotonic_ns() > self._ends_ns
-            return now_s + grace_s if self._cancel.cancelled or is_over else None
-        if now_s > stop_s:
-            process.kill("it did not stop a run in time")
-        return stop_s
 
     def _take(self, process: WorkerProcess, job: int, frame: Any) -> None:
         if isinstance(frame, frames.Output):

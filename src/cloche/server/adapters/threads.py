@@ -9,12 +9,14 @@ Guests run without the interpreter's lock, so threads execute them in parallel. 
 from __future__ import annotations
 
 import asyncio
+import queue
 import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from cloche.engine.adapters.stack import THREAD_STACK_BYTES
 from cloche.server.fairness import Bounds, Entry, FairQueue
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ _CALL_THREAD_COUNT: Final = 16
 class ThreadWorkers:
     """Executes runs on threads, which are started as they are needed.
 
+    Work that has a method `begin` is begun on the thread at hand when that returns True: it does
+    not block, and calls what it was given when it is over.
+
     Args:
         limits: group `server`.
         failed: called with what work raised, which is a defect.
@@ -47,9 +52,10 @@ class ThreadWorkers:
             )
         )
         self._changed = threading.Condition()
-        self._thread_count_max = server.worker_count
+        self._running_count_max = server.worker_count
+        self._begun: queue.SimpleQueue[Entry[Callable[[], None]] | None] = queue.SimpleQueue()
         self._thread_count = 0
-        self._idle_count = 0
+        self._idle_count = 0  # threads that wait, without those that something was given to
         self._is_stopped = False
         self._failed = failed
 
@@ -64,44 +70,69 @@ class ThreadWorkers:
             if self._is_stopped:
                 return "all"
             refusal = self._queue.push(entry, forced=forced)
-            if refusal is None:
-                if not self._idle_count and self._thread_count < self._thread_count_max:
-                    self._start_thread()
-                self._changed.notify()
-            return refusal
+        if refusal is None:
+            self._pump()
+        return refusal
+
+    def _pump(self) -> None:
+        """Begin what may begin now, on this thread where that does not block."""
+        while True:
+            with self._changed:
+                if self._is_stopped or self._queue.running_count >= self._running_count_max:
+                    return
+                entry = self._queue.pop()
+                if entry is None:
+                    return
+            if not self._begin(entry):
+                with self._changed:
+                    if not self._idle_count:
+                        self._start_thread()
+                    else:
+                        self._idle_count -= 1
+                    self._begun.put(entry)
+
+    def _begin(self, entry: Entry[Callable[[], None]]) -> bool:
+        begin = getattr(entry.item, "begin", None)
+        if begin is None:
+            return False
+        try:
+            return bool(begin(lambda: self._finish(entry)))
+        except BaseException as error:  # noqa: BLE001 - as below
+            self._failed(error)
+            self._finish(entry)
+            return True
+
+    def _finish(self, entry: Entry[Callable[[], None]]) -> None:
+        with self._changed:
+            self._queue.finish(entry)
+            self._changed.notify_all()
+        # A session is free now, or a tenant below its bound: somebody may go on.
+        self._pump()
 
     def _start_thread(self) -> None:
         self._thread_count += 1
-        threading.Thread(
-            target=self._work, name=f"cloche-worker-{self._thread_count}", daemon=True
-        ).start()
+        # A guest runs on the stack of its thread; a smaller one would take a thread for each turn.
+        before = threading.stack_size(THREAD_STACK_BYTES)
+        try:
+            threading.Thread(
+                target=self._work, name=f"cloche-worker-{self._thread_count}", daemon=True
+            ).start()
+        finally:
+            threading.stack_size(before)
 
     def _work(self) -> None:
         while True:
-            with self._changed:
-                entry = self._next()
-                if entry is None:
-                    self._thread_count -= 1
-                    return
+            entry = self._begun.get()
+            if entry is None:
+                return
             try:
                 entry.item()
             except BaseException as error:  # noqa: BLE001 - told to somebody who can log it
                 self._failed(error)
             finally:
                 with self._changed:
-                    self._queue.finish(entry)
-                    # A session is free now, or a tenant below its bound: somebody may go on.
-                    self._changed.notify_all()
-
-    def _next(self) -> Entry[Callable[[], None]] | None:
-        while not self._is_stopped:
-            entry = self._queue.pop()
-            if entry is not None:
-                return entry
-            self._idle_count += 1
-            self._changed.wait()
-            self._idle_count -= 1
-        return None
+                    self._idle_count += 1
+                self._finish(entry)
 
     def remove(self, work: Callable[[], None]) -> bool:
         """Take back what waits."""
@@ -124,6 +155,8 @@ class ThreadWorkers:
                 if left_s <= 0:
                     return False
                 self._changed.wait(left_s)
+            for _ in range(self._thread_count):
+                self._begun.put(None)
         return True
 
 
