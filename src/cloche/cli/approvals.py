@@ -34,6 +34,7 @@ Who = Annotated[str | None, typer.Option("--who", help="Who decides; you if not 
 Reason = Annotated[str, typer.Option("--reason", help="For the script and the audit.")]
 
 _ID_SHOWN = 12
+_FOR_PROGRAMS = {"parameters", "entry"}  # of an approval; --json has them
 _ARGUMENTS_SHOWN = 80
 
 
@@ -73,7 +74,7 @@ def show_command(approval: Id, store: Store = None, as_json: AsJson = False) -> 
         print_json(document)
         return
     for name, value in document.items():
-        if value in (None, "", []):
+        if value in (None, "", [], {}) or name in _FOR_PROGRAMS:
             continue
         if name.endswith("_ms"):
             name, value = name.removesuffix("_ms"), _time(value)  # noqa: PLW2901 - shown so

@@ -77,6 +77,10 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
         excerpt: the lines of the program around the call.
         sequence: of the call among the effects of its run.
         tools_used: calls that the run has completed.
+        calls_left: how many more it may make; None where that is not known.
+        detached: detached work that the run has started and that may go on.
+        parameters: JSON Schema of the arguments, to check changed ones anywhere.
+        entry: of the audit, where the last change of it stands.
         status: see the module.
         made: the decision, once there is one.
         decided_ms: when.
@@ -96,6 +100,10 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     excerpt: str = ""
     sequence: int = 0
     tools_used: tuple[str, ...] = ()
+    calls_left: int | None = None
+    detached: tuple[str, ...] = ()
+    parameters: dict[str, Any] = {}
+    entry: int | None = None
     status: ApprovalStatus = "pending"
     made: Made | None = None
     decided_ms: int | None = None

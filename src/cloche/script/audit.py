@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cloche.gate.canonical import encode_canonical
+from cloche.gate.canonical import digest, encode_canonical
 from cloche.script.approvals import AuditEntry
 from cloche.script.errors import AuditBrokenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from cloche.script.approvals import Approval
 
 EMPTY_HASH = bytes(32)
 
@@ -44,6 +46,42 @@ def check(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[AuditEntry]:
             yield msgspec.json.decode(text, type=AuditEntry)
         except (msgspec.DecodeError, ValueError) as error:
             raise AuditBrokenError(index=index, problem=str(error)) from None
+
+
+def compare(approval: Approval, text: bytes, found: bytes, before: bytes) -> str:
+    """Return how an approval differs from the entry that tells of its last change, "" if not.
+
+    Args:
+        approval: as it is kept.
+        text: of the entry.
+        found: the hash of the entry.
+        before: the hash of the entry before that.
+    """
+    if _hash(before, text) != found:
+        return "the hash of its entry is another"
+    try:
+        entry = msgspec.json.decode(text, type=AuditEntry)
+    except (msgspec.DecodeError, ValueError) as error:
+        return str(error)
+    made = approval.made
+    changed = made.args if made is not None else None
+    kept = AuditEntry(
+        at_ms=entry.at_ms,
+        approval_id=approval.id,
+        run_id=approval.run_id,
+        session_id=approval.session_id,
+        tool=approval.tool,
+        args_sha256=approval.args_sha256,
+        event=approval.status,
+        who=entry.who if made is None else made.who,
+        verdict=None if made is None else made.verdict,
+        changed_sha256="" if changed is None else digest(encode_canonical(changed)),
+        reason=entry.reason if made is None else made.reason,
+    )
+    names = [
+        name for name in entry.__struct_fields__ if getattr(kept, name) != getattr(entry, name)
+    ]
+    return f"its {', '.join(names)} changed" if names else ""
 
 
 def _hash(last: bytes, text: bytes) -> bytes:

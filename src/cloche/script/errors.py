@@ -489,6 +489,22 @@ class SnippetError(ClocheError):
         super().__init__(f"snippet {name!r}: {problem}", name=name, problem=problem)
 
 
+class ApprovalTamperedError(ClocheError):
+    """What is kept of an approval is not what was decided. State: the run does not go on."""
+
+    code = "APPROVAL_TAMPERED"
+    blame = "environment"
+
+    def __init__(self, *, approval_id: str, run_id: str, problem: str) -> None:
+        super().__init__(
+            f"the approval {approval_id} of run {run_id} was changed in the store: {problem}. "
+            "The run does not go on; cancel it, and find out who did that",
+            approval_id=approval_id,
+            run_id=run_id,
+            problem=problem,
+        )
+
+
 class ApprovalUnknownError(ClocheError):
     """No approval, or more than one, has an id that begins so. State: nothing was decided."""
 

@@ -3,7 +3,8 @@
 Owns what a person is told of a decision. Invariants:
 - a decision that comes late, twice, or about nothing changes nothing, and the answer says so;
 - deciding runs nothing: whoever has the tools goes on with the run (`ScriptHarness.resume`);
-- changed arguments are checked where the tools are known, and again before the call.
+- changed arguments are checked when they are given, by the schema in the question or by the tools
+  where these are at hand, and again before the call.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import msgspec
 from cloche.limits.adapters.settings import load_limits
 from cloche.script.adapters.desk import NS_PER_MS, Desk
 from cloche.script.approvals import Approval, AuditEntry, Ignored, Made, Step
-from cloche.script.errors import ApprovalUnknownError
+from cloche.script.errors import ApprovalUnknownError, ToolValidationError
+from cloche.script.json_schemas import SchemaSignature
+from cloche.script.schemas import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +60,8 @@ class Inbox:
 
     Args:
         store: where the runs wait.
-        tools: to check changed arguments at once; without them they are checked at the call.
+        tools: to check changed arguments as the call does; without them the schema in the question
+            says what fits.
         limits: None for the configured ones.
         clock_ms: wall clock.
     """
@@ -126,8 +130,7 @@ class Inbox:
             reason: for the audit.
 
         Raises:
-            ToolValidationError, ToolNotFoundError: the tools are known, and these arguments do not
-                fit; nothing was decided.
+            ToolValidationError, ToolNotFoundError: these arguments do not fit; nothing was decided.
             ValueError: `args` and `always` together; nothing was decided.
         """
         verdict: Verdict = "always" if always else "approve"
@@ -167,10 +170,22 @@ class Inbox:
             known = self.find(approval_id)
         except ApprovalUnknownError as error:
             return Answer(changed=False, says=error.message, ignored="unknown")
-        if made.args is not None and self._tools is not None:
-            args = self._tools.find(known.tool).check_args(made.args, limits=self._limits)
+        if made.args is not None:
+            args = self._checked(known, made.args)
             made = msgspec.structs.replace(made, args=args)
         return answer_of(self._desk.decide(known.id, made))
+
+    def _checked(self, known: Approval, args: dict[str, Any]) -> dict[str, Any]:
+        if self._tools is not None:
+            return self._tools.find(known.tool).check_args(args, limits=self._limits)
+        parameters = {"type": "object", **known.parameters}
+        signature = SchemaSignature(names=(), parameters=parameters, returns={})
+        try:
+            return signature.bind(args)
+        except Invalid as error:
+            raise ToolValidationError(
+                tool=known.tool, subject="arguments", problem=str(error)
+            ) from None
 
     def counts(self) -> dict[ApprovalStatus, int]:
         """Return how many approvals there are of each status."""

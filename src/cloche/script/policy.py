@@ -31,6 +31,7 @@ Verdict = Literal["allow", "ask", "deny"]
 
 OPERATOR: Final = "operator"
 SPAWN: Final = "spawn."  # before the name of a tool: the same call, detached
+SPAWN_CONTROLS: Final = frozenset({"spawn.status", "spawn.list", "spawn.cancel"})
 _CONDITION_COUNT_MAX: Final = 64  # of one rule; more is a mistake
 
 

@@ -135,6 +135,7 @@ class ScriptRuns:
             ScriptRunUnknownError: there is none.
             ScriptRunBusyError: somebody works on it, or did so until a moment ago.
             DivergenceError: what the program does now is not what it did; both sides are shown.
+            ApprovalTamperedError: an answer in the store is not the one that was given.
         """
         work = self._take_up(run_id)
         if isinstance(work, ScriptResult) and work.status == "suspended" and self._ask(run_id):
@@ -426,6 +427,7 @@ class ScriptRuns:
             row = self.shelf.row(run_id)
             if row.status in FINAL_STATUSES:
                 return self._known(row)
+        self.desk.check(run_id)
         own = self.desk.of_run(run_id)
         if status_of(own) != "active":
             return self._reject(row)

@@ -43,6 +43,8 @@ from cloche.script.errors import (
 )
 from cloche.script.excerpt import excerpt
 from cloche.script.items import CallRecord
+from cloche.script.json_schemas import SchemaSignature
+from cloche.script.policy import SPAWN, SPAWN_CONTROLS
 from cloche.script.programs import RETURN_TOOL, call_places
 from cloche.script.shown import redact, redact_lines, shorten
 from cloche.script.tools import ToolContext
@@ -372,6 +374,11 @@ class ScriptCalls:
             excerpt=redact_lines(shown_lines, args, tool.secret_args),
             sequence=request.sequence,
             tools_used=done,
+            calls_left=max(0, self._limits.scripts.call_count_max - len(self._counted)),
+            detached=tuple(
+                name for name in done if name.startswith(SPAWN) and name not in SPAWN_CONTROLS
+            ),
+            parameters=_strict(tool),
         )
         self.has_asked = True
         self._on_ask()
@@ -479,6 +486,14 @@ def _refused(args: Any) -> SerializationError:
         for member in ("path", "problem", "tool")
     )
     return SerializationError(path=path, problem=f"(an argument of '{name}') {problem}")
+
+
+def _strict(tool: Tool) -> dict[str, Any]:
+    """Return the schema of what a call takes: a function takes nothing that it does not name."""
+    parameters = tool.signature.parameters
+    if isinstance(tool.signature, SchemaSignature):
+        return parameters
+    return {"additionalProperties": False, **parameters}
 
 
 def request_of_entry(entry: EffectStarted) -> EffectRequest:

@@ -20,6 +20,7 @@ from cloche.gate.canonical import digest, encode_canonical
 from cloche.script import approvals, audit
 from cloche.script.approvals import Approval, Ledger, Made, Step
 from cloche.script.errors import (
+    ApprovalTamperedError,
     ApprovalTimeoutError,
     HarnessInternalError,
     ScriptCancelledError,
@@ -94,6 +95,24 @@ class Desk:
             AuditBrokenError: it was changed.
         """
         return audit.check((row.data, row.hash) for row in self._audit_rows())
+
+    def check(self, run_id: str) -> None:
+        """Compare what is kept of a run's questions and answers with what the audit says of them.
+
+        Raises:
+            ApprovalTamperedError: one of them is another than it was.
+        """
+        for one in self.of_run(run_id):
+            place = -1 if one.entry is None else one.entry
+            start = max(0, place - 1)
+            found = [] if place < 0 else self.store.audit.read(start=start, limit=2)
+            problem = "the audit does not tell of it"
+            if len(found) > place - start >= 0:
+                told = found[place - start]
+                before = found[0].hash if place else audit.EMPTY_HASH
+                problem = audit.compare(one, told.data, told.hash, before)
+            if problem:
+                raise ApprovalTamperedError(approval_id=one.id, run_id=run_id, problem=problem)
 
     # --- what happens ---
 
@@ -178,6 +197,9 @@ class Desk:
             step = event(before)
             if not step.audit:
                 return step
+            places = {
+                entry.approval_id: head.count + index for index, entry in enumerate(step.audit)
+            }
             change = ApprovalChange(
                 expected_count=head.count,
                 audit=tuple(
@@ -185,7 +207,7 @@ class Desk:
                     for entry, text, found in audit.link(step.audit, head.hash)
                 ),
                 approvals=tuple(
-                    _to_row(one)
+                    _to_row(one, places.get(name))
                     for name, one in step.ledger.approvals.items()
                     if before.approvals.get(name) is not one
                 ),
@@ -293,8 +315,17 @@ def status_of(own: Iterable[Approval]) -> RunStatus:
     return "active"
 
 
-def _to_row(approval: Approval) -> rows.Approval:
-    question = msgspec.structs.replace(approval, status="pending", made=None, decided_ms=None)
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a decision: it, and where the audit tells of it."""
+
+    made: Made | None = None
+    entry: int | None = None
+
+
+def _to_row(approval: Approval, entry: int | None) -> rows.Approval:
+    question = msgspec.structs.replace(
+        approval, status="pending", made=None, decided_ms=None, entry=entry
+    )
     decided_ms = approval.decided_ms
     return rows.Approval(
         id=approval.id,
@@ -304,17 +335,26 @@ def _to_row(approval: Approval) -> rows.Approval:
         created_ns=approval.created_ms * NS_PER_MS,
         expires_ns=approval.expires_ms * NS_PER_MS,
         status=_TO_ROW.get(approval.status, approval.status),
-        decision=b"" if approval.made is None else msgspec.json.encode(approval.made),
+        decision=_decision_of(approval, entry),
         decided_ns=None if decided_ms is None else decided_ms * NS_PER_MS,
     )
 
 
+def _decision_of(approval: Approval, entry: int | None) -> bytes:
+    if approval.status == "pending":
+        return b""
+    return msgspec.json.encode(_Kept(made=approval.made, entry=entry))
+
+
 def _from_row(row: rows.Approval) -> Approval:
     decided_ns = row.decided_ns
+    question = msgspec.json.decode(row.document, type=Approval)
+    kept = msgspec.json.decode(row.decision or b"{}", type=_Kept)
     return msgspec.structs.replace(
-        msgspec.json.decode(row.document, type=Approval),
+        question,
+        entry=kept.entry if row.decision else question.entry,
         status=_FROM_ROW.get(row.status, row.status),
-        made=msgspec.json.decode(row.decision, type=Made) if row.decision else None,
+        made=kept.made,
         decided_ms=None if decided_ns is None else decided_ns // NS_PER_MS,
     )
 
