@@ -121,14 +121,6 @@ class Owners:
 
     # --- runs ---
 
-    def add_run(self, tenant: str, run_id: str, created_ns: int) -> None:
-        """Say that a run is a tenant's. A second time changes nothing."""
-        document = Document(kind=_RUNS + tenant, name=_run_name(run_id, created_ns), data=b"{}")
-        try:
-            self._documents.put(document)
-        except StoreChangedError:
-            return
-
     def run(self, tenant: str, run_id: str) -> Run:
         """Return a run of a tenant.
 
@@ -231,6 +223,11 @@ class Owners:
         ):
             found += [(msgspec.json.decode(one.data, type=str), one.name) for one in page]
         return found
+
+
+def run_owner(tenant: str, run: Run) -> Document:
+    """Return what says that a run is a tenant's; it is kept together with the run."""
+    return Document(kind=_RUNS + tenant, name=_run_name(run.id, run.created_ns), data=b"{}")
 
 
 def _run_name(run_id: str, created_ns: int) -> str:

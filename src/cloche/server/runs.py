@@ -36,6 +36,7 @@ from cloche.server.errors import (
 from cloche.server.events import Position
 from cloche.server.fairness import Entry
 from cloche.server.live import LiveRun
+from cloche.server.owners import run_owner
 from cloche.server.requests import alone_options, error_body, run_document, session_options
 from cloche.store.errors import StoreChangedError, StoreExistsError
 from cloche.store.rows import ENDED_STATUSES, Run
@@ -136,9 +137,8 @@ class Runs:
         live = LiveRun(row, request, alone)
         live.is_streamed = is_streamed
         if live.is_kept:
-            self._owners.add_run(request.tenant, row.id, row.created_ns)
             try:
-                self._store.runs.create(row)
+                self._store.runs.create(row, documents=[run_owner(request.tenant, row)])
             except StoreExistsError:
                 found = self._found(row.id, request)
                 assert found is not None
@@ -234,6 +234,8 @@ class Runs:
         # Whoever looks for it from here on finds the row; who listens has it.
         self._forget(live)
         live.output.end()
+        if live.is_kept and live.row.status in ENDED_STATUSES:
+            self._tell_end(live)
 
     def begin(self, live: LiveRun, finished: Callable[[], None]) -> bool:
         """Begin a run whose execution needs no thread here; False when it does need one."""
@@ -255,8 +257,6 @@ class Runs:
         if not is_begun:
             live.status = "queued"
         return is_begun
-        if live.is_kept and live.row.status in ENDED_STATUSES:
-            self._tell_end(live)
 
     def _tell_end(self, live: LiveRun) -> None:
         tenant = live.request.tenant
