@@ -1,0 +1,353 @@
+"""From the files of a version to the image that its requests start from.
+
+The entry module is evaluated once, in a fresh instance of its language's image, with the version's
+files in place. What the guest has become is the image. Invariants:
+- evaluation sees a fixed clock and a fixed seed and no effects: the same files and environment make
+  the same image, here and in another process;
+- the kept form of an image is signed, and opens for the same files and the same guest alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cloche.apps.adapters.effects import TopLevel
+from cloche.apps.bundle import ROOT, Bundle
+from cloche.apps.errors import (
+    AppImageError,
+    BuildError,
+    HandlerMissingError,
+    ManifestError,
+    TopLevelEffectError,
+    TopLevelTimeError,
+)
+from cloche.apps.manifest import APP_KIND, STORAGE_KINDS, Manifest
+from cloche.apps.messages import load_question
+from cloche.engine.abi import APP_PROGRAM
+from cloche.engine.adapters.images import WARM_CLOCK_NS
+from cloche.engine.adapters.instance import Instance
+from cloche.engine.adapters.machine import Machine
+from cloche.engine.catalogue import choose_image, definition_of
+from cloche.engine.errors import SnapshotError, UnknownImageError
+from cloche.engine.snapshot import seal, unseal
+from cloche.exec.errors import TimeoutExceededError
+from cloche.exec.request import LANGUAGES, RunRequest
+from cloche.gate.policy import NET_KIND, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloche.engine.adapters.images import Image
+    from cloche.engine.catalogue import Language
+    from cloche.engine.snapshot import Snapshot
+    from cloche.exec.adapters.runner import Execution, Runner
+    from cloche.limits import Limits
+
+STATE: Final = "app"  # name of the session state that every run of an app starts from
+_REFUSED: Final = (APP_KIND, *STORAGE_KINDS, NET_KIND, "tool")
+_ASK_NOTHING: Final = Policy.allow(**dict.fromkeys(_REFUSED, ("*",)))  # the handler refuses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltApp:
+    """A version that can answer.
+
+    Args:
+        version: digest of its files.
+        manifest: what it says of itself.
+        env: the values of its environment.
+        limits: ceilings of one request.
+        policy: what its code may do.
+        image: what requests start from; None for an app of files alone.
+        handlers: what its module answers: of `fetch`, `scheduled`, `job`.
+        printed: what evaluating it printed.
+    """
+
+    version: str
+    manifest: Manifest
+    env: Mapping[str, str]
+    limits: Limits
+    policy: Policy
+    image: Image | None = field(repr=False)
+    handlers: frozenset[str]
+    printed: str = ""
+    snapshot: Snapshot | None = field(default=None, repr=False)
+
+    @property
+    def guest_language(self) -> Language:
+        """Which guest runs it."""
+        return LANGUAGES[self.manifest.language]
+
+    def request(self, code: str, *, seed: int, now_ns: int, stdin: bytes = b"") -> RunRequest:
+        """Return the run that answers one question."""
+        return RunRequest(
+            language=self.guest_language,
+            code=code,
+            filename=APP_PROGRAM,
+            limits=self.limits,
+            seed=seed,
+            now_ns=now_ns,
+            env=self.env,
+            stdin=stdin,
+            cwd=ROOT,
+            policy=self.policy,
+            state=STATE,
+            real_time=True,
+        )
+
+    def keep(self, key: bytes) -> bytes:
+        """Return the signed form that `Builder.restore` takes, empty for an app of files alone.
+
+        Args:
+            key: of snapshots, 32 bytes.
+        """
+        if self.snapshot is None:
+            return b""
+        kept = _Kept(
+            handlers=sorted(self.handlers), printed=self.printed, snapshot=seal(self.snapshot, key)
+        )
+        body = msgspec.msgpack.encode(kept)
+        return hmac.new(key, _MAGIC + body, hashlib.sha256).digest() + body
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    handlers: list[str]
+    printed: str
+    snapshot: bytes
+
+
+_MAGIC: Final = b"cloche app image 1\0"
+_MAC_BYTES: Final = 32
+
+
+class Builder:
+    """Makes images of versions.
+
+    Args:
+        runner: evaluates; also knows the images.
+        limits: those of the host: groups `apps`, `guests` and `gate`.
+        secret: makes the randomness of the top level one that nobody else can compute. Images are
+            equal among those who share it.
+    """
+
+    def __init__(self, runner: Runner, limits: Limits, *, secret: bytes = b"") -> None:
+        self._runner = runner
+        self._limits = limits
+        self._secret = secret
+
+    def build(
+        self, bundle: Bundle, manifest: Manifest, env: Mapping[str, str] | None = None
+    ) -> BuiltApp:
+        """Evaluate a version.
+
+        Args:
+            bundle: its files.
+            manifest: what it says of itself.
+            env: values that replace the defaults of the manifest.
+
+        Raises:
+            TopLevelEffectError, TopLevelTimeError, HandlerMissingError, BuildError: what the code
+                did wrong; `printed` has its output.
+            ManifestError: the environment lacks a value, or the image is of another language.
+        """
+        values = environment_of(manifest, env)
+        if not manifest.main:
+            return self._built(bundle, manifest, values)
+        seed = self._seed(bundle)
+        instance, printed = self._instance(bundle, manifest, seed)
+        try:
+            handlers = self._evaluate(instance, manifest, values, seed, printed)
+            snapshot = instance.snapshot()
+            image = self._runner.images.derive(instance, kept=snapshot)
+        finally:
+            instance.close()
+        return self._built(
+            bundle,
+            manifest,
+            values,
+            image=image,
+            handlers=handlers,
+            snapshot=snapshot,
+            printed=printed.decode(errors="replace"),
+        )
+
+    def restore(
+        self,
+        bundle: Bundle,
+        manifest: Manifest,
+        env: Mapping[str, str] | None,
+        kept: bytes,
+        key: bytes,
+    ) -> BuiltApp:
+        """Return what `build` returned, from its kept form, without running anything.
+
+        Raises:
+            AppImageError: it was changed, signed with another key, or belongs to other files or
+                another guest; `build` makes it again.
+        """
+        values = environment_of(manifest, env)
+        if not manifest.main:
+            return self._built(bundle, manifest, values)
+        mac, body = kept[:_MAC_BYTES], kept[_MAC_BYTES:]
+        if not hmac.compare_digest(mac, hmac.new(key, _MAGIC + body, hashlib.sha256).digest()):
+            raise AppImageError("the kept state of this version was changed, or is none")
+        content = msgspec.msgpack.decode(body, type=_Kept)
+        instance, _ = self._instance(bundle, manifest, self._seed(bundle))
+        try:
+            snapshot = unseal(
+                content.snapshot, key, limits=self._limits, image_id=instance.image.id
+            )
+            instance.restore(snapshot)
+            image = self._runner.images.derive(instance, kept=snapshot)
+        except SnapshotError as error:
+            raise AppImageError(f"the kept state of this version: {error.message}") from error
+        finally:
+            instance.close()
+        return self._built(
+            bundle,
+            manifest,
+            values,
+            image=image,
+            handlers=frozenset(content.handlers),
+            snapshot=snapshot,
+            printed=content.printed,
+        )
+
+    def _built(
+        self, bundle: Bundle, manifest: Manifest, env: Mapping[str, str], **made: Any
+    ) -> BuiltApp:
+        return BuiltApp(
+            version=bundle.digest,
+            manifest=manifest,
+            env=env,
+            limits=manifest.limits_of(self._limits),
+            policy=manifest.policy(),
+            **{"image": None, "handlers": frozenset(), **made},
+        )
+
+    def _seed(self, bundle: Bundle) -> int:
+        text = b"top level\0" + bundle.digest.encode()
+        return int.from_bytes(hmac.new(self._secret, text, hashlib.sha256).digest()[:8])
+
+    def _instance(
+        self, bundle: Bundle, manifest: Manifest, seed: int
+    ) -> tuple[Instance, bytearray]:
+        images, printed = self._runner.images, bytearray()
+        base = images.get(_image_name(bundle, manifest), fuel=self._fuel(manifest))
+        image = images.with_files(base, bundle.mounted())
+        machine = Machine(
+            self._limits,
+            now_ns=WARM_CLOCK_NS,
+            seed=seed,
+            sink=lambda _stream, data: printed.extend(data),
+        )
+        return Instance(image, machine), printed
+
+    def _fuel(self, manifest: Manifest) -> bool:
+        return manifest.limits_of(self._limits).guests.fuel > 0
+
+    def _evaluate(
+        self,
+        instance: Instance,
+        manifest: Manifest,
+        env: Mapping[str, str],
+        seed: int,
+        printed: bytearray,
+    ) -> frozenset[str]:
+        limits = manifest.limits_of(self._limits).replace(
+            {"guests": {"timeout_ms": self._limits.apps.build_timeout_ms}}
+        )
+        request = RunRequest(
+            language=LANGUAGES[manifest.language],
+            code=load_question(f"{ROOT}/{manifest.main}"),
+            filename=APP_PROGRAM,
+            limits=limits,
+            seed=seed,
+            now_ns=WARM_CLOCK_NS,
+            env=env,
+            cwd=ROOT,
+            policy=_ASK_NOTHING,
+            state=STATE,
+        )
+        top_level = TopLevel()
+        execution = self._runner.execute_in(
+            instance,
+            request,
+            run_id="build",
+            handlers=dict.fromkeys(_REFUSED, top_level),
+            on_output=lambda _stream, data: printed.extend(data),
+            record=False,
+        )
+        return _handlers(execution, top_level, manifest, printed.decode(errors="replace"))
+
+
+def _handlers(
+    execution: Execution, top_level: TopLevel, manifest: Manifest, printed: str
+) -> frozenset[str]:
+    """Return what an evaluated module handles, or say why it cannot be used."""
+    error = execution.error
+    if isinstance(error, TimeoutExceededError):
+        raise TopLevelTimeError(
+            f"{manifest.main} was not evaluated in time (apps.build_timeout_ms): its top level "
+            "must end, so leave loops, intervals and servers to handlers",
+            printed=printed,
+        )
+    if error is not None and top_level.asked:
+        raise TopLevelEffectError(
+            f"the top level of {manifest.main} asked for {top_level.asked[0]}: it is evaluated "
+            "once, for all requests, and may ask for nothing; do it in the handler",
+            printed=printed,
+            asked=top_level.asked[0],
+        )
+    if error is not None:
+        raise BuildError(f"{manifest.main} cannot be evaluated: {error.message}", printed=printed)
+    if top_level.handlers is None:
+        raise BuildError(
+            f"the evaluation of {manifest.main} ended before it was complete", printed=printed
+        )
+    if not top_level.handlers:
+        raise HandlerMissingError(
+            f"{manifest.main} has no handler: "
+            + (
+                "define `handle(request)`, or `app`"
+                if manifest.language == "python"
+                else "`export default { fetch(request, env, ctx) { … } }`"
+            ),
+            printed=printed,
+        )
+    return top_level.handlers
+
+
+def environment_of(manifest: Manifest, env: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the environment of an app: what was set, over the defaults of its manifest.
+
+    Raises:
+        ManifestError: a name without a value and without a default.
+    """
+    values = {**dict(manifest.env), **(env or {})}
+    missing = [name for name, value in values.items() if value is None]
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise ManifestError(where="env", problem=f"has no value for {names}: set it, or a default")
+    return {name: str(values[name]) for name in sorted(values)}
+
+
+def _image_name(bundle: Bundle, manifest: Manifest) -> str:
+    language = LANGUAGES[manifest.language]
+    if manifest.image is None:
+        suffix = ".py" if language == "python" else ".js"
+        texts = (text for path, text in bundle.files if path.endswith(suffix))
+        return choose_image(language, "\n".join(text.decode(errors="replace") for text in texts))
+    try:
+        definition = definition_of(manifest.image)
+    except UnknownImageError as error:
+        raise ManifestError(where="image", problem=f"cannot be: {error.message}") from None
+    if definition.language != language or definition.variant == "script":
+        problem = f"is {manifest.image!r}, which is not for apps in {language}"
+        raise ManifestError(where="image", problem=problem)
+    return definition.name

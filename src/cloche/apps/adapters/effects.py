@@ -1,0 +1,129 @@
+"""Effects of kind `app`: what the code of an app asks of the host that serves it.
+
+Invariants: nothing of a response goes on that `messages` has not checked; effects of one run come
+from its own thread and from those of its pool, and are answered one at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from cloche.apps.errors import AppRequestTooLargeError
+from cloche.apps.messages import CLIENT_GONE, Answer
+from cloche.apps.ports import BodyReader, ClientGoneError
+from cloche.gate.ports import EffectFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloche.apps.ports import LogSink
+    from cloche.gate.effect import EffectRequest
+    from cloche.limits import Limits
+
+LEVELS: Final = ("debug", "info", "warn", "error")
+_UNKNOWN: Final = "APP_TARGET"
+_ARGUMENTS: Final = "APP_ARGUMENTS"
+
+
+class AppEffects:
+    """Answers the effects of one request or event (an `EffectHandler`).
+
+    Args:
+        answer: of the request; None for an event, which has none.
+        body: of the request, where it was too large to be given at once.
+        log: gets the lines of the app's log; None where nobody does.
+        limits: group `apps`.
+    """
+
+    def __init__(
+        self,
+        answer: Answer | None,
+        limits: Limits,
+        *,
+        body: BodyReader | None = None,
+        log: LogSink | None = None,
+    ) -> None:
+        self._limits = limits
+        self._body = body
+        self._log = log
+        self._lock = threading.Lock()
+        self.value: Any = None
+        self.has_value = False
+        self._targets: dict[str, Callable[[Any], Any]] = {"log": self._write_log}
+        if answer is None:
+            self._targets["return"] = self._return
+        else:
+            self._targets |= {
+                "respond": answer.respond,
+                "respond.start": answer.start,
+                "respond.write": answer.write,
+                "respond.end": lambda _args: answer.end(),
+                "request.read": self._read,
+            }
+
+    def perform(self, request: EffectRequest, run_id: str) -> Any:  # noqa: ARG002 - of the port
+        """Perform one effect."""
+        perform = self._targets.get(request.target)
+        if perform is None:
+            known = ", ".join(sorted(self._targets))
+            raise EffectFailure(
+                _UNKNOWN, f"there is no effect app.{request.target[:80]} here; there are {known}"
+            )
+        with self._lock:
+            return perform(request.args)
+
+    def _read(self, args: Any) -> dict[str, str] | None:
+        if self._body is None:
+            return None
+        limit_bytes = self._limits.apps.request_piece_limit_bytes
+        wanted = args.get("max_bytes") if isinstance(args, dict) else None
+        if type(wanted) is int and wanted > 0:
+            limit_bytes = min(wanted, limit_bytes)
+        try:
+            piece = self._body.read(limit_bytes)
+        except ClientGoneError:
+            raise EffectFailure(CLIENT_GONE, "the client left before its body was whole") from None
+        except AppRequestTooLargeError as error:
+            raise EffectFailure(error.code, error.message) from None
+        return {"b64": base64.b64encode(piece).decode()} if piece else None
+
+    def _write_log(self, args: Any) -> None:
+        fields = args.get("fields", {}) if isinstance(args, dict) else None
+        if not isinstance(fields, dict) or not isinstance(args.get("message"), str):
+            raise EffectFailure(_ARGUMENTS, "a line of the log has level, message and fields")
+        if self._log is not None:
+            level = args.get("level")
+            limit = self._limits.apps.log_line_limit_bytes
+            message = args["message"][:limit]
+            self._log.log(level if level in LEVELS else "info", message, fields)
+
+    def _return(self, args: Any) -> None:
+        if self.has_value:
+            raise EffectFailure("ALREADY_ANSWERED", "this event has its value already")
+        self.value = args.get("value") if isinstance(args, dict) else None
+        self.has_value = True
+
+
+class TopLevel:
+    """Stands for every effect while a module is evaluated: only handlers may ask for some.
+
+    One is answered: `ready`, by which the guest says what the module handles.
+    """
+
+    def __init__(self) -> None:
+        self.handlers: frozenset[str] | None = None
+        self.asked: list[str] = []
+
+    def perform(self, request: EffectRequest, run_id: str) -> Any:  # noqa: ARG002 - of the port
+        """Refuse, and remember what was asked for."""
+        if request.kind == "app" and request.target == "ready" and self.handlers is None:
+            names = request.args.get("handlers", []) if isinstance(request.args, dict) else []
+            self.handlers = frozenset(name for name in names if isinstance(name, str))
+            return None
+        self.asked.append(f"{request.kind} {request.target}")
+        raise EffectFailure(
+            "APP_TOP_LEVEL_EFFECT",
+            "the top level of an app may ask for nothing: its state is made once, for all requests",
+        )

@@ -1,0 +1,393 @@
+"""Serving: a request becomes a run in the image of its version, its effects the response.
+
+Invariants:
+- a client gets exactly one response: the app's, or one of the host's that says by its code what
+  went wrong; a response that broke off is never taken for whole;
+- `fresh`: nothing of one request is seen by another; `warm`: an instance answers one request at a
+  time, and none after an error, a stop, or as many as the limit says;
+- a recorded request can be run again from its journal and the version's image alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from cloche.apps.adapters.builder import Builder, BuiltApp
+from cloche.apps.adapters.effects import AppEffects
+from cloche.apps.errors import AppRequestError, HandlerFailedError, NoResponseError
+from cloche.apps.messages import (
+    Answer,
+    RecordedResponse,
+    event_question,
+    input_of,
+    question_of,
+    recorded_response,
+)
+from cloche.engine.adapters.instance import Instance
+from cloche.engine.adapters.machine import Machine
+from cloche.engine.virtual_os import Entropy
+from cloche.exec.adapters.runner import Execution, new_run_id
+from cloche.exec.api import request_of
+from cloche.exec.errors import (
+    InternalExecError,
+    ResourceExceededError,
+    RuntimeFailedError,
+    TimeoutExceededError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cloche.apps.bundle import Bundle
+    from cloche.apps.manifest import Manifest
+    from cloche.apps.messages import AppRequest
+    from cloche.apps.ports import Line, LogSink, ReplySink
+    from cloche.engine.virtual_os import Stream
+    from cloche.errors import ClocheError
+    from cloche.exec.adapters.effects import CancelToken
+    from cloche.exec.adapters.runner import Runner
+    from cloche.exec.request import RunRequest
+    from cloche.gate.journal import Journal
+    from cloche.gate.ports import EffectHandler, JournalSink
+    from cloche.limits import Limits
+
+FAILURE_LINES: Final[tuple[Line, ...]] = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+)
+STATUS_FAILED: Final = 500
+STATUS_TIMEOUT: Final = 504
+SEED_BITS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppExecution(Execution):
+    """A request or event that is over.
+
+    Args:
+        status: of the response; 0 for an event, and where the client was gone before.
+        failure: what went wrong, for the app's log; None when all went well. `error` is that of
+            the run alone.
+        body_bytes: of the response.
+        client_gone: whether the client left before the end.
+        value: what the handler of an event returned.
+    """
+
+    status: int = 0
+    failure: ClocheError | None = None
+    body_bytes: int = 0
+    client_gone: bool = False
+    value: Any = None
+
+
+class AppHost:
+    """Builds versions and lets them answer. One per process; callable from any thread.
+
+    Args:
+        runner: executes.
+        limits: of the host: groups `apps`, `guests`, `gate`.
+        secret: see `Builder`.
+    """
+
+    def __init__(self, runner: Runner, limits: Limits, *, secret: bytes = b"") -> None:
+        self._runner = runner
+        self._limits = limits
+        self._builder = Builder(runner, limits, secret=secret)
+        self._lock = threading.Lock()
+        self._warm: dict[str, _Warm] = {}
+
+    # --- versions ---
+
+    def build(
+        self, bundle: Bundle, manifest: Manifest, env: Mapping[str, str] | None = None
+    ) -> BuiltApp:
+        """Evaluate a version; see `Builder.build`."""
+        return self._builder.build(bundle, manifest, env)
+
+    def restore(
+        self,
+        bundle: Bundle,
+        manifest: Manifest,
+        env: Mapping[str, str] | None,
+        kept: bytes,
+        key: bytes,
+    ) -> BuiltApp:
+        """Return a version from its kept form; see `Builder.restore`."""
+        return self._builder.restore(bundle, manifest, env, kept, key)
+
+    def release(self, built: BuiltApp) -> None:
+        """Give back what a version that is not asked any more holds ready."""
+        if built.image is None:
+            return
+        with self._lock:
+            warm = self._warm.pop(built.image.id, None)
+        if warm is not None:
+            warm.close()
+        self._runner.drop(built.image)
+
+    def close(self) -> None:
+        """Give back every warm instance."""
+        with self._lock:
+            warm, self._warm = list(self._warm.values()), {}
+        for one in warm:
+            one.close()
+
+    # --- requests ---
+
+    def handle(
+        self,
+        built: BuiltApp,
+        request: AppRequest,
+        reply: ReplySink,
+        *,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        record: JournalSink | None = None,
+        cancel: CancelToken | None = None,
+        log: LogSink | None = None,
+        on_output: Callable[[Stream, bytes], None] | None = None,
+        run_id: str = "",
+    ) -> AppExecution:
+        """Let an app answer a request; blocks until its run is over.
+
+        Args:
+            built: the version.
+            request: what was asked.
+            reply: gets the response.
+            handlers: of the storage, by kind.
+            record: keeps the journal; None to record nothing.
+            cancel: stops the run.
+            log: gets the lines of the log.
+            on_output: gets what is printed.
+            run_id: names the run in idempotency keys.
+
+        Raises:
+            AppRequestError: the request cannot be given to an app; nothing ran, and nothing was
+                answered.
+            JournalError, InternalError: the host's fault; the reply was aborted, or answered 500.
+        """
+        stdin, question = input_of(request), question_of(request)
+        answer = Answer(reply, built.limits, is_head=request.method == "HEAD")
+        body = None if isinstance(request.body, bytes) else request.body
+        effects = AppEffects(answer, built.limits, body=body, log=log)
+        run = built.request(
+            question, seed=secrets.randbits(SEED_BITS), now_ns=time.time_ns(), stdin=stdin
+        )
+        try:
+            execution = self._execute(
+                built, run, effects, handlers, record, cancel, on_output, run_id
+            )
+        except BaseException:
+            answer.fail(STATUS_FAILED, FAILURE_LINES, _failure_body("APP_HOST_FAILED"))
+            raise
+        failure = _failure(execution, answer)
+        if not answer.is_ended:
+            failure = failure or NoResponseError("the handler ended and answered nothing")
+            answer.fail(_status(failure), FAILURE_LINES, _failure_body(failure.code))
+        return AppExecution(
+            **_fields(execution),
+            status=answer.status,
+            failure=failure,
+            body_bytes=answer.body_bytes,
+            client_gone=answer.client_gone,
+        )
+
+    def handle_event(
+        self,
+        built: BuiltApp,
+        kind: Literal["scheduled", "job"],
+        event: object,
+        *,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        record: JournalSink | None = None,
+        cancel: CancelToken | None = None,
+        log: LogSink | None = None,
+        on_output: Callable[[Stream, bytes], None] | None = None,
+        run_id: str = "",
+        timeout_ms: int | None = None,
+    ) -> AppExecution:
+        """Call the handler of an event; `value` of what is returned is what it returned.
+
+        Args:
+            built: the version; `handlers` has the kind.
+            kind: which handler.
+            event: plain JSON, what the handler gets.
+            handlers: as for `handle`, as for all that follow.
+            record: keeps the journal.
+            cancel: stops the run.
+            log: gets the lines of the log.
+            on_output: gets what is printed.
+            run_id: names the run in idempotency keys.
+            timeout_ms: for this call, instead of that of requests.
+        """
+        effects = AppEffects(None, built.limits, log=log)
+        run = built.request(
+            event_question(kind, event),
+            seed=secrets.randbits(SEED_BITS),
+            now_ns=time.time_ns(),
+        )
+        if timeout_ms is not None:
+            limits = run.limits.replace({"guests": {"timeout_ms": timeout_ms}})
+            run = dataclasses.replace(run, limits=limits)
+        execution = self._execute(built, run, effects, handlers, record, cancel, on_output, run_id)
+        failure: ClocheError | None = execution.error
+        if failure is None and not effects.has_value:
+            failure = HandlerFailedError(f"the handler of {kind} ended before it returned")
+        return AppExecution(**_fields(execution), failure=failure, value=effects.value)
+
+    def replay(
+        self, built: BuiltApp, journal: Journal
+    ) -> tuple[Execution, RecordedResponse | None]:
+        """Run a recorded request or event again; every effect is answered from its journal.
+
+        Returns:
+            how the run ended, and the response that it gave, which is the recorded one.
+
+        Raises:
+            DivergenceError: it asked for or answered something else than was recorded, or the
+                version is another one.
+        """
+        execution = self._runner.execute(
+            request_of(journal.inputs), replay=journal, image=built.image
+        )
+        return execution, recorded_response(journal, self._limits)
+
+    def _execute(
+        self,
+        built: BuiltApp,
+        run: RunRequest,
+        effects: AppEffects,
+        handlers: Mapping[str, EffectHandler] | None,
+        record: JournalSink | None,
+        cancel: CancelToken | None,
+        on_output: Callable[[Stream, bytes], None] | None,
+        run_id: str,
+    ) -> Execution:
+        if built.image is None:
+            raise AppRequestError("this app has files alone, and no handler")
+        performers = {**(handlers or {}), "app": effects}
+        if built.manifest.instances == "fresh":
+            return self._runner.execute(
+                run,
+                handlers=performers,
+                on_output=on_output,
+                sink=record,
+                record=record is not None,
+                cancel=cancel,
+                run_id=run_id,
+                image=built.image,
+            )
+        warm = self._warm_of(built)
+        slot = warm.take(run)
+        is_well = False
+        try:
+            execution = self._runner.execute_in(
+                slot.instance,
+                run,
+                run_id=run_id or new_run_id(),
+                handlers=performers,
+                on_output=on_output,
+                sink=record,
+                record=record is not None,
+                cancel=cancel,
+            )
+            is_well = execution.error is None
+        finally:
+            warm.give_back(slot, is_well=is_well)
+        return execution
+
+    def _warm_of(self, built: BuiltApp) -> _Warm:
+        assert built.image is not None
+        with self._lock:
+            warm = self._warm.get(built.image.id)
+            if warm is None:
+                warm = self._warm[built.image.id] = _Warm(built)
+            return warm
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    instance: Instance
+    request_count: int = 0
+
+
+class _Warm:
+    """The warm instances of one version: as many as its requests at once, up to the limit."""
+
+    def __init__(self, built: BuiltApp) -> None:
+        assert built.image is not None
+        self._image = built.image
+        self._apps = built.limits.apps
+        self._ready: deque[_Slot] = deque()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def take(self, run: RunRequest) -> _Slot:
+        """Return an instance that nobody else has; what it does is random as the run says."""
+        with self._lock:
+            slot = self._ready.pop() if self._ready else None
+        if slot is None:
+            machine = Machine(run.limits, now_ns=run.now_ns, seed=run.seed, sink=_discard)
+            slot = _Slot(Instance(self._image, machine))
+        slot.instance.machine.entropy = Entropy(run.seed)
+        slot.request_count += 1
+        return slot
+
+    def give_back(self, slot: _Slot, *, is_well: bool) -> None:
+        """Keep an instance for the next request, or close it."""
+        if is_well and slot.request_count < self._apps.warm_request_count_max:
+            with self._lock:
+                has_room = len(self._ready) < self._apps.warm_instance_count_max
+                if has_room and not self._closed and not slot.instance.closed:
+                    self._ready.append(slot)
+                    return
+        slot.instance.close()
+
+    def close(self) -> None:
+        """Close what waits; what is at work is closed when it comes back."""
+        with self._lock:
+            self._closed = True
+            slots, self._ready = list(self._ready), deque()
+        for slot in slots:
+            slot.instance.close()
+
+
+def _discard(_stream: Stream, _data: bytes) -> None:
+    """Stand for the sink of a machine before its first run."""
+
+
+def _fields(execution: Execution) -> dict[str, Any]:
+    return {entry.name: getattr(execution, entry.name) for entry in dataclasses.fields(Execution)}
+
+
+def _failure(execution: Execution, answer: Answer) -> ClocheError | None:
+    """Return what went wrong; a client that left is nobody's fault."""
+    if answer.client_gone:
+        return None
+    return execution.error
+
+
+def _status(failure: ClocheError) -> int:
+    if isinstance(failure, TimeoutExceededError):
+        return STATUS_TIMEOUT
+    return STATUS_FAILED
+
+
+def _failure_body(code: str) -> bytes:
+    document = {"error": {"code": _PUBLIC.get(code, code), "message": _TOLD}}
+    return json.dumps(document).encode()
+
+
+_PUBLIC: Final = {
+    TimeoutExceededError.code: "APP_TIMEOUT",
+    ResourceExceededError.code: "APP_LIMIT",
+    RuntimeFailedError.code: HandlerFailedError.code,
+    InternalExecError.code: HandlerFailedError.code,
+}
+_TOLD: Final = "the app did not answer this request; its log says why"

@@ -1,0 +1,136 @@
+"""Errors of hosting apps: what a version is refused for, and how a request can go wrong.
+
+Invariants:
+- what the app did wrong is of blame `guest`, what who deploys it did wrong of blame `caller`;
+- a request that failed names the code alone to its client; the rest is for the app's log.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from cloche.errors import Blame, ClocheError
+
+TOLD_LENGTH_MAX = 4000  # letters of what a program printed that an error repeats
+
+
+class AppError(ClocheError):
+    """Base of the errors of hosting apps."""
+
+    code = "APP_ERROR"
+    blame: ClassVar[Blame] = "caller"
+
+
+class ManifestError(AppError):
+    """A manifest says something that it cannot; nothing was deployed."""
+
+    code = "APP_MANIFEST"
+
+    def __init__(self, *, where: str, problem: str) -> None:
+        super().__init__(f"the manifest: {where} {problem}", where=where, problem=problem)
+
+
+class BundleError(AppError):
+    """The files of a version cannot be used; nothing was deployed."""
+
+    code = "APP_FILES"
+
+    def __init__(self, *, path: str, problem: str) -> None:
+        super().__init__(f"the file {path!r} {problem}", path=path, problem=problem)
+
+
+class BundleTooLargeError(AppError):
+    """A version has more files or bytes than an app may have."""
+
+    code = "APP_TOO_LARGE"
+    blame: ClassVar[Blame] = "limit"
+
+    def __init__(self, *, what: str, found: int, limit: str, limit_value: int) -> None:
+        super().__init__(
+            f"{what}: {found}; {limit} allows at most {limit_value}",
+            found=found,
+            limit=limit,
+            limit_value=limit_value,
+        )
+
+
+class BuildError(AppError):
+    """The top level of an app cannot be evaluated; nothing was deployed.
+
+    `printed` is what it printed, with its traceback.
+    """
+
+    code = "APP_BUILD"
+    blame: ClassVar[Blame] = "guest"
+
+    def __init__(self, problem: str, *, printed: str = "", **fields: Any) -> None:
+        printed = printed[-TOLD_LENGTH_MAX:]
+        super().__init__(f"{problem}\n{printed}".rstrip(), printed=printed, **fields)
+
+
+class TopLevelEffectError(BuildError):
+    """The top level of an app asked for an effect: only handlers may."""
+
+    code = "APP_TOP_LEVEL_EFFECT"
+
+
+class TopLevelTimeError(BuildError):
+    """The top level of an app did not end in time."""
+
+    code = "APP_TOP_LEVEL_TIME"
+
+
+class HandlerMissingError(BuildError):
+    """An app exports nothing that could answer requests, and serves no files either."""
+
+    code = "APP_HANDLER_MISSING"
+
+
+class AppImageError(AppError):
+    """The kept state of a version is of other files or another guest: build it again."""
+
+    code = "APP_IMAGE"
+    blame: ClassVar[Blame] = "environment"
+
+
+class AppRequestError(AppError):
+    """A request cannot be given to an app. `status` answers it."""
+
+    code = "APP_REQUEST"
+    status: ClassVar[int] = 400
+
+
+class AppMethodError(AppRequestError):
+    """Apps do not get requests of this method."""
+
+    code = "APP_METHOD"
+    status: ClassVar[int] = 501
+
+
+class AppRequestTooLargeError(AppRequestError):
+    """A body is larger than an app takes."""
+
+    code = "APP_REQUEST_TOO_LARGE"
+    blame: ClassVar[Blame] = "limit"
+    status: ClassVar[int] = 413
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        super().__init__(
+            f"the body has more than {limit_bytes} bytes (apps.request_limit_bytes)",
+            limit="apps.request_limit_bytes",
+            limit_value=limit_bytes,
+        )
+
+
+class NoResponseError(AppError):
+    """A handler ended and answered nothing. The client got status 500."""
+
+    code = "APP_NO_RESPONSE"
+    blame: ClassVar[Blame] = "guest"
+
+
+class HandlerFailedError(AppError):
+    """A handler ended with an error; who waits for its value gets none."""
+
+    code = "APP_HANDLER_FAILED"
+    blame: ClassVar[Blame] = "guest"

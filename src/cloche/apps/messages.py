@@ -1,0 +1,356 @@
+"""Requests as the input of a run, responses as its effects.
+
+Pure. Owns the words between host and guest (docs/apps.md). Invariants:
+- a request is X7RQ on standard input, so a journal holds it and a replay needs nothing else;
+- what an app answers is checked as a whole before any of it goes on: a status, lines that HTTP can
+  carry, no line that belongs to the connection; a value cannot begin another line;
+- an `Answer` goes from nothing to started to ended, and no other way.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from cloche.apps.errors import AppMethodError, AppRequestError
+from cloche.apps.ports import BodyReader, ClientGoneError, Line, ReplySink
+from cloche.gate.canonical import decode
+from cloche.gate.entries import EffectStarted
+from cloche.gate.ports import EffectFailure
+from cloche.web.encodings.errors import EncodeError
+from cloche.web.encodings.headers import HeaderTable
+from cloche.web.encodings.messages import HttpRequest, Method, encode_request
+
+if TYPE_CHECKING:
+    from cloche.gate.journal import Journal
+    from cloche.limits import Limits
+
+STATUS_MIN: Final = 200
+STATUS_MAX: Final = 599
+NO_BODY: Final = frozenset({204, 205, 304})
+CLIENT_GONE: Final = "CLIENT_GONE"
+BAD_RESPONSE: Final = "BAD_RESPONSE"
+ANSWERED: Final = "ALREADY_ANSWERED"
+TOO_LARGE: Final = "RESPONSE_TOO_LARGE"
+# Lines of the connection, and the length, are written by whoever writes the response.
+DROPPED: Final = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+HEAD_OVERHEAD_BYTES: Final = 4  # colon, space and line end of a header line
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
+# RFC 9110 section 5.5: no control character but the tab.
+_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_HOST: Final = re.compile(
+    r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::[0-9]{1,5})?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRequest:
+    """A request for an app.
+
+    Args:
+        method: as sent.
+        target: path and query, as sent.
+        lines: header lines, names in lowercase, in order of arrival.
+        body: all of it, or who reads it.
+        scheme: `http` or `https`.
+        host: name and port that were asked for.
+        client: address of the client, as text.
+    """
+
+    method: str
+    target: str
+    lines: tuple[Line, ...] = ()
+    body: bytes | BodyReader = b""
+    scheme: str = "http"
+    host: str = "localhost"
+    client: str = ""
+
+
+def input_of(request: AppRequest) -> bytes:
+    """Return the standard input that holds a request: X7RQ, with its body where that is whole.
+
+    Raises:
+        AppMethodError: apps get no requests of this method.
+        AppRequestError: the target, a header or the host is none.
+    """
+    try:
+        method = Method(request.method)
+    except ValueError:
+        problem = f"apps do not answer {request.method[:20]!r}"
+        raise AppMethodError(problem, method=request.method[:20]) from None
+    try:
+        return encode_request(
+            HttpRequest(
+                method=method,
+                target=request.target.encode("ascii"),
+                headers=HeaderTable(request.lines),
+                body=request.body if isinstance(request.body, bytes) else b"",
+            )
+        )
+    except (EncodeError, UnicodeEncodeError):
+        raise AppRequestError("the target or a header field is none that HTTP has") from None
+
+
+def question_of(request: AppRequest) -> str:
+    """Return what the run of a request is asked to do."""
+    if not _HOST.fullmatch(request.host) or request.scheme not in DEFAULT_PORTS:
+        raise AppRequestError(f"{request.host[:80]!r} is no host")
+    host = request.host.lower().removesuffix(DEFAULT_PORTS[request.scheme])
+    document: dict[str, Any] = {"do": "fetch", "origin": f"{request.scheme}://{host}"}
+    if request.client:
+        document["client"] = request.client
+    if not isinstance(request.body, bytes):
+        document["large"] = True
+    return json.dumps(document, separators=(",", ":"))
+
+
+def event_question(kind: Literal["scheduled", "job"], event: object) -> str:
+    """Return what the run of an event is asked to do."""
+    return json.dumps({"do": kind, "event": event}, separators=(",", ":"))
+
+
+def load_question(main: str) -> str:
+    """Return what the run that makes an image is asked to do."""
+    return json.dumps({"do": "load", "main": main}, separators=(",", ":"))
+
+
+# --- responses ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Status and header lines of a response."""
+
+    status: int
+    lines: tuple[Line, ...]
+
+
+def head_of(args: Any, limits: Limits) -> Head:
+    """Return the head that an effect's arguments say.
+
+    Raises:
+        EffectFailure: BAD_RESPONSE, with what is wrong.
+    """
+    if not isinstance(args, dict):
+        raise _bad("a response is an object with status and headers")
+    status = args.get("status")
+    if type(status) is not int or not STATUS_MIN <= status <= STATUS_MAX:
+        raise _bad(f"the status is {status!r}; it is from {STATUS_MIN} to {STATUS_MAX}"[:200])
+    pairs = args.get("headers", [])
+    if not isinstance(pairs, list):
+        raise _bad("headers are a list of pairs")
+    apps = limits.apps
+    if len(pairs) > apps.response_header_count_max:
+        raise _bad(f"more than {apps.response_header_count_max} header lines")
+    lines = tuple(line for pair in pairs if (line := _line(pair))[0] not in DROPPED)
+    size = sum(len(name) + len(value) + HEAD_OVERHEAD_BYTES for name, value in lines)
+    if size > apps.response_header_limit_bytes:
+        raise _bad(f"header lines of more than {apps.response_header_limit_bytes} bytes")
+    return Head(status=status, lines=lines)
+
+
+def _line(pair: Any) -> Line:
+    if not isinstance(pair, list) or len(pair) != 2 or not all(type(t) is str for t in pair):  # noqa: PLR2004
+        raise _bad("a header is a pair of texts: name and value")
+    name, value = pair
+    if not _NAME.fullmatch(name):
+        raise _bad(f"{name[:80]!a} is no name of a header")
+    value = value.strip(" \t")
+    if not _VALUE.fullmatch(value):
+        raise _bad(f"the header {name} has a value that no header can have: {value[:80]!a}")
+    return name.lower().encode("ascii"), value.encode("latin-1")
+
+
+def data_of(value: Any) -> bytes:
+    """Return the bytes of a text, or of `{"b64": text}`.
+
+    Raises:
+        EffectFailure: BAD_RESPONSE; it is neither.
+    """
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str):
+        try:
+            return base64.b64decode(value["b64"], validate=True)
+        except (binascii.Error, ValueError):
+            raise _bad("a body in base64 that is none") from None
+    raise _bad('a body is a text, or bytes as {"b64": text}')
+
+
+def _bad(problem: str) -> EffectFailure:
+    return EffectFailure(BAD_RESPONSE, problem)
+
+
+class Answer:
+    """The response of one request, as its effects come.
+
+    Args:
+        reply: gets it.
+        limits: group `apps`.
+        is_head: whether the body is not wanted (HEAD).
+    """
+
+    def __init__(self, reply: ReplySink, limits: Limits, *, is_head: bool = False) -> None:
+        self._reply = reply
+        self._limits = limits
+        self._is_head = is_head
+        self.status = 0  # 0 until there is one
+        self.body_bytes = 0
+        self.is_ended = False
+        self.client_gone = False
+
+    def respond(self, args: Any) -> None:
+        """Take a whole response."""
+        head = head_of(args, self._limits)
+        body = data_of(args.get("body", ""))
+        self._count(len(body))
+        bodyless = head.status in NO_BODY
+        self._start(head, None if bodyless else len(body))
+        if body and not bodyless and not self._is_head:
+            self._passed(self._reply.write, body)
+        self.end()
+
+    def start(self, args: Any) -> None:
+        """Take the head of a response that comes in pieces."""
+        self._start(head_of(args, self._limits), None)
+
+    def write(self, args: Any) -> None:
+        """Take a piece."""
+        if not self.status or self.is_ended:
+            raise EffectFailure(ANSWERED, "no response is open: nothing can be written")
+        data = data_of(args.get("data") if isinstance(args, dict) else None)
+        self._count(len(data))
+        if self.client_gone:
+            raise EffectFailure(CLIENT_GONE, "the client is gone")
+        if data and not self._is_head and self.status not in NO_BODY:
+            self._passed(self._reply.write, data)
+
+    def end(self) -> None:
+        """The response is whole."""
+        if not self.status or self.is_ended:
+            raise EffectFailure(ANSWERED, "no response is open: nothing can be ended")
+        self.is_ended = True
+        if not self.client_gone:
+            self._passed(self._reply.end)
+
+    def fail(self, status: int, lines: tuple[Line, ...], body: bytes) -> None:
+        """Answer for an app that did not, or break off what it had begun."""
+        if self.is_ended or self.client_gone:
+            return
+        self.is_ended = True
+        try:
+            if self.status:
+                self._reply.abort()
+                return
+            self.status = status
+            self._reply.start(status, lines, len(body))
+            if not self._is_head:
+                self._reply.write(body)
+            self._reply.end()
+        except ClientGoneError:
+            self.client_gone = True
+
+    def _start(self, head: Head, length_bytes: int | None) -> None:
+        if self.status:
+            raise EffectFailure(ANSWERED, "this request was answered already")
+        self.status = head.status
+        self._passed(self._reply.start, head.status, head.lines, length_bytes)
+
+    def _count(self, size: int) -> None:
+        limit_bytes = self._limits.apps.response_limit_bytes
+        if self.body_bytes + size > limit_bytes:
+            problem = f"a response has at most {limit_bytes} bytes (apps.response_limit_bytes)"
+            raise EffectFailure(TOO_LARGE, problem)
+        self.body_bytes += size
+
+    def _passed(self, call: Any, *args: Any) -> None:
+        try:
+            call(*args)
+        except ClientGoneError:
+            self.client_gone = True
+            raise EffectFailure(CLIENT_GONE, "the client is gone") from None
+
+
+# --- recorded ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedResponse:
+    """What a recorded request was answered."""
+
+    status: int
+    lines: tuple[Line, ...]
+    body: bytes
+    is_whole: bool
+
+
+def recorded_response(journal: Journal, limits: Limits) -> RecordedResponse | None:
+    """Return the response that a journal holds; None where there was none."""
+    collected = Collected()
+    answer = Answer(collected, limits)
+    steps = {
+        "respond": answer.respond,
+        "respond.start": answer.start,
+        "respond.write": answer.write,
+    }
+    for entry in journal.entries:
+        if not isinstance(entry, EffectStarted) or entry.kind != "app":
+            continue
+        try:
+            if entry.target == "respond.end":
+                answer.end()
+            elif entry.target in steps:
+                steps[entry.target](decode(entry.args))
+        except EffectFailure:
+            continue  # as it failed then
+    if not collected.status:
+        return None
+    return RecordedResponse(
+        status=collected.status,
+        lines=tuple(collected.lines),
+        body=bytes(collected.body),
+        is_whole=collected.is_whole,
+    )
+
+
+class Collected:
+    """A reply that is kept as a whole (a `ReplySink`)."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.lines: list[Line] = []
+        self.body = bytearray()
+        self.is_whole = False
+        self.is_aborted = False
+
+    def start(self, status: int, lines: Any, length_bytes: int | None) -> None:  # noqa: ARG002
+        """Keep the head."""
+        self.status, self.lines = status, list(lines)
+
+    def write(self, data: bytes) -> None:
+        """Keep a piece."""
+        self.body += data
+
+    def end(self) -> None:
+        """It is whole."""
+        self.is_whole = True
+
+    def abort(self) -> None:
+        """It will never be."""
+        self.is_aborted = True

@@ -1,0 +1,61 @@
+"""What serving an app needs from the world, as protocols: where its answers and its lines go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Line = tuple[bytes, bytes]
+
+
+class ClientGoneError(Exception):
+    """The client of a request left: nothing of its response is wanted any more."""
+
+
+class ReplySink(Protocol):
+    """Gets the response of one request, on the thread that runs the app.
+
+    Calls come in the order `start`, `write` any number of times, then `end` or `abort`. What is
+    given is checked: statuses from 200 to 599, lines that HTTP can carry, no length among them.
+    """
+
+    def start(self, status: int, lines: Sequence[Line], length_bytes: int | None) -> None:
+        """Take status and header lines; `length_bytes` where the whole body follows at once.
+
+        Raises:
+            ClientGoneError: the client left.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of the body; returns when there is room for another.
+
+        Raises:
+            ClientGoneError: the client left, or took nothing for too long.
+        """
+
+    def end(self) -> None:
+        """The response is whole."""
+
+    def abort(self) -> None:
+        """The response stops in its middle: its client must not take it for whole."""
+
+
+class BodyReader(Protocol):
+    """A body that is too large to be given at once."""
+
+    def read(self, limit_bytes: int) -> bytes:
+        """Return at most so many bytes, at least one; none at the end.
+
+        Raises:
+            ClientGoneError: the client left before the end.
+            AppRequestTooLargeError: it sent more than an app takes.
+        """
+
+
+class LogSink(Protocol):
+    """Gets the lines of an app's log."""
+
+    def log(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
+        """Take a line: `debug`, `info`, `warn` or `error`."""
