@@ -1,0 +1,166 @@
+"""The files of an app, from a folder or from an archive that somebody sent.
+
+Invariants: what an archive says of itself is not trusted: sizes are counted while it is read, and a
+link, a device or a path that leaves the folder is refused; nothing is written anywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from typing import IO, TYPE_CHECKING, Final
+
+from cloche.apps.bundle import bundle_of
+from cloche.apps.errors import BundleError, BundleTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cloche.apps.bundle import Bundle
+    from cloche.limits import Limits
+
+# What editors, version control and package managers leave in a folder.
+SKIPPED: Final = frozenset({"__pycache__", "node_modules"})
+_ZIP: Final = b"PK"
+_GZIP: Final = b"\x1f\x8b"
+_PIECE_BYTES: Final = 65_536
+_UNIX: Final = 3  # `create_system` of archives whose entries have a mode
+_BROKEN: Final = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
+def read_archive(data: bytes, limits: Limits) -> Bundle:
+    """Return the files of an archive: ZIP, tar, or tar with gzip.
+
+    xz may ask for gigabytes before it says anything, so it is not taken.
+
+    One folder around everything is left out, as tools make it.
+
+    Raises:
+        BundleError: no archive, or it has what an app cannot have.
+        BundleTooLargeError: more files or bytes than an app may have.
+    """
+    entries = _zip(data, limits) if data[:2] == _ZIP else _tar(data, limits)
+    try:
+        found = _collected(entries)
+    except _BROKEN as error:
+        raise BundleError(path="archive", problem=f"cannot be read: {error}") from None
+    return bundle_of(_without_folder(found), limits)
+
+
+def read_folder(folder: Path, limits: Limits) -> Bundle:
+    """Return the files below a folder, without hidden ones, `__pycache__` and `node_modules`.
+
+    Raises:
+        BundleError: it is no folder, or has a link or something that is no file.
+        BundleTooLargeError: more files or bytes than an app may have.
+    """
+    if not folder.is_dir():
+        raise BundleError(path=str(folder), problem="is no folder")
+    found: dict[str, bytes] = {}
+    room = _Room(limits)
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if _is_kept(name))
+        for name in sorted(filter(_is_kept, names)):
+            path = os.path.join(root, name)  # noqa: PTH118 - many of them
+            shown = os.path.relpath(path, folder).replace(os.sep, "/")
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                raise BundleError(path=shown, problem="is a link or no file; put the file itself")
+            with open(path, "rb") as file:  # noqa: PTH123 - as above
+                found[shown] = room.read(shown, file)
+    return bundle_of(found, limits)
+
+
+def _is_kept(name: str) -> bool:
+    return not name.startswith(".") and name not in SKIPPED
+
+
+class _Room:
+    """How much may still be read."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._apps = limits.apps
+        self._count = 0
+        self._total = 0
+
+    def read(self, path: str, file: IO[bytes]) -> bytes:
+        """Return the content of a file, read in pieces so that what is too large is not kept."""
+        apps = self._apps
+        self._count += 1
+        if self._count > apps.app_file_count_max:
+            raise _too_large("files", self._count, "app_file_count_max", apps.app_file_count_max)
+        content = bytearray()
+        while piece := file.read(_PIECE_BYTES):
+            content += piece
+            self._total += len(piece)
+            if len(content) > apps.app_file_limit_bytes:
+                limit = apps.app_file_limit_bytes
+                raise _too_large(path, len(content), "app_file_limit_bytes", limit)
+            if self._total > apps.app_files_limit_bytes:
+                limit = apps.app_files_limit_bytes
+                raise _too_large("all files", self._total, "app_files_limit_bytes", limit)
+        return bytes(content)
+
+
+def _too_large(what: str, found: int, name: str, value: int) -> BundleTooLargeError:
+    return BundleTooLargeError(what=what, found=found, limit=f"apps.{name}", limit_value=value)
+
+
+def _collected(entries: Iterator[tuple[str, bytes]]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for path, content in entries:
+        clean = path.removeprefix("./")
+        if clean in found:
+            raise BundleError(path=clean, problem="is in the archive twice")
+        found[clean] = content
+    return found
+
+
+def _zip(data: bytes, limits: Limits) -> Iterator[tuple[str, bytes]]:
+    room = _Room(limits)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            if entry.is_dir():
+                continue
+            kind = stat.S_IFMT(entry.external_attr >> 16) if entry.create_system == _UNIX else 0
+            if kind not in (0, stat.S_IFREG):
+                raise BundleError(path=entry.filename, problem="is a link or no file")
+            with archive.open(entry) as file:
+                yield entry.filename, room.read(entry.filename, file)
+
+
+def _tar(data: bytes, limits: Limits) -> Iterator[tuple[str, bytes]]:
+    room = _Room(limits)
+    # As a stream: an index that lies about places leads nowhere.
+    is_packed = data[:2] == _GZIP
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r|gz" if is_packed else "r|") as archive:
+        for entry in archive:
+            if entry.isdir():
+                continue
+            if not entry.isreg():
+                raise BundleError(path=entry.name, problem="is a link or no file")
+            file = archive.extractfile(entry)
+            assert file is not None  # of a regular file
+            yield entry.name, room.read(entry.name, file)
+
+
+def _without_folder(found: dict[str, bytes]) -> dict[str, bytes]:
+    """Leave out a folder that everything lies in."""
+    first = {path.partition("/")[0] for path in found}
+    if len(first) != 1 or any("/" not in path for path in found):
+        return found
+    length = len(first.pop()) + 1
+    return {path[length:]: content for path, content in found.items()}
