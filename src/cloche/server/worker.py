@@ -33,6 +33,7 @@ from cloche.egress.secrets import Scrubber, Secret
 from cloche.engine.abi import GuestStopped, Stop
 from cloche.engine.adapters.cache import Cache
 from cloche.engine.adapters.images import Images
+from cloche.engine.adapters.pool import Pool
 from cloche.engine.adapters.stack import THREAD_STACK_BYTES
 from cloche.errors import ClocheError, InternalError
 from cloche.exec.adapters.effects import CancelToken
@@ -186,7 +187,7 @@ class Streams:
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            threading.Event().wait(_STREAM_PAUSE_S)
+            time.sleep(_STREAM_PAUSE_S)
             with self._lock:
                 for job in tuple(self._held):
                     self._flush(job)
@@ -295,8 +296,14 @@ class JobRunner(Runner):
     """A runner whose secrets come with the run: the process has none of its own."""
 
     def __init__(self, images: Images, *, pool_size: int) -> None:
-        super().__init__(images, pool_size=pool_size)
+        super().__init__(images, pool_size=0)
+        # Between two runs, by the thread that executed one: another would wait for its lock.
+        self._pool = Pool(pool_size, has_thread=False)
         self.secrets = b""
+
+    def tend(self) -> None:
+        """Make instances ready for the runs to come."""
+        self._pool.tend()
 
     def hiding(self, secrets: bytes) -> JobRunner:
         """Return a runner that takes secrets out of what is printed."""
@@ -379,7 +386,7 @@ class Worker:
         """Hand over for threads that execute something for a while. The main thread's work."""
         while True:
             self._is_watched.wait()
-            threading.Event().wait(_PATIENCE_S)
+            time.sleep(_PATIENCE_S)
             with self._state:
                 job = self._led
                 is_late = time.monotonic() - self._led_since_s >= _PATIENCE_S
@@ -426,6 +433,7 @@ class Worker:
         except (ClocheError, TypeError, ValueError) as error:
             told = InternalError(f"what a job came to cannot be told: {error}")
             self._connection.send(Done(job=job.number, error=error_frame(told), is_awake=False))
+        self._runner.tend()
 
     def _is_awake(self, frame: Any) -> bool:
         if isinstance(frame, frames.Run):

@@ -26,10 +26,12 @@ class Pool:
 
     Args:
         size: how many wait per image; 0 turns the pool off.
+        has_thread: whether instances are made ready in the background; else `tend` does it.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, has_thread: bool = True) -> None:
         self._size = size
+        self._has_thread = has_thread
         self._changed = threading.Condition()
         self._ready: dict[tuple[str, bool], deque[Instance]] = {}
         self._used: deque[Instance] = deque()
@@ -51,10 +53,19 @@ class Pool:
             if self._size and not self._closed and not instance.closed:
                 instance.detach()
                 self._used.append(instance)
-                self._start()
-                self._changed.notify_all()
+                if self._has_thread:
+                    self._start()
+                    self._changed.notify_all()
                 return
         instance.close()
+
+    def tend(self) -> None:
+        """Make ready what was given back, on this thread."""
+        while True:
+            with self._changed:
+                if not self._used:
+                    return
+            self._renew_next()
 
     def drop(self, image: Image) -> None:
         """Free what waits of an image that is not used any more."""
@@ -90,15 +101,21 @@ class Pool:
                 self._changed.wait_for(lambda: self._used or self._closed)
                 if self._closed:
                     return
-                instance = self._used.popleft()
-                self._busy += 1
-                ready = self._ready.setdefault(instance.image.key, deque())
-                has_room = len(ready) < self._size
-            is_fresh = has_room and instance.renew()
-            with self._changed:
-                self._busy -= 1
-                if is_fresh and not self._closed:
-                    ready.append(instance)
-                else:
-                    instance.close()
-                self._changed.notify_all()
+            self._renew_next()
+
+    def _renew_next(self) -> None:
+        with self._changed:
+            if not self._used:
+                return  # another thread was faster
+            instance = self._used.popleft()
+            self._busy += 1
+            ready = self._ready.setdefault(instance.image.key, deque())
+            has_room = len(ready) < self._size
+        is_fresh = has_room and instance.renew()
+        with self._changed:
+            self._busy -= 1
+            if is_fresh and not self._closed:
+                ready.append(instance)
+            else:
+                instance.close()
+            self._changed.notify_all()
