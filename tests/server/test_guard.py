@@ -118,6 +118,7 @@ def objects(asker):
     hook = asker.post("/v1/webhooks", {"url": "https://a.example/"}).document
     return {
         "webhooks": [hook["id"]],
+        "tenants": ["default"],
         "allowlist": [entry["id"]],
         "secrets": ["KEY"],
         "runs": [asker.run("1", "javascript")["id"]],
@@ -139,6 +140,7 @@ def test_an_object_of_another_tenant(asker, objects, operation):
         "revert": {"last": 1},
         "run": {"code": "1"},
         "runs": {"code": "1"},
+        ":id": {"limits": {}} if kind == "tenants" else {},
     }.get(operation.template.rsplit("/", 1)[1], {})
     for identity in objects[kind]:
         found = []

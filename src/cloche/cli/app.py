@@ -35,6 +35,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "secret": ("cloche.cli.secret", "app"),
     "serve": ("cloche.cli.serve", "serve_command"),
     "keys": ("cloche.cli.keys", "app"),
+    "tenants": ("cloche.cli.tenants", "app"),
     "mcp": ("cloche.cli.mcp", "mcp_command"),
     "images": ("cloche.cli.images", "app"),
     "components": ("cloche.cli.components", "app"),

@@ -159,6 +159,30 @@ class ServerLimits(Group):
     session_count_max: int = limit(
         10_000, "count", 1, 10_000_000, label="Sessions", description="Sessions of one tenant"
     )
+    tenant_run_rate_limit: int = limit(
+        0,
+        "count",
+        0,
+        1_000_000_000,
+        label="Run Rate",
+        description="Runs and scripts that one tenant begins in a minute; 0 is no limit",
+    )
+    tenant_run_burst_max: int = limit(
+        60,
+        "count",
+        1,
+        1_000_000_000,
+        label="Run Burst",
+        description="Runs and scripts that one tenant begins at once, where there is a rate",
+    )
+    tenant_stored_limit_bytes: int = limit(
+        0,
+        "bytes",
+        0,
+        1 << 50,
+        label="Stored",
+        description="Contents of the sessions of one tenant, as kept; 0 is no limit",
+    )
     tenant_entry_count_max: int = limit(
         10_000,
         "count",

@@ -35,10 +35,13 @@ from cloche.server.routes_runs import RunRoutes
 from cloche.server.routes_scripts import ScriptRoutes
 from cloche.server.routes_sessions import SessionRoutes
 from cloche.server.routes_system import SystemRoutes
+from cloche.server.routes_tenants import TenantRoutes
 from cloche.server.routes_webhooks import WebhookRoutes
 from cloche.server.runs import Runs
 from cloche.server.scripts import Scripts
 from cloche.server.sessions import TenantSessions
+from cloche.server.stored import Stored
+from cloche.server.tenants import Tenants
 from cloche.server.webhook_sender import EgressSender
 from cloche.web.app import App
 from cloche.web.middleware.basics import access_log, catch_errors, request_id
@@ -93,7 +96,10 @@ class Server:
         send = send_webhook or EgressSender(store.url, limits)
         self.webhooks = Webhooks(store, limits, host=host, key=load_key, send=send, log=log)
         effects = EFFECTS | NET_EFFECTS if allow_net else EFFECTS
-        owners = Owners(store, limits)
+        self.tenants = tenants = Tenants(store, limits)
+        host.workers.govern(tenants.bounds)
+        owners = Owners(store, tenants)
+        stored = Stored(store, owners, tenants, now_ns=host.now_ns)
         self._log = log
         self._host = host
         self._store = store
@@ -107,6 +113,8 @@ class Server:
             limits,
             host=host,
             owners=owners,
+            tenants=tenants,
+            stored=stored,
             execution=Execution(store, limits, effects=effects, now_ns=host.now_ns),
             effects=effects,
             log=log,
@@ -131,10 +139,12 @@ class Server:
             keyring=self.keyring,
             answers=Answers(store, limits, server=server_id, now_ns=host.now_ns),
             runs=self.runs,
-            sessions=TenantSessions(store, limits, owners=owners, effects=effects),
+            sessions=TenantSessions(store, limits, owners=owners, stored=stored, effects=effects),
             scripts=self.scripts,
             decisions=Decisions(store, limits, host=host, owners=owners, scripts=self.scripts),
-            net=TenantNet(store, limits, audit=audit),
+            net=TenantNet(store, limits, tenants=tenants, audit=audit),
+            tenants=tenants,
+            stored=stored,
             audit=audit,
             webhooks=self.webhooks,
             metrics=Metrics(),
@@ -159,6 +169,7 @@ class Server:
             *SessionRoutes(context).operations(),
             *ScriptRoutes(context).operations(),
             *NetRoutes(context).operations(),
+            *TenantRoutes(context).operations(),
             *WebhookRoutes(context).operations(),
             *system.operations(),
         ]
@@ -189,6 +200,7 @@ class Server:
         """Do what is due: wake runs, forget old answers. Call it every second or so."""
         self._turn_count += 1
         try:
+            self.tenants.refresh()
             self.runs.wake_due()
             self.scripts.take_up()
             if self._turn_count % _SWEEP_INTERVAL == 0:

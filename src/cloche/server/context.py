@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cloche.server.runs import Runs
     from cloche.server.scripts import Scripts
     from cloche.server.sessions import TenantSessions
+    from cloche.server.stored import Stored
+    from cloche.server.tenants import Tenants
     from cloche.store.ports import Store
     from cloche.web.middleware.observe import Metrics
     from cloche.web.request import Request
@@ -51,6 +53,8 @@ class Context:
     decisions: Decisions
     webhooks: Webhooks
     net: TenantNet
+    tenants: Tenants
+    stored: Stored
     audit: Audit
     metrics: Metrics
     version: str

@@ -189,6 +189,41 @@ class CacheDocument(Answer, frozen=True, kw_only=True):
     processes: list[dict[str, Any]]
 
 
+# --- tenants ---
+
+
+class TenantBody(Body, frozen=True, kw_only=True):
+    """Limits of a tenant of its own, by their names in the group `server`; none is the server's."""
+
+    limits: dict[str, int]
+
+
+class TenantUse(Answer, frozen=True, kw_only=True):
+    """What a tenant has now."""
+
+    sessions: int
+    stored_bytes: int
+
+
+class TenantDocument(Answer, frozen=True, kw_only=True):
+    """A tenant: the limits that hold for it, those of them that are its own, and what it has.
+
+    `use` is null in lists.
+    """
+
+    id: str
+    limits: dict[str, int]
+    own: dict[str, int]
+    use: TenantUse | None = None
+
+
+class TenantList(Answer, frozen=True, kw_only=True):
+    """A page of tenants by name."""
+
+    items: list[TenantDocument]
+    next: str | None
+
+
 # --- audit ---
 
 

@@ -220,6 +220,26 @@ class QueueFullError(ServerError):
         return ((b"retry-after", b"%d" % self.fields["retry_after_s"]),)
 
 
+class RateLimitedError(ServerError):
+    """The tenant began too many runs lately. Nothing was started."""
+
+    code = "SERVER_RATE"
+    status = 429
+    blame = "limit"
+    retryable = True
+
+    def __init__(self, *, per_minute: int, retry_after_s: int) -> None:
+        super().__init__(
+            f"this tenant may begin {per_minute} runs a minute; try again in {retry_after_s} s",
+            per_minute=per_minute,
+            retry_after_s=retry_after_s,
+        )
+
+    def response_fields(self) -> tuple[Field, ...]:
+        """Return when to come back."""
+        return ((b"retry-after", b"%d" % self.fields["retry_after_s"]),)
+
+
 class ServeError(ClocheError):
     """The server cannot be started like this. Nothing was opened."""
 

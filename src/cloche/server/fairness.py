@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Item = TypeVar("Item")
 Refusal = Literal["tenant", "all"]
@@ -36,11 +39,26 @@ class Bounds:
     tenant_running_max: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantBounds:
+    """How much of one tenant may wait, and run."""
+
+    waiting_max: int
+    running_max: int
+
+
 class FairQueue(Generic[Item]):
-    """Waiting entries by tenant, and how many of each are running."""
+    """Waiting entries by tenant, and how many of each are running.
+
+    `bounds_of` returns the bounds of a tenant; until it is set, all have the same.
+    """
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds: Final = bounds
+        own = TenantBounds(
+            waiting_max=bounds.tenant_waiting_max, running_max=bounds.tenant_running_max
+        )
+        self.bounds_of: Callable[[str], TenantBounds] = lambda _: own
         # In the order of turns: the tenant in front has waited longest for its turn.
         self._waiting: OrderedDict[str, deque[Entry[Item]]] = OrderedDict()
         self._running: Counter[str] = Counter()
@@ -56,7 +74,7 @@ class FairQueue(Generic[Item]):
         """Return which bound one more entry would pass, None when it may wait."""
         if self.waiting_count >= self._bounds.waiting_max:
             return "all"
-        if len(self._waiting.get(tenant, ())) >= self._bounds.tenant_waiting_max:
+        if len(self._waiting.get(tenant, ())) >= self.bounds_of(tenant).waiting_max:
             return "tenant"
         return None
 
@@ -71,7 +89,7 @@ class FairQueue(Generic[Item]):
     def pop(self) -> Entry[Item] | None:
         """Give out the entry whose turn it is; None when none can start. Ends with `finish`."""
         for tenant, entries in self._waiting.items():
-            if self._running[tenant] >= self._bounds.tenant_running_max:
+            if self._running[tenant] >= self.bounds_of(tenant).running_max:
                 continue
             entry = next((found for found in entries if found.session not in self._busy), None)
             if entry is not None:

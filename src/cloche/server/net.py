@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cloche.server.documents_admin import CallBody, EntryBody, SecretBody
     from cloche.server.keys import Key
     from cloche.server.pages import PageRequest
+    from cloche.server.tenants import Tenants
     from cloche.store.ports import Store
 
 T = TypeVar("T")
@@ -63,11 +64,13 @@ class TenantNet:
     Args:
         store: whose runs make the calls.
         limits: in force.
+        tenants: how much each may have.
         audit: gets every change.
     """
 
-    def __init__(self, store: Store, limits: Limits, *, audit: Audit) -> None:
+    def __init__(self, store: Store, limits: Limits, *, tenants: Tenants, audit: Audit) -> None:
         self._store = store
+        self._tenants = tenants
         self._limits = limits
         self._audit = audit
 
@@ -91,7 +94,7 @@ class TenantNet:
             QuotaError: the tenant has as many as it may.
         """
         entry, scope = entry_of_body(body), _list(key.tenant, body.scope)
-        most = self._limits.server.tenant_entry_count_max
+        most = self._tenants.limits(key.tenant).tenant_entry_count_max
 
         def put(database: NetDatabase) -> EntryDocument:
             own = _of_tenant(key.tenant, database.entry_rows(), _entry)
@@ -199,7 +202,7 @@ class TenantNet:
             ports=body.ports,
             scope=where,
         )
-        most = self._limits.server.tenant_secret_count_max
+        most = self._tenants.limits(key.tenant).tenant_secret_count_max
 
         def put(database: NetDatabase) -> None:
             own = _of_tenant(key.tenant, database.secrets(), _secret)

@@ -22,8 +22,8 @@ from cloche.store.rows import TIME_NS_MAX, Document
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloche.limits import Limits
     from cloche.server.pages import PageRequest
+    from cloche.server.tenants import Tenants
     from cloche.store.ports import Store
     from cloche.store.rows import Run, Session
 
@@ -45,10 +45,10 @@ class _Owned(msgspec.Struct, frozen=True, kw_only=True):
 class Owners:
     """The objects of every tenant in one store."""
 
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(self, store: Store, tenants: Tenants) -> None:
         self._documents = store.documents
         self._store = store
-        self._limits = limits
+        self._tenants = tenants
 
     # --- sessions ---
 
@@ -58,12 +58,16 @@ class Owners:
         Raises:
             QuotaError: it has as many as it may.
         """
-        most = self._limits.server.session_count_max
-        count, after = 0, ""
-        while page := self._documents.list(_SESSIONS + tenant, after=after, limit=1000):
-            count, after = count + len(page), page[-1].name
+        most, count = self._tenants.limits(tenant).session_count_max, self.count_sessions(tenant)
         if count >= most:
             raise QuotaError(what="sessions", limit="server.session_count_max", count=count)
+
+    def count_sessions(self, tenant: str) -> int:
+        """Return how many sessions a tenant has."""
+        count, after = 0, ""
+        while page := self._documents.list(_SESSIONS + tenant, after=after, limit=_PAGE):
+            count, after = count + len(page), page[-1].name
+        return count
 
     def take_name(self, tenant: str, name: str, session_id: str) -> None:
         """Let a name lead to a session.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cloche.server.fairness import Entry, Refusal
+    from cloche.server.fairness import Entry, Refusal, TenantBounds
 
 T = TypeVar("T")
 
@@ -31,6 +31,9 @@ class Workers(Protocol):
     What executes may be threads or processes: work is told to a worker as a function without
     arguments, which returns nothing and raises nothing.
     """
+
+    def govern(self, bounds_of: Callable[[str], TenantBounds]) -> None:
+        """Ask from now on how much of a tenant may wait, and run; a function that never blocks."""
 
     def has_room(self, tenant: str) -> Refusal | None:
         """Return which bound would refuse one more run, None when it would be taken."""

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from cloche.server.owners import Owners
     from cloche.server.pages import PageRequest
     from cloche.server.ports import Host
+    from cloche.server.stored import Stored
+    from cloche.server.tenants import Tenants
     from cloche.store.ports import Store
     from cloche.store.rows import RunStatus, Session
 
@@ -69,6 +71,8 @@ class Runs:
         limits: in force.
         host: workers, time, randomness.
         owners: whose a run is.
+        tenants: how many may begin.
+        stored: whether a session may grow.
         execution: how one is executed.
         effects: kinds that a policy may name.
         log: gets a record of what went wrong.
@@ -82,6 +86,8 @@ class Runs:
         *,
         host: Host,
         owners: Owners,
+        tenants: Tenants,
+        stored: Stored,
         execution: Execution,
         effects: frozenset[str],
         log: Callable[[dict[str, object]], None],
@@ -92,6 +98,8 @@ class Runs:
         self._limits = limits
         self._host = host
         self._owners = owners
+        self._tenants = tenants
+        self._stored = stored
         self._execution = execution
         self._effects = effects
         self._log = log
@@ -117,13 +125,15 @@ class Runs:
             is_streamed: whether somebody listens to what it prints while it runs.
 
         Raises:
-            QueueFullError, UnavailableError: nothing was started, try later.
+            QueueFullError, RateLimitedError, UnavailableError: nothing was started, try later.
             ReusedKeyError: another run has this id.
             ClocheError: what is wrong with the request.
         """
         if run_id is not None and (found := self._found(run_id, request)) is not None:
             return found
-        self.check_room(request.tenant)
+        self.admit(request.tenant)
+        if session is not None:
+            self._stored.check_room(request.tenant)
         now_ns = self._host.now_ns()
         request, alone = self._prepared(request, now_ns)
         row = Run(
@@ -161,6 +171,16 @@ class Runs:
         if not _is_same(live.request, request):
             raise ReusedKeyError
         return live
+
+    def admit(self, tenant: str) -> None:
+        """Count a run that is about to begin, or refuse it.
+
+        Raises:
+            RateLimitedError: the tenant began too many lately.
+            QueueFullError, UnavailableError: as `check_room`.
+        """
+        self.check_room(tenant)
+        self._tenants.take_run(tenant, self._host.now_ns())
 
     def check_room(self, tenant: str) -> None:
         """Refuse what has no room in the queue.
@@ -414,7 +434,7 @@ class Runs:
             raise StateError(
                 kind="session", id=session.id, state="open", problem="no run was put away in it"
             )
-        self.check_room(tenant)
+        self.admit(tenant)
         return self._resume(tenant, found[0])
 
     def _resume(self, tenant: str, row: Run) -> LiveRun:

@@ -121,7 +121,7 @@ class Scripts:
         self._check(body.tools, body.session)
         if run_id is not None and (found := self._found(tenant, run_id)) is not None:
             return found
-        self._runs.check_room(tenant)
+        self._runs.admit(tenant)
         run_id = run_id or self._new_id()
         kept = self.asked_now(body.tools, body.session)
         if not body.wait:
@@ -197,7 +197,7 @@ class Scripts:
             InvalidFieldError, QueueFullError, UnavailableError: as `start`.
         """
         harness = self._check(body.tools, body.session)
-        self._runs.check_room(tenant)
+        self._runs.admit(tenant)
         name = run_id or self._new_id()
         count = 0
 
@@ -379,7 +379,7 @@ class Scripts:
         if job is not None and job.tenant == tenant:
             return job
         job = self._going_on(tenant, run_id)
-        self._runs.check_room(tenant)
+        self._runs.admit(tenant)
         if not self._submit(job):
             raise self._runs.no_room()
         return job
@@ -443,7 +443,7 @@ class Scripts:
         if is_busy or self._store.runs.get(run_id) is None:
             state = "running" if is_busy else "not begun"
             raise StateError(kind="script", id=run_id, state=state, problem="cancel it first")
-        self._runs.check_room(tenant)
+        self._runs.admit(tenant)
         job = Job(run_id, tenant, lambda: harness.rollback(run_id))
         if not self._submit(job):
             raise self._runs.no_room()

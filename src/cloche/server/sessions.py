@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cloche.server.documents import SessionBody
     from cloche.server.owners import Owners
     from cloche.server.pages import PageRequest
+    from cloche.server.stored import Stored
     from cloche.store.ports import Store
     from cloche.store.rows import Session as SessionRow
 
@@ -42,15 +43,23 @@ class TenantSessions:
         store: where they are kept.
         limits: in force.
         owners: whose a session is.
+        stored: whether a tenant may store more.
         effects: kinds that a policy may name.
     """
 
     def __init__(
-        self, store: Store, limits: Limits, *, owners: Owners, effects: frozenset[str]
+        self,
+        store: Store,
+        limits: Limits,
+        *,
+        owners: Owners,
+        stored: Stored,
+        effects: frozenset[str],
     ) -> None:
         self._store = store
         self._limits = limits
         self._owners = owners
+        self._stored = stored
         self._effects = effects
 
     def create(self, tenant: str, body: SessionBody) -> SessionDocument:
@@ -78,6 +87,7 @@ class TenantSessions:
         """Make a session, and give it to a tenant under a name."""
         _check_name(name)
         self._owners.check_room(tenant)
+        self._stored.check_room(tenant)
         session = make()
         try:
             if name is not None:
@@ -103,6 +113,10 @@ class TenantSessions:
     def page(self, tenant: str, wanted: PageRequest) -> list[SessionDocument]:
         """Return sessions by id, one more than wanted where there are more."""
         return [_document(row, name) for row, name in self._owners.sessions(tenant, wanted)]
+
+    def count(self, tenant: str) -> int:
+        """Return how many sessions a tenant has."""
+        return self._owners.count_sessions(tenant)
 
     def handle(self, tenant: str, id_or_name: str) -> Session:
         """Return a handle of a session."""
@@ -142,7 +156,9 @@ class TenantSessions:
 
         Raises:
             FileAccessError: one cannot be put; those before it are in place.
+            QuotaError: the tenant has stored as much as it may.
         """
+        self._stored.check_room(tenant)
         session = self.handle(tenant, id_or_name)
         cwd = session.working_dir
         put = []

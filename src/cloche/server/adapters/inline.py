@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from cloche.limits import Limits
-    from cloche.server.fairness import Refusal
+    from cloche.server.fairness import Refusal, TenantBounds
 
 T = TypeVar("T")
 START_NS: Final = 1_700_000_000_000_000_000
@@ -35,6 +35,10 @@ class InlineWorkers:
         )
         self.is_held = False
         self.is_stopped = False
+
+    def govern(self, bounds_of: Callable[[str], TenantBounds]) -> None:
+        """Ask from now on how much of a tenant may wait, and run."""
+        self._queue.bounds_of = bounds_of
 
     def has_room(self, tenant: str) -> Refusal | None:
         """Return which bound would refuse one more run."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.limits import Limits
-    from cloche.server.fairness import Refusal
+    from cloche.server.fairness import Refusal, TenantBounds
 
 T = TypeVar("T")
 MS_PER_S: Final = 1000
@@ -58,6 +58,11 @@ class ThreadWorkers:
         self._idle_count = 0  # threads that wait, without those that something was given to
         self._is_stopped = False
         self._failed = failed
+
+    def govern(self, bounds_of: Callable[[str], TenantBounds]) -> None:
+        """Ask from now on how much of a tenant may wait, and run."""
+        with self._changed:
+            self._queue.bounds_of = bounds_of
 
     def has_room(self, tenant: str) -> Refusal | None:
         """Return which bound would refuse one more run."""
