@@ -70,6 +70,21 @@ def test_a_status_by_name():
     assert (answer.status, answer.body) == (202, b"ok")
 
 
+@pytest.mark.parametrize("body", [bytearray(b"ok"), memoryview(b"ok"), memoryview(b"ok").cast("h")])
+def test_a_body_that_is_a_view_of_bytes(body):
+    """What frameworks pass on without a copy is sent like bytes, whole and in pieces."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        more = scope["path"] == "/pieces"
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+        if more:
+            await send({"type": "http.response.body", "body": body})
+
+    whole, pieces = shown(app, ("GET", "/"), ("GET", "/pieces"), lifespan=False)
+    assert (whole.body, pieces.body) == (b"ok", b"okok")
+
+
 def test_starlette():
     """Its responses, streams, lifespan state and background tasks work."""
     seen = []

@@ -309,18 +309,42 @@ async def test_responses_cannot_be_split():
         assert (await client.reply()).fields["x-next"] == ["fine"]
 
 
+@pytest.mark.parametrize(
+    ("response", "problem"),
+    [
+        (Response(200, ("nonsense",)), "too many values to unpack"),
+        (Response(200, (("a", "b"),)), "not supported between"),
+        (Response(103), "status 103 is interim"),
+        (Response(101), "status 101 is interim"),
+        (Response(200, (), "text"), "not str"),
+        (Response(200, (), memoryview(b"a")), "not memoryview"),
+        (Response(200, (), 5), "not int"),
+    ],
+)
 @on_loops
-async def test_a_response_that_is_no_response():
-    """What cannot be written at all ends the connection, and is in the log."""
+async def test_a_response_that_is_no_response(response, problem):
+    """What cannot be written at all is 500, and in the log; the connection goes on."""
     app = App()
-
-    @app.get("/")
-    def home() -> Response:
-        return Response(200, ("nonsense",))
+    app.get("/")(lambda: response)
+    app.get("/good")(lambda: "good")
 
     async with serving(app) as running, await running.connect() as client:
         client.get()
-        assert await client.rest() == b""
+        assert (await client.reply()).status == 500
+        client.get("/good")
+        assert (await client.reply()).body == b"good"
+        (record,) = running.records
+        assert problem in record["message"]
+
+
+@on_loops
+async def test_a_stream_of_what_is_no_bytes():
+    """Its beginning is out already: the connection ends in the middle, and the log says why."""
+    app = App()
+    app.get("/")(lambda: stream(["text"]))
+    async with serving(app) as running, await running.connect() as client:
+        client.get()
+        assert (await client.rest()).endswith(b"\r\n\r\n")
         assert [record["event"] for record in running.records] == ["failure"]
 
 

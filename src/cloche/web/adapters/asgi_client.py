@@ -292,7 +292,8 @@ class _Exchange:
             has_more = message.get("more_body", False)
             await self._wait_for_room()
             self._has_sent_all = not has_more
-            self._pieces.put_nowait((message.get("body", b""), has_more))
+            # Frameworks pass on what they were given: bytes, or a view of them.
+            self._pieces.put_nowait((bytes(message.get("body", b"")), has_more))
             if not has_more:
                 self._is_over.set()
         else:
