@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Final
 
-from cloche.engine.tokens import Token, line_starts, scan, tokenize
+from cloche.engine.tokens import Token, has_break, line_starts, scan, tokenize
 
 RUN_LENGTHS: Final = (6, 3, 1)  # tokens in a row that must agree, from the surest down
 FULL_COMPARISON_MAX: Final = 40_000  # pairs of tokens
@@ -183,9 +183,9 @@ def _place(tokens: list[Token], places: list[Token | None], comments: list[str])
 
 def _end(line: int, column: int, text: str) -> tuple[int, int]:
     """Return where a text ends that starts there."""
-    starts = line_starts(text)
-    if len(starts) == 1:
+    if not has_break(text):
         return line, column + len(text)
+    starts = line_starts(text)
     return line + len(starts) - 1, len(text) - starts[-1]
 
 

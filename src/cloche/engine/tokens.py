@@ -21,21 +21,23 @@ class Token(NamedTuple):
     column: int
 
 
-_SPACE: Final = re.compile(r"(?:\s|//[^\n\r\u2028\u2029]*|/\*.*?(?:\*/|\Z))+", re.DOTALL)
-_WORD: Final = re.compile(r"[#@]?(?:[\w$]|\\u\{[0-9a-fA-F]+\}|\\u[0-9a-fA-F]{4})+")
-_NUMBER: Final = re.compile(
-    r"0[xX][0-9a-fA-F_]+n?|0[oO][0-7_]+n?|0[bB][01_]+n?"
-    r"|(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]+)?n?"
-)
-_STRING: Final = re.compile(r"'(?:[^'\\\n]|\\.)*'?|\"(?:[^\"\\\n]|\\.)*\"?", re.DOTALL)
 _REGEX: Final = re.compile(r"/(?:[^/\\\[\n]|\\[^\n]|\[(?:[^\]\\\n]|\\[^\n])*\])+/[\w$]*")
 _TEMPLATE: Final = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{)?", re.DOTALL)
-_PUNCTUATOR: Final = re.compile(
-    r">>>=|\.\.\.|===|!==|\*\*=|<<=|>>=|>>>|&&=|\|\|=|\?\?=|=>|==|!=|<=|>=|&&|\|\||\?\?|\?\.(?![0-9])"
-    r"|\+\+|--|\+=|-=|\*=|/=|%=|&=|\|=|\^=|<<|\*\*|.",
+# White space and comments, then the token: a word, a number, a string, or a sign. A sign may turn
+# out to begin a regular expression or a template.
+_TOKEN: Final = re.compile(
+    r"(?:\s+|//[^\n\r\u2028\u2029]*|/\*.*?(?:\*/|\Z))*+"
+    r"(?:((?:[#@]|(?!\d))(?:[\w$]+|\\u\{[0-9a-fA-F]+\}|\\u[0-9a-fA-F]{4})++)"
+    r"|(0[xX][0-9a-fA-F_]+n?|0[oO][0-7_]+n?|0[bB][01_]+n?"
+    r"|(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]+)?n?)"
+    r"|('(?:[^'\\\n]+|\\.)*+'?|\"(?:[^\"\\\n]+|\\.)*+\"?)"
+    r"|(>>>=|\.\.\.|===|!==|\*\*=|<<=|>>=|>>>|&&=|\|\|=|\?\?=|=>|==|!=|<=|>=|&&|\|\||\?\?"
+    r"|\?\.(?![0-9])|\+\+|--|\+=|-=|\*=|/=|%=|&=|\|=|\^=|<<|\*\*|.))",
     # ">>" is left as two tokens: in types it closes two brackets.
     re.DOTALL,
 )
+_SIGN: Final = 4  # its group
+_NESTING_SIGNS: Final = frozenset("/(){}`")
 _NEWLINE: Final = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 
 # After these a slash begins a regular expression; after any other word it divides.
@@ -46,6 +48,11 @@ _BEFORE_REGEX: Final = frozenset(
 _BEFORE_HEAD: Final = frozenset("if while for with".split())
 
 
+def has_break(text: str) -> bool:
+    """Whether a text goes on in another line."""
+    return _NEWLINE.search(text) is not None
+
+
 def line_starts(source: str) -> list[int]:
     """Return the offset at which each line begins."""
     return [0, *(match.end() for match in _NEWLINE.finditer(source))]
@@ -54,88 +61,87 @@ def line_starts(source: str) -> list[int]:
 def tokenize(source: str) -> list[Token]:
     """Split a program into its tokens, in a time that grows with its length alone."""
     tokens: list[Token] = []
-    position = line = line_start = 0
+    starts = [*line_starts(source), len(source) + 1]
+    line = line_start = 0
     for offset, text in scan(source):
-        line, line_start = _advance(source, position, offset, line, line_start)
-        position = offset
+        while starts[line + 1] <= offset:
+            line += 1
+            line_start = starts[line]
         tokens.append(Token(text, line, offset - line_start))
     return tokens
 
 
 def scan(source: str, position: int = 0) -> Iterator[tuple[int, str]]:
     """Yield the offset and the text of each token, from a position on that begins one."""
+    nesting = _Nesting()
     last = ""
-    templates: list[int] = []  # brace depth at which each open template goes on
-    heads: list[bool] = []  # for each open parenthesis, whether a statement's word is before it
-    barren = 0  # up to here no regular expression begins: one that did would have no end
-    depth = 0
-    after_head = False
-    while position < len(source):
-        space = _SPACE.match(source, position)
-        if space:
-            position = space.end()
-            continue
-        may_be_regex = (
-            source[position] == "/" and position >= barren and (after_head or _regex_allowed(last))
-        )
-        end = _token_end(
-            source,
-            position,
-            in_template=_resumes(source, position, templates, depth),
-            may_be_regex=may_be_regex,
-        )
-        text = source[position:end]
-        if may_be_regex and text in {"/", "/="}:
-            barren = _line_end(source, position)
-        if text == "{":
-            depth += 1
-        elif text[0] == "}":
-            if templates and templates[-1] == depth:
-                templates.pop()
-            else:
-                depth -= 1
-        if text[0] in "`}" and text.endswith("${"):
-            templates.append(depth)
-        after_head = text == ")" and bool(heads) and heads.pop()
-        if text == "(":
-            heads.append(last in _BEFORE_HEAD)
-        yield position, text
+    while (found := _TOKEN.match(source, position)) is not None:
+        kind = found.lastindex or _SIGN  # one of the groups always matches
+        text = found[kind]
+        position = found.end()
+        start = position - len(text)
+        if kind == _SIGN and text[0] in _NESTING_SIGNS:
+            text = nesting.read(source, start, text, last)
+            position = start + len(text)
+        else:
+            nesting.after_head = False
+        yield start, text
         last = text
-        position = end
 
 
-def _resumes(source: str, position: int, templates: list[int], depth: int) -> bool:
-    return source[position] == "}" and bool(templates) and templates[-1] == depth
+class _Nesting:
+    """What is open where a sign stands, which decides what the sign is."""
 
+    __slots__ = ("after_head", "barren", "depth", "heads", "templates")
 
-def _advance(source: str, start: int, end: int, line: int, line_start: int) -> tuple[int, int]:
-    for newline in _NEWLINE.finditer(source, start, end):
-        line, line_start = line + 1, newline.end()
-    return line, line_start
+    def __init__(self) -> None:
+        self.depth = 0
+        self.templates: list[int] = []  # brace depth at which each open template goes on
+        self.heads: list[
+            bool
+        ] = []  # for each open parenthesis, whether a statement's word is before
+        self.after_head = False
+        self.barren = 0  # up to here no regular expression begins: one that did would have no end
+
+    def read(self, source: str, start: int, text: str, last: str) -> str:
+        """Return the token that begins with this sign, behind the token `last`."""
+        first, after_head, self.after_head = text[0], self.after_head, False
+        if first == "/":
+            if start >= self.barren and (after_head or _regex_allowed(last)):
+                return self._regex(source, start) or text
+        elif first == "(":
+            self.heads.append(last in _BEFORE_HEAD)
+        elif first == ")":
+            self.after_head = bool(self.heads) and self.heads.pop()
+        elif first == "{":
+            self.depth += 1
+        elif first == "`":
+            return self._template(source, start)
+        elif self.templates and self.templates[-1] == self.depth:
+            self.templates.pop()
+            return self._template(source, start)
+        else:
+            self.depth -= 1
+        return text
+
+    def _regex(self, source: str, start: int) -> str:
+        found = _REGEX.match(source, start)
+        if found is None:
+            self.barren = _line_end(source, start)
+            return ""
+        return found[0]
+
+    def _template(self, source: str, start: int) -> str:
+        rest = _TEMPLATE.match(source, start + 1)
+        text = source[start : start + 1 if rest is None else rest.end()]
+        if text.endswith("${"):
+            self.templates.append(self.depth)
+        return text
 
 
 def _line_end(source: str, position: int) -> int:
     end = source.find("\n", position)
     return len(source) if end < 0 else end
-
-
-def _token_end(source: str, position: int, *, in_template: bool, may_be_regex: bool) -> int:
-    first = source[position]
-    if first == "`" or in_template:
-        match = _TEMPLATE.match(source, position + 1)
-        return match.end() if match else position + 1
-    if first in "'\"":
-        pattern = _STRING
-    elif first.isdigit() or (first == "." and source[position + 1 : position + 2].isdigit()):
-        pattern = _NUMBER
-    elif may_be_regex:
-        pattern = _REGEX
-    elif first in "#@\\$_" or first.isalnum() or ord(first) > 127:  # noqa: PLR2004 - ASCII
-        pattern = _WORD
-    else:
-        pattern = _PUNCTUATOR
-    match = pattern.match(source, position) or _PUNCTUATOR.match(source, position)
-    return match.end() if match else position + 1
 
 
 def _regex_allowed(last: str) -> bool:

@@ -13,7 +13,7 @@
   const internal = globalThis.__cloche;
   const { defineProperty, freeze, getOwnPropertyDescriptor, getPrototypeOf } = Object;
   const { apply, ownKeys } = Reflect;
-  const { stringify } = JSON;
+  const { parse, stringify } = JSON;
   const { isFinite } = Number;
 
   // ---- what is not there ----
@@ -300,9 +300,10 @@
   }));
 
   let isStarted = false;
-  const run = (make, names, context, limits) => {
+  const run = (make, given) => {
     if (isStarted) throw new TypeError("$run belongs to the host");
     isStarted = true;
+    const [names, context, limits] = parse(given);
     lines.left = limits.console_count;
     lines.rate = limits.console_rate;
     const { tools, list } = facade(names);
