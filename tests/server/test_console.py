@@ -81,6 +81,43 @@ def test_sign_out(admin):
     assert admin.send("GET", "/console").status == 303
 
 
+def test_a_copy_of_a_cookie_ends_with_the_sign_in(asker, admin):
+    """What was signed out stays out, whoever kept the cookie; other sign-ins of the key go on."""
+    other, kept = Person(asker, asker.key), dict(admin.cookies)
+    admin.do("/console/sign-out")
+    thief = Person(asker)
+    thief.cookies = kept
+    for method, path in (("GET", "/console"), ("GET", "/console/keys"), ("POST", "/console/runs")):
+        answer = thief.send(method, path)
+        assert (answer.status, answer.fields["location"][:16]) == (303, "/console/sign-in")
+    thief.cookies = kept
+    assert thief.send("GET", "/console/sign-in").status == 200
+    other.see("/console")
+
+
+def test_signing_in_again_ends_the_sign_in_before(asker, admin):
+    """A browser has one sign-in: the one before is over when another key is given."""
+    kept = dict(admin.cookies)
+    assert admin.submit("/console/sign-in", key=asker.new_key("run")).status == 303
+    admin.see("/console")
+    thief = Person(asker)
+    thief.cookies = kept
+    assert thief.send("GET", "/console").status == 303
+
+
+def test_what_was_signed_out_is_forgotten_when_its_cookie_has_ended(asker):
+    """Nothing of a sign-in is kept longer than its cookie holds."""
+    person = Person(asker, asker.key)
+    kind = "server.signed-out"
+    before = len(asker.store.documents.list(kind))
+    person.do("/console/sign-out")
+    assert len(asker.store.documents.list(kind)) == before + 1
+    assert asker.server.context.signed_out.sweep() == 0
+    asker.host.time_ns += 43_200 * 1_000_000_000
+    assert asker.server.context.signed_out.sweep() == before + 1
+    assert not asker.store.documents.list(kind)
+
+
 def test_a_key_that_ended_ends_what_it_signed_in(asker):
     """A revoked key is out with the next request."""
     key = asker.new_key("run")

@@ -14,14 +14,13 @@ from cloche.cli.session import AsJson, Store
 if TYPE_CHECKING:
     from cloche.limits import Limits
     from cloche.server.tenants import Tenants
-    from cloche.store.ports import Store as OpenStore
 
 app = typer.Typer(help="Tenants of a server: their limits.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="TENANT", help="Its name.")]
 
 
-def _opened(store: str | None) -> tuple[OpenStore, Limits, Tenants]:
+def _opened(store: str | None) -> tuple[Any, Limits, Tenants]:
     from cloche.exec.stores import store_at  # noqa: PLC0415 - keeps --help fast
     from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
     from cloche.server.tenants import Tenants  # noqa: PLC0415

@@ -40,6 +40,7 @@ from cloche.server.routes_webhooks import WebhookRoutes
 from cloche.server.runs import Runs
 from cloche.server.scripts import Scripts
 from cloche.server.sessions import TenantSessions
+from cloche.server.signed_out import SignedOut
 from cloche.server.stored import Stored
 from cloche.server.tenants import Tenants
 from cloche.server.webhook_sender import EgressSender
@@ -146,6 +147,7 @@ class Server:
             tenants=tenants,
             stored=stored,
             audit=audit,
+            signed_out=SignedOut(store, now_ns=host.now_ns),
             webhooks=self.webhooks,
             metrics=Metrics(),
             version=__version__,
@@ -204,6 +206,7 @@ class Server:
             self.runs.wake_due()
             self.scripts.take_up()
             if self._turn_count % _SWEEP_INTERVAL == 0:
+                self.context.signed_out.sweep()
                 for tenant in self.keyring.tenants():
                     self.context.answers.sweep(tenant)
                     self.context.audit.sweep(tenant)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cloche.server.runs import Runs
     from cloche.server.scripts import Scripts
     from cloche.server.sessions import TenantSessions
+    from cloche.server.signed_out import SignedOut
     from cloche.server.stored import Stored
     from cloche.server.tenants import Tenants
     from cloche.store.ports import Store
@@ -56,6 +57,7 @@ class Context:
     tenants: Tenants
     stored: Stored
     audit: Audit
+    signed_out: SignedOut
     metrics: Metrics
     version: str
     reasons: Callable[[], list[str]]

@@ -5,13 +5,14 @@ Owns signing in and out. Invariants:
 - a key that ended ends what was signed in with it, with the next request;
 - the signing secret lives as long as the process: a restart ends every sign-in, and nobody who
   reads the store can make a cookie;
+- a sign-in that was ended is no sign-in, whoever has kept a copy of its cookie;
 - every form brings the token of its page, or changes nothing.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
 from cloche.server.console.pages import HOME, go
@@ -26,6 +27,8 @@ from cloche.web.response import Response, redirect
 from cloche.web.signing import KeyRing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cloche.server.console.pages import Pages
     from cloche.server.context import Context
     from cloche.server.keys import Key, Scope
@@ -37,6 +40,8 @@ SESSION_COOKIE: Final = "__Host-cloche"
 CSRF_COOKIE: Final = "__Host-cloche-csrf"
 SIGNED_IN_S: Final = 43_200  # a working day
 _SECRET_BYTES: Final = 32
+_ID_BYTES: Final = 16
+_NS_PER_S: Final = 1_000_000_000
 _PLACE: Final = re.compile(r"/console(?:[/?][A-Za-z0-9/._~%?=&:+-]*)?")
 _POLICY: Final = {
     "default-src": ("'none'",),
@@ -76,7 +81,7 @@ class GateKeeper:
 
         async def middleware(request: Request, following: Next) -> Response:
             session = request.context["session"]
-            key = await self._key_of(session.get("key"))
+            key = await self._key_of(session)
             if key is None:
                 session.clear()
                 place = request.target if request.method == "GET" else HOME
@@ -88,10 +93,17 @@ class GateKeeper:
 
         return middleware
 
-    async def _key_of(self, key_id: object) -> Key | None:
-        if not isinstance(key_id, str):
+    async def _key_of(self, session: Mapping[str, Any]) -> Key | None:
+        """Return the key that somebody is signed in with, None when nobody is."""
+        key_id, sign_in = session.get("key"), session.get("id")
+        if not isinstance(key_id, str) or not isinstance(sign_in, str):
             return None
-        return await self._context.call(lambda: self._context.keyring.good(key_id))
+
+        def found() -> Key | None:
+            is_ended = self._context.signed_out.has(sign_in)
+            return None if is_ended else self._context.keyring.good(key_id)
+
+        return await self._context.call(found)
 
     def _errors(self) -> Middleware:
         """Answer what the rooms raise with a page."""
@@ -128,7 +140,7 @@ class GateKeeper:
 
     async def show_sign_in(self, request: Request) -> Response:
         """Ask for a key."""
-        if await self._key_of(request.context["session"].get("key")) is not None:
+        if await self._key_of(request.context["session"]) is not None:
             return go(request, HOME)
         return self._pages.page(request, "sign_in", next=_place(request), failed=False)
 
@@ -143,14 +155,26 @@ class GateKeeper:
                 request, "sign_in", status=401, next=_checked(place), failed=True
             )
         session = request.context["session"]
+        await self._end(session)
         session.clear()
         session["key"] = key.id
+        session["id"] = self._context.host.random_bytes(_ID_BYTES).hex()
         return go(request, _checked(place))
 
     async def sign_out(self, request: Request) -> Response:
-        """Forget who it was."""
-        request.context["session"].clear()
+        """Forget who it was, and take the cookie from nobody any more."""
+        session = request.context["session"]
+        await self._end(session)
+        session.clear()
         return redirect(SIGN_IN)
+
+    async def _end(self, session: Mapping[str, Any]) -> None:
+        sign_in = session.get("id")
+        if isinstance(sign_in, str):
+            until_ns = self._context.host.now_ns() + SIGNED_IN_S * _NS_PER_S
+            await self._context.call(
+                lambda: self._context.signed_out.end(sign_in, until_ns=until_ns)
+            )
 
 
 def _place(request: Request) -> str:
