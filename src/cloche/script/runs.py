@@ -386,9 +386,10 @@ class ScriptRuns:
 
     def _end(self, work: Work, row: Run, result: ScriptResult) -> None:
         ended = ended_row(row, result, now_ns=self._now_ns())
-        if work.calls.has_asked or work.sink is None:
-            work.flush()
+        if work.sink is None:
             self.desk.end_run(ended, expected="running")
+        elif work.calls.has_asked:
+            self.desk.end_run(ended, expected="running", append=work.sink.take())
         else:
             work.sink.end(ended)  # nobody can have decided anything about a run that asked nothing
         self._release(work)

@@ -118,10 +118,9 @@ class Desk:
 
     def ask(self, question: Approval) -> Step:
         """Ask about a call; see `approvals.ask`."""
-        known = self._ledger([question.run_id])
-        if question.id in known.approvals:
+        if self.store.approvals.get(question.id) is not None:
             # Asked before: nothing can change, so nothing has to be compared.
-            return approvals.ask(known, question, limits=self._limits)
+            return approvals.ask(self._ledger([question.run_id]), question, limits=self._limits)
 
         def load() -> Ledger:
             ledger = self._ledger([question.run_id])
@@ -163,16 +162,25 @@ class Desk:
             lambda ledger: approvals.expire(ledger, now_ms=now_ms),
         )
 
-    def end_run(self, run: Run, *, expected: rows.RunStatus) -> None:
+    def end_run(
+        self, run: Run, *, expected: rows.RunStatus, append: rows.JournalAppend | None = None
+    ) -> None:
         """Keep a run that is over, and cancel what is pending of it.
+
+        Args:
+            run: as it ended.
+            expected: the status that it must have.
+            append: the end of its journal.
 
         Raises:
             StoreChangedError: the run has another status than expected; nothing was changed.
         """
         if not any(row.status == "pending" for row in self._rows(run_id=run.id)):
             # Nothing to cancel: only the run's own process asks, and that is who ends it.
-            self.store.runs.update(run, expected=expected)
+            self.store.runs.update(run, expected=expected, append=append)
             return
+        if append is not None:
+            self.store.journals.append(run.id, append.entries, expected_count=append.expected_count)
         now_ms = self.clock_ms()
         step = self._take(
             lambda: self._ledger([run.id]),

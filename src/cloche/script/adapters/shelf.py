@@ -174,17 +174,22 @@ class ShelfSink:
         Raises:
             StoreChangedError: somebody else works on it by now; nothing was kept.
         """
-        with self._lock:
-            held, self._held = self._held, []
-            if self._is_new:
+        if self._is_new:
+            with self._lock:
+                held, self._held = self._held, []
                 self._store.runs.create(row, entries=held)
                 self._is_new = False
-            else:
-                append = JournalAppend(
-                    run_id=row.id, entries=tuple(held), expected_count=self.count
-                )
-                self._store.runs.update(row, expected="running", append=append)
+                self.count += len(held)
+        else:
+            self._store.runs.update(row, expected="running", append=self.take())
+
+    def take(self) -> JournalAppend:
+        """Return what is held of the journal of a run that ends; the caller keeps it."""
+        with self._lock:
+            held, self._held = tuple(self._held), []
+            append = JournalAppend(run_id=self._row.id, entries=held, expected_count=self.count)
             self.count += len(held)
+            return append
 
     def open_sequences(self, before: Journal | None) -> set[int]:
         """Return the effects that were begun and have no answer in the journal.
