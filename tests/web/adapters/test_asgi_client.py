@@ -431,9 +431,47 @@ def test_a_refusal_with_a_response():
     assert (refused.status, refused.body, refused.values(b"x-why")) == (402, b"pay", [b"money"])
 
 
+REFUSAL = {"type": "websocket.http.response.start", "status": HTTPStatus.PAYMENT_REQUIRED}
+
+
+def test_a_refusal_in_pieces():
+    """It is whole when its last piece comes; afterwards the application hears that it is over."""
+    heard = []
+
+    async def app(scope, receive, send):
+        assert await receive() == {"type": "websocket.connect"}
+        await send(REFUSAL)
+        for piece in (b"pay ", memoryview(b"me ")):
+            await send({"type": "websocket.http.response.body", "body": piece, "more_body": True})
+        await send({"type": "websocket.http.response.body", "body": b"now"})
+        heard.append(await receive())
+
+    refused = talked(app)
+    assert (refused.status, refused.body) == (402, b"pay me now")
+    assert heard == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+
+
+def test_a_refusal_that_is_too_large():
+    """It is not kept without end."""
+
+    async def app(scope, receive, send):
+        await send(REFUSAL)
+        while True:
+            piece = bytes(100_000)
+            await send({"type": "websocket.http.response.body", "body": piece, "more_body": True})
+
+    assert talked(app).status == 500
+
+
 @pytest.mark.parametrize(
     ("messages", "status"),
-    [([], 500), ([{"type": "websocket.send", "text": "early"}], 500)],
+    [
+        ([], 500),
+        ([{"type": "websocket.send", "text": "early"}], 500),
+        ([REFUSAL, REFUSAL], 500),
+        ([REFUSAL], 500),
+        ([{"type": "websocket.http.response.body", "body": b"early"}], 500),
+    ],
 )
 def test_sockets_that_break_the_protocol(messages, status):
     """They are answered over HTTP, as nothing was opened."""

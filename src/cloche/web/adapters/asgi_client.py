@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     AsgiCallable = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _VERSIONS: Final = {"version": "3.0", "spec_version": "2.4"}
+_PORTS: Final = {False: 80, True: 443}  # that a URL means without a port
 _INTERNAL: Final = 1011
+_ABNORMAL: Final = 1006
+_REFUSAL_LIMIT_BYTES: Final = 1 << 20  # a refusal is kept until it is whole
 # Framing is ours; what an application says about it is dropped.
 _FRAMING: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"content-length"})
 _OPEN_TIMEOUT_S: Final = 30.0
@@ -120,7 +123,8 @@ class AsgiBridge(App):
             "root_path": self._root_path,
             "headers": list(request.fields),
             "client": (request.client, 0) if request.client else None,
-            "server": (host, int(port)) if port.isdecimal() else (request.host, None),
+            # Where it listens a request does not say; this is what the client called it.
+            "server": (host, int(port)) if port.isdecimal() else (request.host, _PORTS[secure]),
             "extensions": {"websocket.http.response": {}} if kind == "websocket" else {},
         }
         if kind == "http":
@@ -320,6 +324,7 @@ class _Socket:
         self._request = request
         self._decided: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._refusal: Message | None = None
+        self._refused = bytearray()  # the body of a refusal so far
         self._channel: Channel | None = None
         self._opened = asyncio.Event()
         self._has_connected = False
@@ -338,9 +343,18 @@ class _Socket:
             await _end(task)
             raise
         if self._decided.done():
-            return self._decided.result()
+            response = self._decided.result()
+            if not isinstance(response.body, Upgrade):
+                task.add_done_callback(self._left)
+            return response
         task.result()
         raise AsgiError(problem="ended without accepting or refusing the WebSocket")
+
+    def _left(self, task: asyncio.Future[None]) -> None:
+        """Log what an application raised after it refused."""
+        raised = None if task.cancelled() else task.exception()
+        if isinstance(raised, Exception):
+            answer_failure(self._request, raised)
 
     def _accept(self, subprotocol: str | None) -> tuple[Field, ...]:
         chosen = () if subprotocol is None else (subprotocol,)
@@ -369,7 +383,8 @@ class _Socket:
             self._has_connected = True
             return {"type": "websocket.connect"}
         await self._opened.wait()
-        assert self._channel is not None
+        if self._channel is None:
+            return {"type": "websocket.disconnect", "code": _ABNORMAL, "reason": ""}
         try:
             content = await self._channel.receive()
         except ChannelClosedError as closed:
@@ -404,16 +419,27 @@ class _Socket:
             self._decided.set_result(Response(101, fields, upgrade))
         elif kind == "websocket.close":
             refusal = ForbiddenError(problem="the application does not open this WebSocket")
-            self._decided.set_result(error(refusal))
-        elif kind == "websocket.http.response.start":
+            self._refuse(error(refusal))
+        elif kind == "websocket.http.response.start" and self._refusal is None:
             self._refusal = message
         elif kind == "websocket.http.response.body" and self._refusal is not None:
-            fields = tuple((name.lower(), value) for name, value in self._refusal["headers"])
-            kept = tuple(field for field in fields if field[0] not in _FRAMING)
-            body = message.get("body", b"")
-            self._decided.set_result(Response(self._refusal["status"], kept, body))
+            self._add_to_refusal(self._refusal, message)
         else:
             raise AsgiError(problem=f"sent {kind} before it decided about the WebSocket")
+
+    def _add_to_refusal(self, start: Message, message: Message) -> None:
+        self._refused += message.get("body", b"")
+        if len(self._refused) > _REFUSAL_LIMIT_BYTES:
+            raise AsgiError(problem=f"refused with more than {_REFUSAL_LIMIT_BYTES} bytes")
+        if message.get("more_body", False):
+            return
+        fields = tuple((name.lower(), value) for name, value in start.get("headers", ()))
+        kept = tuple(field for field in fields if field[0] not in _FRAMING)
+        self._refuse(Response(int(start["status"]), kept, bytes(self._refused)))
+
+    def _refuse(self, response: Response) -> None:
+        self._decided.set_result(response)
+        self._opened.set()  # an application that still waits for messages learns that none come
 
 
 async def _end(task: asyncio.Future[None]) -> None:
