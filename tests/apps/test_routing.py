@@ -68,7 +68,7 @@ def test_one_version():
 
 
 def test_shares():
-    """About so many clients get the canary, the same ones each time, and more with a larger share."""
+    """About so many clients get the canary, always the same, and more with a larger share."""
     clients = [f"192.0.2.{number}" for number in range(2000)]
     few = {
         each for each in clients if Traffic(live="a", canary="b", share=10).version_for(each) == "b"

@@ -134,3 +134,63 @@ class HandlerFailedError(AppError):
 
     code = "APP_HANDLER_FAILED"
     blame: ClassVar[Blame] = "guest"
+
+
+class AppUnknownError(AppError):
+    """There is no app of this name, or it is another tenant's."""
+
+    code = "APP_UNKNOWN"
+    status: ClassVar[int] = 404
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(f"there is no app {name!r}; `cloche app list` shows them", name=name)
+
+
+class AppVersionError(AppError):
+    """A version that is asked for is none of the app, or not kept any more."""
+
+    code = "APP_VERSION"
+    status: ClassVar[int] = 404
+
+    def __init__(self, *, app: str, version: str, problem: str) -> None:
+        super().__init__(
+            f"the version {version!r} of {app} {problem}; `cloche app versions` shows them",
+            app=app,
+            version=version,
+        )
+
+
+class AppRouteError(AppError):
+    """A host name or prefix leads somewhere else already, or is not for apps; nothing changed."""
+
+    code = "APP_ROUTE"
+    status: ClassVar[int] = 409
+
+    def __init__(self, *, route: str, problem: str = "leads to another app already") -> None:
+        super().__init__(f"{route!r} {problem}", route=route)
+
+
+class AppEnvironmentError(AppError):
+    """Variables that the manifest names have no value; nothing was deployed."""
+
+    code = "APP_ENVIRONMENT"
+
+    def __init__(self, *, names: list[str]) -> None:
+        shown = ", ".join(names)
+        super().__init__(
+            f"the environment has no value for {shown}; give one with --env NAME=VALUE", names=names
+        )
+
+
+class TooManyAppsError(AppError):
+    """The server has as many apps as it may."""
+
+    code = "APP_COUNT"
+    blame: ClassVar[Blame] = "limit"
+
+    def __init__(self, *, limit_value: int) -> None:
+        super().__init__(
+            f"there are {limit_value} apps already (apps.app_count_max); remove one",
+            limit="apps.app_count_max",
+            limit_value=limit_value,
+        )

@@ -22,6 +22,20 @@ class AppsLimits(Group):
     app_files_limit_bytes: int = limit(
         64 * MIB, "bytes", KIB, 4096 * MIB, label="App", description="All files of one version"
     )
+    app_count_max: int = limit(
+        1000, "count", 1, 100_000, label="Apps", description="Apps of one server, of all tenants"
+    )
+    version_count_max: int = limit(
+        20, "count", 2, 1000, label="Versions", description="Versions of an app that are kept"
+    )
+    action_count_max: int = limit(
+        200,
+        "count",
+        10,
+        100_000,
+        label="Actions",
+        description="Deployments, rollbacks and other changes of an app that can be looked at",
+    )
     manifest_limit_bytes: int = limit(
         64 * KIB, "bytes", KIB, MIB, label="Manifest", description="The manifest of an app"
     )
