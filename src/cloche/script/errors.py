@@ -489,6 +489,21 @@ class SnippetError(ClocheError):
         super().__init__(f"snippet {name!r}: {problem}", name=name, problem=problem)
 
 
+class ApprovalPendingError(ClocheError):
+    """A structured call waits for a person. State: it has not happened; its run goes on later."""
+
+    code = "APPROVAL_PENDING"
+    blame = "environment"
+    retryable = False
+
+    def __init__(self, *, tool: str, run_id: str) -> None:
+        super().__init__(
+            f"the call of '{tool}' waits for a person to decide; it has not happened",
+            tool=tool,
+            run_id=run_id,
+        )
+
+
 class ApprovalTamperedError(ClocheError):
     """What is kept of an approval is not what was decided. State: the run does not go on."""
 

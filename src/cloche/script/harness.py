@@ -25,13 +25,12 @@ from cloche.limits.adapters.settings import load_limits
 from cloche.script.adapters.shelf import Asked
 from cloche.script.checks import check
 from cloche.script.errors import (
-    ScriptCancelledError,
     ScriptRunStateError,
     SnippetError,
 )
 from cloche.script.events import Metrics, Teller
 from cloche.script.finder import program_error
-from cloche.script.items import History, ScriptCall, ScriptResult
+from cloche.script.items import History, ScriptCall, ScriptResult, ToolCall, ToolResult
 from cloche.script.messages import read_message
 from cloche.script.policy import ToolPolicy
 from cloche.script.programs import (
@@ -41,7 +40,9 @@ from cloche.script.programs import (
 )
 from cloche.script.runs import ScriptRuns
 from cloche.script.snippets import SNIPPET_KIND, Snippet, check_name
+from cloche.script.stream import ScriptStream
 from cloche.script.tools import ToolSet
+from cloche.script.turn import Turn, skipped
 from cloche.store.adapters.memory import MemoryStore
 from cloche.store.rows import Document
 
@@ -177,6 +178,7 @@ class ScriptHarness:
         mode: Mode | None = None,
         provider: str = "",
         limits: Mapping[str, int] | None = None,
+        structured: bool = False,
         cancel: CancelToken | None = None,
     ) -> History:
         """Run the scripts of a message.
@@ -187,27 +189,64 @@ class ScriptHarness:
             mode: of this turn.
             provider: whose mode and limits hold if the turn has none.
             limits: of the group `scripts`, for this turn.
+            structured: make the calls, too, that the API itself knows: each is a run with the
+                checks and the record of a script's call. Else they are left to the caller.
             cancel: stops the script that runs, and those behind it.
 
         Raises:
             LimitError: there is no such limit, or it is out of range.
             MessageInvalidError: the message has another form.
         """
-        own = {**self._provider_limits.get(provider, {}), **self._own_limits(limits)}
-        whole = self.limits.replace({"scripts": own})
-        read = read_message(message, api=api, limits=whole, default=self._default)
-        chosen = mode_of(mode, self._modes.get(provider), self._mode)
-        results: list[ScriptResult] = []
-        for call in read.scripts:
-            done = not results or results[-1].status in {"completed", "checked"}
-            if chosen == "disabled":
-                results.append(self._counted(chosen, _skipped(call, "scripts are disabled")))
-            elif done or (self._go_on and results[-1].status == "failed"):
-                results.append(self._one(call, chosen, cancel, limits=own))
-            else:
-                left = _skipped(call, "a script before this one did not complete")
-                results.append(self._counted(chosen, left))
+        turn = self._turn(mode, provider, limits, cancel)
+        read = read_message(message, api=api, limits=turn.limits, default=self._default)
+        results: list[ScriptResult | ToolResult] = []
+        for item in read.items:
+            if isinstance(item, ScriptCall):
+                results.append(turn.script(item))
+            elif isinstance(item, ToolCall) and structured:
+                results.append(turn.call(item))
         return read.with_results(*results)
+
+    def stream(
+        self,
+        *,
+        mode: Mode | None = None,
+        provider: str = "",
+        limits: Mapping[str, int] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> ScriptStream:
+        """Return what takes a model's text as it arrives, and runs each script when it is complete.
+
+        For the arguments and errors see `handle`.
+        """
+        turn = self._turn(mode, provider, limits, cancel)
+        return ScriptStream(turn, limits=turn.limits, default=self._default)
+
+    def _turn(
+        self,
+        mode: Mode | None,
+        provider: str,
+        limits: Mapping[str, int] | None,
+        cancel: CancelToken | None,
+    ) -> Turn:
+        chosen = mode_of(mode, self._modes.get(provider), self._mode)
+        own = {**self._provider_limits.get(provider, {}), **self._own_limits(limits)}
+
+        def run(
+            call: ScriptCall, params: dict[str, Any] | None, limits: dict[str, int]
+        ) -> ScriptResult:
+            given = None if params is None else encode_plain(params).decode()
+            return self._one(call, chosen, cancel, given, limits=limits)
+
+        return Turn(
+            mode=chosen,
+            go_on=self._go_on,
+            tools=self.tools,
+            limits=self.limits.replace({"scripts": own}),
+            own=own,
+            run=run,
+            count=lambda result: self._counted(chosen, result),
+        )
 
     def run(
         self,
@@ -249,7 +288,7 @@ class ScriptHarness:
         )
         chosen = mode_of(mode, self._mode)
         if chosen == "disabled":
-            return self._counted(chosen, _skipped(call, "scripts are disabled"))
+            return self._counted(chosen, skipped(call, "scripts are disabled"))
         given = None if params is None else encode_plain(dict(params)).decode()
         return self._one(call, chosen, cancel, given, limits=self._own_limits(limits))
 
@@ -496,8 +535,3 @@ def _new_run_id() -> str:
 
 def _failed(call: ScriptCall, error: ErrorDocument | None) -> ScriptResult:
     return ScriptResult(script_id=call.script_id, status="failed", error=error)
-
-
-def _skipped(call: ScriptCall, reason: str) -> ScriptResult:
-    error = ScriptCancelledError(reason=reason).to_document()
-    return ScriptResult(script_id=call.script_id, status="skipped", error=error)

@@ -131,12 +131,23 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True, tag="script_result
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True, tag="tool_result"):
-    """What became of a structured call: exactly one of value and error counts."""
+    """What became of a structured call: exactly one of value and error counts.
+
+    Args:
+        call_id: of the call.
+        name: of the tool, as the API has it.
+        value: plain JSON.
+        error: why there is no value.
+        status: of its run, see `Status`; empty where somebody else made the call.
+        run_id: of its run, to go on with it, or to undo it.
+    """
 
     call_id: str
     name: str
     value: Any = None
     error: ErrorDocument | None = None
+    status: str = ""
+    run_id: str = ""
 
 
 MessageItem: TypeAlias = Thinking | Text | ToolCall | Foreign | ScriptCall
