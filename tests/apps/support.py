@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cloche.apps.adapters.builder import BuiltApp
 from cloche.apps.adapters.host import AppExecution, AppHost
 from cloche.apps.bundle import bundle_of
 from cloche.apps.manifest import find_manifest
@@ -15,6 +14,9 @@ from cloche.apps.messages import AppRequest, Collected
 from cloche.exec.adapters.runner import Runner
 from cloche.exec.api import default_runner
 from cloche.limits import Limits
+
+if TYPE_CHECKING:
+    from cloche.apps.adapters.builder import BuiltApp
 
 LIMITS = Limits().replace({"apps": {"request_timeout_ms": 20_000, "build_timeout_ms": 20_000}})
 MAINS = {"javascript": "main.js", "typescript": "main.ts", "python": "main.py"}

@@ -48,6 +48,13 @@ class Clock:
         self.sleep_until(self.now_ns + duration_ns)
 
 
+class StillClock(Clock):
+    """A clock that answers of the world do not move, for what must come out the same each time."""
+
+    def advance(self, duration_ns: int) -> None:
+        """Stay where it is."""
+
+
 class Entropy:
     """Bytes from SHAKE-256 of the seed and a counter. Not secret: reproducible on purpose."""
 

@@ -35,6 +35,7 @@ from cloche.engine.adapters.machine import Machine
 from cloche.engine.catalogue import choose_image, definition_of
 from cloche.engine.errors import SnapshotError, UnknownImageError
 from cloche.engine.snapshot import seal, unseal
+from cloche.engine.virtual_os import StillClock
 from cloche.exec.errors import TimeoutExceededError
 from cloche.exec.request import LANGUAGES, RunRequest
 from cloche.gate.policy import NET_KIND, Policy
@@ -245,6 +246,7 @@ class Builder:
             now_ns=WARM_CLOCK_NS,
             seed=seed,
             sink=lambda _stream, data: printed.extend(data),
+            clock=StillClock(WARM_CLOCK_NS),  # a refusal takes another time each time
         )
         return Instance(image, machine), printed
 

@@ -187,7 +187,7 @@ class AppHost:
             answer.fail(STATUS_FAILED, FAILURE_LINES, _failure_body("APP_HOST_FAILED"))
             raise
         failure = _failure(execution, answer)
-        if not answer.is_ended:
+        if not answer.is_ended and not answer.client_gone:
             failure = failure or NoResponseError("the handler ended and answered nothing")
             answer.fail(_status(failure), FAILURE_LINES, _failure_body(failure.code))
         return AppExecution(

@@ -39,6 +39,7 @@ class Machine:
         sink: receives output.
         effects: answers effects; None stops a guest that asks for one.
         transform: strips types from a source, for guests that load TypeScript themselves.
+        clock: the virtual clock, instead of a plain one that starts at `now_ns`.
     """
 
     memory: Memory
@@ -55,9 +56,10 @@ class Machine:
         sink: OutputSink,
         effects: EffectPort | None = None,
         transform: Transform | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.limits = limits
-        clock = self.clock = Clock(now_ns)
+        clock = self.clock = clock or Clock(now_ns)
         self.entropy = Entropy(seed)
         self.streams = StandardStreams(stdin, sink, limits.guests.output_limit_bytes)
         self.files = FileSystem(limits, lambda: clock.now_ns)
