@@ -222,3 +222,6 @@ class BlobStreams(Protocol):
 
     def read(self, sha256: str, offset: int, length: int) -> bytes:
         """Return a part of a content; reading on from where a part ended is cheap."""
+
+    def close(self) -> None:
+        """Drop everything."""

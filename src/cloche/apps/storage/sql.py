@@ -63,6 +63,9 @@ class SqlDatabases(Protocol):
     def remove(self, app: str) -> bool:
         """Remove the database of an app; return whether there was one."""
 
+    def close(self) -> None:
+        """Let go of all databases."""
+
 
 class StatementArgs(Args):
     """Of `query` and `execute`."""

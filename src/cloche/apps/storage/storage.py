@@ -55,7 +55,8 @@ class Storage:
         now_ns: Callable[[], int],
     ) -> None:
         self._tables = tables
-        self._databases = databases
+        self.databases = databases
+        self._streams = streams
         self._now_ns = now_ns
         self.desk = JobDesk(tables, limits)
         self._kinds: dict[str, Mapping[str, Operation]] = {
@@ -92,10 +93,15 @@ class Storage:
             StoreError: what the database cannot do; part may be gone, call it again.
         """
         app = app_name(app_id, tenant)
-        count = int(self._databases.remove(app))
+        count = int(self.databases.remove(app))
         while removed := self._tables.remove_app(app, limit=1000):
             count += removed
         return count
+
+    def close(self) -> None:
+        """Let go of what is open; the store is the caller's."""
+        self.databases.close()
+        self._streams.close()
 
 
 class StorageHandler:
