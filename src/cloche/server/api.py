@@ -18,6 +18,7 @@ from cloche.errors import ClocheError
 from cloche.server.answers import Answers
 from cloche.server.attach import add_attach
 from cloche.server.audit import Audit
+from cloche.server.conditions import Conditions
 from cloche.server.console.site import add_console
 from cloche.server.context import Context
 from cloche.server.decisions import Decisions
@@ -182,9 +183,13 @@ class Server:
             answers=context.answers,
             rejoin=runs.rejoin,
         )
+        conditions = Conditions(self.operations)
         for each in self.operations:
-            app.add(each.method, each.template, each.handler, middleware=guard.of(each))
-        system.description = document_of(app, self.operations, version=context.version)
+            middleware = (*guard.of(each), *conditions.of(each))
+            app.add(each.method, each.template, each.handler, middleware=middleware)
+        system.description = document_of(
+            app, self.operations, version=context.version, conditions=conditions
+        )
         system.page = page_of_operations(self.operations)
         self.console = add_console(app, context, runs)
         add_attach(app, context, guard)

@@ -157,6 +157,16 @@ class InvalidFieldError(ServerError):
         super().__init__(f"{field}: {problem}", field=field, problem=problem)
 
 
+class PreconditionError(ServerError):
+    """What a condition of the request names is not what is there now. Nothing was done."""
+
+    code = "SERVER_PRECONDITION"
+    status = 412
+
+    def __init__(self) -> None:
+        super().__init__("this has changed since you read it; read it again, then decide")
+
+
 class QuotaError(ServerError):
     """The tenant has as much of something as it may have."""
 

@@ -15,6 +15,7 @@ from cloche.web.openapi import describe, render
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cloche.server.conditions import Conditions
     from cloche.server.operations import Operation
     from cloche.web.app import App
 
@@ -37,10 +38,26 @@ _LAST_EVENT: Final[dict[str, Any]] = {
     "description": "The id of the last event that was seen.",
     "schema": {"type": "string"},
 }
+_IF_NONE_MATCH: Final[dict[str, Any]] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of an answer that is known: 304 when it still holds.",
+    "schema": {"type": "string"},
+}
+_IF_MATCH: Final[dict[str, Any]] = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of what shall be changed: 412 when it is something else by now.",
+    "schema": {"type": "string"},
+}
 _BINARY: Final = {"type": "string", "format": "binary"}
 
 
-def document_of(app: App, operations: Sequence[Operation], *, version: str) -> bytes:
+def document_of(
+    app: App, operations: Sequence[Operation], *, version: str, conditions: Conditions
+) -> bytes:
     """Return the description of an application that was built from these operations."""
     document = describe(app, title="cloche", version=version)
     types = [kind for each in operations for kind in (each.body, each.answer) if kind is not None]
@@ -50,7 +67,9 @@ def document_of(app: App, operations: Sequence[Operation], *, version: str) -> b
     by_name = {each.handler.__name__: each for each in operations}
     for path in document["paths"].values():
         for operation in path.values():
-            _complete(operation, by_name[operation["operationId"]])
+            known = by_name[operation["operationId"]]
+            _complete(operation, known)
+            _add_conditions(operation, known, conditions)
     return render(document)
 
 
@@ -90,6 +109,18 @@ def _complete(operation: dict[str, Any], known: Operation) -> None:
         operation["requestBody"] = {
             "required": True,
             "content": {known.request_type: {"schema": _BINARY}},
+        }
+
+
+def _add_conditions(operation: dict[str, Any], known: Operation, conditions: Conditions) -> None:
+    if known.method == "GET" and known.media_type != _EVENTS:
+        operation["parameters"].append(_IF_NONE_MATCH)
+        operation["responses"]["304"] = {"description": "It is what If-None-Match names"}
+    elif conditions.getter_of(known) is not None:
+        operation["parameters"].append(_IF_MATCH)
+        operation["responses"]["412"] = {
+            **operation["responses"]["default"],
+            "description": "It is not what If-Match names",
         }
 
 

@@ -37,6 +37,7 @@ class Operation:
         media_type: of the answer where it is no JSON.
         request_type: of the body where it is no JSON.
         query: (name, type, what it says) of each parameter.
+        about: the template of the GET whose answer conditions are about, where it is another one.
         streams: whether the answer may be events.
     """
 
@@ -51,4 +52,5 @@ class Operation:
     media_type: str | None = None
     request_type: str | None = None
     query: tuple[tuple[str, type, str], ...] = ()
+    about: str | None = None
     streams: bool = False
