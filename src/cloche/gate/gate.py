@@ -339,7 +339,7 @@ class Gate:
         except ValueInvalidError as error:
             refusal = EffectError.from_error(EffectInvalidError(problem=f"args: {error.message}"))
         if refusal is None and text is not None:
-            verdict = self._start(msgspec.structs.replace(asked, args_text=text), text)
+            verdict = self._start(asked, text)
             if not isinstance(verdict, EffectError):
                 return verdict
             refusal = verdict
@@ -356,11 +356,22 @@ class Gate:
             )
         )
 
-    def _start(self, request: EffectRequest, text: bytes) -> Verdict | EffectError:
+    def _start(self, asked: EffectRequest, text: bytes) -> Verdict | EffectError:
+        request = EffectRequest(
+            sequence=asked.sequence,
+            task=asked.task,
+            ordinal=asked.ordinal,
+            kind=asked.kind,
+            target=asked.target,
+            args=asked.args,
+            args_text=text,
+        )
+        spent: Budget | None = None
         if self._replay is None:
             budget = self._budget.charge(request.kind, len(text))
             if not isinstance(budget, Budget):
                 return EffectError.from_error(budget)
+            spent = budget
         recorded = self._write(
             EffectStarted(
                 sequence=request.sequence,
@@ -373,7 +384,7 @@ class Gate:
         )
         if isinstance(recorded, EffectRefused):
             return self._refused(recorded)
-        self._budget = self._budget.spend(request.kind, len(text))
+        self._budget = spent or self._budget.spend(request.kind, len(text))
         self._open.add(request.sequence)
         return Perform(request) if self._replay is None else Recorded(request)
 

@@ -98,7 +98,8 @@ class ScriptCalls:
     ) -> None:
         self._on_progress = on_progress
         self._is_late: Callable[[], bool] = lambda: False
-        self._aborted: dict[int, threading.Event] = {}
+        self._aborted: set[int] = set()
+        self._async_tools: dict[str, bool] = {}
         self._tools = tools
         self._policy = policy
         self._desk = desk
@@ -248,11 +249,7 @@ class ScriptCalls:
         """Tell a call that its result is not wanted any more."""
         number = args.get("number") if isinstance(args, dict) else None
         if isinstance(number, int):
-            self._unwanted(number).set()
-
-    def _unwanted(self, sequence: int) -> threading.Event:
-        with self._lock:
-            return self._aborted.setdefault(sequence, threading.Event())
+            self._aborted.add(number)
 
     def _progress(self, args: Any) -> None:
         if self._on_progress is None or not isinstance(args, dict):
@@ -311,7 +308,7 @@ class ScriptCalls:
         return value
 
     def _check_wanted(self, request: EffectRequest) -> None:
-        if self._over.is_set() or self._unwanted(request.sequence).is_set():
+        if self._over.is_set() or request.sequence in self._aborted:
             raise ScriptCancelledError(reason=_UNWANTED)
         # Only a run that was asked about can have been ended by somebody else.
         if self.has_asked and self._desk.run_status(self._run_id) != "active":
@@ -402,12 +399,18 @@ class ScriptCalls:
 
     # --- the call ---
 
+    def _is_async(self, tool: Tool) -> bool:
+        known = self._async_tools.get(tool.name)
+        if known is None:
+            known = self._async_tools[tool.name] = inspect.iscoroutinefunction(tool.function)
+        return known
+
     def _invoke(self, request: EffectRequest, tool: Tool, args: dict[str, Any]) -> tuple[Any, int]:
         named = tool.signature.call_arguments(args)
-        unwanted = self._unwanted(request.sequence)
+        number = request.sequence
 
         def is_cancelled() -> bool:
-            return unwanted.is_set() or self._over.is_set() or self._is_late()
+            return number in self._aborted or self._over.is_set() or self._is_late()
 
         if tool.context_name is not None:
             named[tool.context_name] = ToolContext(
@@ -417,7 +420,7 @@ class ScriptCalls:
             )
         started_ns = time.monotonic_ns()
         try:
-            value = _finished(tool, named, is_cancelled, self._is_over)
+            value = _finished(tool, named, is_cancelled, self._is_over, self._is_async(tool))
         except ScriptError:
             raise
         except EffectFailure as failure:
@@ -438,8 +441,9 @@ def _finished(
     named: dict[str, Any],
     is_cancelled: Callable[[], bool],
     is_over: Callable[[], bool],
+    is_async: bool,
 ) -> Any:
-    if inspect.iscoroutinefunction(tool.function):
+    if is_async:
         value = tool.function(**named)
     else:
         try:
