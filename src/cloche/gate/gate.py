@@ -139,8 +139,11 @@ class Gate:
         """The effects that were begun and are not complete."""
         return frozenset(self._open)
 
-    def started(self, inputs: RunInputs) -> None:
+    def started(self, inputs: RunInputs | None) -> None:
         """Open the gate; the first call. Records what the run is given.
+
+        Args:
+            inputs: None where nothing is recorded.
 
         Raises:
             DivergenceError: replay with other inputs. JournalError: over a limit.
@@ -150,6 +153,7 @@ class Gate:
         self._phase = "open"
         if self._chain is None:
             return
+        assert inputs is not None
         for entry in split_inputs(inputs):
             self._write(entry)
 
@@ -285,8 +289,11 @@ class Gate:
             self._phase = "stopped"
             self._closed_reason = reason
 
-    def finish(self, outcome: RunOutcome) -> str | None:
+    def finish(self, outcome: RunOutcome | None) -> str | None:
         """Record the end of the run and return the journal's hash, None where nothing is recorded.
+
+        Args:
+            outcome: None where nothing is recorded.
 
         Raises:
             DivergenceError: replay, and the recorded run ended otherwise, or did not end here; or
@@ -300,6 +307,7 @@ class Gate:
         if self._chain is None:
             self._end("finished", "the run has finished")
             return None
+        assert outcome is not None
         error = outcome.error
         self._write(
             RunFinished(

@@ -88,3 +88,18 @@ def test_kernel_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "pread", missing)
         assert written_pages(0, PAGE_BYTES) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="the kernel does not tell")
+def test_entries_say_the_same(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that finds no ranges itself tells the same, page by page; so do more than fit."""
+    mapping = Mapping(file)
+    for page in range(1, COUNT, 2):
+        mapping.memory[page * PAGE_BYTES] ^= 1
+    pages = list(range(1, COUNT, 2))
+    monkeypatch.setattr("cloche.engine.adapters.pagemap._REGION_COUNT", 3)
+    assert written_pages(mapping.address, COUNT * PAGE_BYTES) == pages
+    monkeypatch.setattr("cloche.engine.adapters.pagemap._Scan.works", False)
+    found = written_pages(mapping.address, COUNT * PAGE_BYTES)
+    mapping.close()
+    assert found == pages

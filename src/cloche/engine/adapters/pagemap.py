@@ -1,13 +1,18 @@
 """Which pages of a private mapping were written: the kernel knows, so nobody needs to compare.
 
 A page of a private file mapping that was written is anonymous; one that was only read belongs to
-the file. `/proc/self/pagemap` tells (Documentation/admin-guide/mm/pagemap.rst, bits 61 to 63).
+the file. `/proc/self/pagemap` tells (Documentation/admin-guide/mm/pagemap.rst, bits 61 to 63); a
+kernel from 6.7 on finds the ranges itself, in a tenth of the time (PAGEMAP_SCAN, same page).
 """
 
 from __future__ import annotations
 
+import array
+import errno
+import fcntl
 import os
 import re
+import struct
 import sys
 from typing import Final
 
@@ -23,6 +28,23 @@ _WRITTEN: Final = bytes(
 )
 _RUN: Final = re.compile(rb"\x01+")
 
+_SCAN: Final = 0xC0606610  # _IOWR('f', 16, struct pm_scan_arg)
+# size, flags, start, end, walk_end, vec, vec_len, max_pages, then masks: inverted, all of, any of,
+# told.
+_SCAN_ARGUMENT: Final = struct.Struct("<12Q")
+_WALK_END: Final = 4
+_IS_FILE: Final = 1 << 2
+_IS_PRESENT: Final = 1 << 3
+_IS_SWAPPED: Final = 1 << 4
+_REGION_COUNT: Final = 512
+_REGION_FIELDS: Final = 3  # start, end, categories
+
+
+class _Scan:
+    """Whether this kernel finds the ranges itself: not known before it was asked."""
+
+    works = True
+
 
 def written_ranges(address: int, size: int) -> list[tuple[int, int]] | None:
     """Return the written pages from `address` on as ranges (first page, count), ascending.
@@ -32,17 +54,51 @@ def written_ranges(address: int, size: int) -> list[tuple[int, int]] | None:
     """
     if os.sysconf("SC_PAGESIZE") != PAGE_BYTES or sys.byteorder != "little":
         return None
-    length = size // PAGE_BYTES * _ENTRY_BYTES
     try:
         descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
+        found = _scanned(descriptor, address, size) if _Scan.works else None
+        return _read(descriptor, address, size) if found is None else found
+    finally:
+        os.close(descriptor)
+
+
+def _scanned(descriptor: int, address: int, size: int) -> list[tuple[int, int]] | None:
+    """Return the written pages as the kernel finds them; None where it does not."""
+    regions = array.array("Q", bytes(_REGION_COUNT * _REGION_FIELDS * _ENTRY_BYTES))
+    place, _ = regions.buffer_info()
+    end = address + size // PAGE_BYTES * PAGE_BYTES
+    found: list[tuple[int, int]] = []
+    start = address
+    while start < end:
+        argument = bytearray(
+            _SCAN_ARGUMENT.pack(
+                _SCAN_ARGUMENT.size, 0, start, end, 0, place, _REGION_COUNT, 0,
+                _IS_FILE, _IS_FILE, _IS_PRESENT | _IS_SWAPPED, _IS_FILE,
+            )
+        )  # fmt: skip
+        try:
+            count = fcntl.ioctl(descriptor, _SCAN, argument, True)
+        except OSError as error:
+            if error.errno in (errno.ENOTTY, errno.EINVAL, errno.EPERM, errno.EACCES):
+                _Scan.works = False
+            return None
+        for index in range(0, count * _REGION_FIELDS, _REGION_FIELDS):
+            first, last = regions[index] - address, regions[index + 1] - address
+            found.append((first // PAGE_BYTES, (last - first) // PAGE_BYTES))
+        start = _SCAN_ARGUMENT.unpack(argument)[_WALK_END]
+    return found
+
+
+def _read(descriptor: int, address: int, size: int) -> list[tuple[int, int]] | None:
+    """Return the written pages, found in an entry for each page."""
+    length = size // PAGE_BYTES * _ENTRY_BYTES
+    try:
         body = os.pread(descriptor, length, address // PAGE_BYTES * _ENTRY_BYTES)
     except OSError:
         return None
-    finally:
-        os.close(descriptor)
     if len(body) != length:
         return None
     flags = body[_ENTRY_BYTES - 1 :: _ENTRY_BYTES].translate(_WRITTEN)

@@ -327,7 +327,7 @@ class _Run:
         machine.effects = effects
         if request.real_time and self._replay is None:
             machine.pause = lambda duration_ns: self._pause(duration_ns, ends_ns)
-        gate.started(self._inputs())
+        gate.started(self._inputs() if gate.recording else None)
         effects.flush()
         begun_ns = time.monotonic_ns()  # keeping that it begins is not what the program takes
         try:
@@ -350,7 +350,9 @@ class _Run:
             quota=machine.files.quota_hit,
         )
         # A run that is put away has no end yet: its journal goes on when it is resumed.
-        journal_hash = None if suspended else gate.finish(self._run_outcome(ending))
+        journal_hash: str | None = None
+        if not suspended:
+            journal_hash = gate.finish(self._run_outcome(ending) if gate.recording else None)
         effects.flush()
         return Execution(
             run_id=run_id,
