@@ -192,6 +192,8 @@ class _Process:
 
     async def _begin(self, state: dict[str, Any]) -> None:
         del state
+        if self._processes is not None:
+            self._processes.listen_on(asyncio.get_running_loop())
         await asyncio.to_thread(self._prepare)
 
     def _prepare(self) -> None:

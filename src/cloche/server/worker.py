@@ -408,6 +408,8 @@ class Worker:
             elif isinstance(frame, frames.Cancel):
                 if found is not None:
                     found.cancel.cancel()
+            elif isinstance(frame, frames.Ping):
+                self._connection.send(frames.Hello(job=0, protections=[]))
             elif isinstance(frame, frames.Close):
                 kept = self._machines.pop(frame.machine, None)
                 if kept is not None:
@@ -465,7 +467,7 @@ class Worker:
         elif options.journal == "late":
             sink = HoldingSink()
         execution = execute(
-            frames.request_of_frame(options.request),
+            frames.request_of_frame(options.request, self._limits),
             handlers=Handlers(job, options.kinds),
             on_output=self._listener(job) if options.is_streamed else None,
             sink=sink,
@@ -502,7 +504,7 @@ class Worker:
             )
             kept = msgspec.msgpack.decode(answer.data, type=frames.KeptRun)
             found = load_journal(kept.journal, self._limits)
-            requests[id(found)] = frames.request_of_frame(kept.request)
+            requests[id(found)] = frames.request_of_frame(kept.request, self._limits)
             return found
 
         runner = self._runner.hiding(b"")

@@ -53,7 +53,7 @@ class ErrorFrame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A `RunRequest`; limits and policy are JSON."""
+    """A `RunRequest`; policy and limits are JSON, empty for those that the worker has anyway."""
 
     language: str
     code: str
@@ -158,6 +158,10 @@ class RunIn(Frame, frozen=True, kw_only=True, array_like=True, tag=4):
 
     machine: int
     options: RunOptions
+
+
+class Ping(Frame, frozen=True, kw_only=True, array_like=True, tag=9):
+    """Say again that you are there."""
 
 
 class Cancel(Frame, frozen=True, kw_only=True, array_like=True, tag=5):
@@ -281,7 +285,7 @@ class ExecutionFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     due_ns: int | None = None
 
 
-ToWorker = Start | Run | Wake | Call | RunIn | Cancel | Answer | Close
+ToWorker = Start | Run | Wake | Call | RunIn | Cancel | Answer | Close | Ping
 FromWorker = Hello | Output | Records | Effect | CancelEffect | Fetch | Done
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -426,8 +430,8 @@ def _policy_of(text: bytes) -> Policy:
     return Policy.from_document(msgspec.json.decode(text)) if text else Policy()
 
 
-def request_frame(request: RunRequest) -> RequestFrame:
-    """Return what is told of a request."""
+def request_frame(request: RunRequest, base: Limits | None = None) -> RequestFrame:
+    """Return what is told of a request to a worker whose own limits are `base`."""
     policy = request.policy
     is_empty = not policy.kinds and policy.net is None
     return RequestFrame(
@@ -442,15 +446,15 @@ def request_frame(request: RunRequest) -> RequestFrame:
         seed=request.seed,
         now_ns=request.now_ns,
         image=request.image,
-        limits=limits_text(request.limits),
+        limits=b"" if request.limits is base else limits_text(request.limits),
         policy=b"" if is_empty else msgspec.json.encode(policy.to_document()),
         state=request.state,
         real_time=getattr(request, "real_time", False),
     )
 
 
-def request_of_frame(frame: RequestFrame) -> RunRequest:
-    """Return the request that was told."""
+def request_of_frame(frame: RequestFrame, base: Limits) -> RunRequest:
+    """Return the request that was told to a worker whose own limits are `base`."""
     more: dict[str, Any] = {"real_time": True} if frame.real_time else {}
     return RunRequest(
         language=frame.language,
@@ -467,7 +471,7 @@ def request_of_frame(frame: RequestFrame) -> RunRequest:
         seed=frame.seed,
         now_ns=frame.now_ns,
         image=frame.image,
-        limits=limits_of(frame.limits),
+        limits=limits_of(frame.limits) if frame.limits else base,
         policy=_policy_of(frame.policy),
         state=frame.state,
         **more,

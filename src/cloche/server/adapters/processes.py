@@ -31,6 +31,7 @@ from cloche.server.errors import ServeError
 from cloche.server.worker_frames import FrameBuffer, Hello
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from cloche.limits import Limits
@@ -80,6 +81,8 @@ class WorkerProcess:
         self._is_stopped = False
         self.problem = "it ended"
         self.protections: tuple[str, ...] = ()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._buffer = FrameBuffer(limit_bytes)
         self._socket, theirs = socket.socketpair()
         for side in (self._socket, theirs):
             side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
@@ -144,23 +147,49 @@ class WorkerProcess:
 
     # --- listening ---
 
+    def listen_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read on an event loop from now on: who waits there is then told without a thread."""
+        self._loop = loop
+        if self.is_ready:
+            self.send(frames.Ping(job=0))  # the thread that reads hands over when it hears of it
+
     def _read(self) -> None:
-        buffer = FrameBuffer(self._limit_bytes)
+        while self._read_some():
+            if self._loop is not None and self.is_ready:
+                try:
+                    self._loop.call_soon_threadsafe(self._begin_on_loop, self._loop)
+                except RuntimeError:
+                    continue  # it is closed: the thread goes on
+                return
+        self._end()
+
+    def _begin_on_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.add_reader(self._socket.fileno(), self._read_on_loop, loop)
+
+    def _read_on_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._read_some():
+            loop.remove_reader(self._socket.fileno())
+            threading.Thread(target=self._end, name="cloche-worker-end", daemon=True).start()
+
+    def _read_some(self) -> bool:
+        """Take what there is to read; False when nothing comes any more."""
         try:
-            while data := self._socket.recv(_RECEIVE_BYTES):
-                for body in buffer.feed(data):
-                    self._take(frames.decode_from_worker(body))
+            data = self._socket.recv(_RECEIVE_BYTES)
+            for body in self._buffer.feed(data):
+                self._take(frames.decode_from_worker(body))
         except OSError:
-            pass  # the process ended with bytes under way
+            return False  # the process ended with bytes under way
         except Exception as error:  # noqa: BLE001 - whatever it says wrongly, it is not believed
             self.problem = f"it said what no worker says: {error}"
-        self._end()
+            return False
+        return bool(data)
 
     def _take(self, frame: frames.FromWorker) -> None:
         if isinstance(frame, Hello):
-            self.protections = tuple(frame.protections)
-            self.is_ready = True
-            self._changed(self)
+            if not self.is_ready:
+                self.protections = tuple(frame.protections)
+                self.is_ready = True
+                self._changed(self)
             return
         with self._lock:
             box = self._boxes.get(frame.job)
@@ -244,6 +273,7 @@ class Processes:
         self._changed = threading.Condition()
         self._slots = [_Slot() for _ in range(count)]
         self._is_stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._problem = ""
         self._thread: threading.Thread | None = None
 
@@ -349,6 +379,8 @@ class Processes:
         with self._changed:
             slot.process = process
             is_stopped = self._is_stopped
+            if self._loop is not None:
+                process.listen_on(self._loop)
         if is_stopped:
             process.stop()
 
@@ -356,6 +388,14 @@ class Processes:
         del process
         with self._changed:
             self._changed.notify_all()
+
+    def listen_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read what workers say on an event loop, which runs for as long as they are used."""
+        with self._changed:
+            self._loop = loop
+            processes = [slot.process for slot in self._slots if slot.process is not None]
+        for process in processes:
+            process.listen_on(loop)
 
     # --- using them ---
 

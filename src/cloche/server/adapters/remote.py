@@ -69,12 +69,13 @@ class WorkerRunner(Runner):
     Args:
         images: made here, since workers write nothing; they read what is in their cache.
         processes: the workers.
-        limits: group `server`.
+        limits: those that the workers were told.
     """
 
     def __init__(self, images: Images, processes: Processes, limits: Limits) -> None:
         super().__init__(images, pool_size=0)
         self.processes = processes
+        self.limits = limits
         self.server = limits.server
         self._prepared: set[tuple[str, bool]] = set()
         self._quick: dict[QuickJob, None] = {}
@@ -262,7 +263,7 @@ class QuickJob:
             return False
         self._runner.watch(self)
         options = frames.RunOptions(
-            request=frames.request_frame(self._request),
+            request=frames.request_frame(self._request, self._runner.limits),
             run_id=run_id,
             is_recorded=False,
             is_streamed=self._on_output is not None,
@@ -359,7 +360,7 @@ class Conversation:
         if self._sink is not None:
             journal = "late" if getattr(self._sink, "is_late", False) else "each"
         return frames.RunOptions(
-            request=frames.request_frame(request),
+            request=frames.request_frame(request, self._runner.limits),
             run_id=run_id,
             kinds=self._kinds(request),
             journal=journal,
@@ -502,7 +503,7 @@ class Conversation:
         return msgspec.msgpack.encode(
             frames.KeptRun(
                 journal=frames.journal_bytes(journal, limits),
-                request=frames.request_frame(kept.request(journal)),
+                request=frames.request_frame(kept.request(journal), self._runner.limits),
             )
         )
 

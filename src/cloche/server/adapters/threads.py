@@ -29,6 +29,7 @@ T = TypeVar("T")
 MS_PER_S: Final = 1000
 # Calls that block are short (a row, a file); runs have threads of their own.
 _CALL_THREAD_COUNT: Final = 16
+_DRAWN_BYTES: Final = 1024
 
 
 class ThreadWorkers:
@@ -170,12 +171,16 @@ class AsyncBell:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._event = asyncio.Event()
         self._lock = threading.Lock()
         self._is_rung = False
 
     def ring(self) -> None:
         """Wake whoever waits."""
+        if threading.get_ident() == self._thread:
+            self._event.set()
+            return
         with self._lock:
             if self._is_rung or self._loop.is_closed():
                 return
@@ -198,6 +203,9 @@ class ThreadHost:
 
     def __init__(self, limits: Limits, failed: Callable[[BaseException], None]) -> None:
         self.workers = ThreadWorkers(limits, failed)
+        # Asking the kernel costs more than all else that the id of a run takes.
+        self._drawn = b""
+        self._drawing = threading.Lock()
         self._calls = ThreadPoolExecutor(_CALL_THREAD_COUNT, thread_name_prefix="cloche-call")
 
     def now_ns(self) -> int:
@@ -206,7 +214,11 @@ class ThreadHost:
 
     def random_bytes(self, count: int) -> bytes:
         """Return bytes that nobody can guess."""
-        return secrets.token_bytes(count)
+        with self._drawing:
+            if len(self._drawn) < count:
+                self._drawn = secrets.token_bytes(max(count, _DRAWN_BYTES))
+            found, self._drawn = self._drawn[:count], self._drawn[count:]
+        return found
 
     async def call(self, work: Callable[[], T]) -> T:
         """Return what a function returns, called on a thread."""
