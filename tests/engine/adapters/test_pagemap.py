@@ -87,6 +87,7 @@ def test_kernel_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(os, "pread", lambda *_: b"short")
         assert written_pages(0, PAGE_BYTES) is None
     with monkeypatch.context() as patch:
+        patch.setattr("cloche.engine.adapters.pagemap._Scan.works", False)
         patch.setattr(os, "pread", missing)
         assert written_pages(0, PAGE_BYTES) is None
 
