@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 
 from cloche.exec.errors import ExecError, InvalidRunError, RunSuspendedError
-from cloche.exec.listing import STATUSES, list_sessions
+from cloche.exec.listing import STATUSES, list_sessions, status_of_run
 from cloche.exec.session import Session, sessions_of
 from cloche.store.open import open_store
 from cloche.store.rows import Run
 from cloche.store.rows import Session as Row
+
+LEASE_ENDS_NS = 100
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,7 @@ def store(tmp_path_factory):
             ended_ns=over,
         )
         opened.runs.create(run)
+        opened.leases.acquire(session.id, owner="gone", now_ns=0, until_ns=LEASE_ENDS_NS)
     for n in range(120):
         opened.sessions.create(
             Row(id=f"ses-{n:03}", name=f"old-{n}", language="javascript", image_id="i",
@@ -54,6 +58,7 @@ def store(tmp_path_factory):
 
 def names(store, **wanted):
     """Return the names of what is listed."""
+    wanted.setdefault("now_ns", LEASE_ENDS_NS - 1)
     return sorted(one.row.name for one in list_sessions(store, **wanted))
 
 
@@ -88,4 +93,23 @@ def test_age_and_language(store):
 def test_an_unknown_status(store):
     """It is told, with those that there are."""
     with pytest.raises(InvalidRunError, match="'busy' is no status; there are idle, running"):
-        list(list_sessions(store, status="busy"))
+        list(list_sessions(store, now_ns=0, status="busy"))
+
+
+def test_a_run_whose_process_is_gone(store):
+    """It is told as interrupted once the lease is over, and nothing is written for that."""
+    assert names(store, status="interrupted", now_ns=LEASE_ENDS_NS) == ["interrupted", "running"]
+    assert names(store, status="running", now_ns=LEASE_ENDS_NS) == []
+    run = store.runs.get("running")
+    assert status_of_run(store, run, LEASE_ENDS_NS - 1) == "running"
+    assert status_of_run(store, run, LEASE_ENDS_NS) == "interrupted"
+    assert run.status == "running"
+
+
+def test_a_run_that_ended_since_it_was_read(store):
+    """Its process let go of the session: what is kept by now counts."""
+    row = store.sessions.get("idle")
+    (done,) = store.runs.list(session_id=row.id)
+    assert store.leases.get(row.id) is None
+    before = replace(done, status="running", ended_ns=None)
+    assert status_of_run(store, before, 0) == "completed"

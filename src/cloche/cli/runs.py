@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from cloche.cli.session import AsJson, Store, time_text
 from cloche.exec.errors import RunNotFoundError
 
 if TYPE_CHECKING:
+    from cloche.store.ports import Store as OpenStore
     from cloche.store.rows import Run
 
 app = typer.Typer(help="Runs of all sessions.", no_args_is_help=True)
@@ -20,13 +22,19 @@ NS_PER_MS = 1_000_000
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
 
 
-def _document(run: Run) -> dict[str, Any]:
+def _status(store: OpenStore, run: Run) -> str:
+    from cloche.exec.listing import status_of_run  # noqa: PLC0415 - keeps --help fast
+
+    return status_of_run(store, run, time.time_ns())
+
+
+def _document(run: Run, status: str) -> dict[str, Any]:
     result = msgspec.json.decode(run.result)
     return {
         "id": run.id,
         "session_id": run.session_id,
         "language": run.language,
-        "status": run.status,
+        "status": status,
         "created_ns": run.created_ns,
         "ended_ns": run.ended_ns,
         "result": result,
@@ -48,7 +56,7 @@ def list_command(
     session_id = None if session is None else Session.open(session, store=opened).id
     runs = opened.runs.list(session_id=session_id, limit=limit)
     if as_json:
-        print_json({"runs": [_document(run) for run in runs]})
+        print_json({"runs": [_document(run, _status(opened, run)) for run in runs]})
         return
     rows = []
     for run in runs:
@@ -58,7 +66,7 @@ def list_command(
         rows.append(
             [
                 run.id,
-                run.status,
+                _status(opened, run),
                 "" if code is None else str(code),
                 taken,
                 time_text(run.created_ns),
@@ -72,10 +80,11 @@ def show_command(run: RunId, store: Store = None, as_json: AsJson = False) -> No
     """Show one run with its output."""
     from cloche.exec.stores import store_at  # noqa: PLC0415
 
-    found = store_at(store).runs.get(run)
+    opened = store_at(store)
+    found = opened.runs.get(run)
     if found is None:
         raise RunNotFoundError(run)
-    document = _document(found)
+    document = _document(found, _status(opened, found))
     if as_json:
         print_json(document)
         return
@@ -88,8 +97,6 @@ def show_command(run: RunId, store: Store = None, as_json: AsJson = False) -> No
 @app.command("wake")
 def wake_command(store: Store = None, as_json: AsJson = False) -> None:
     """Resume every run whose time has come; call it from a timer of your system."""
-    import time  # noqa: PLC0415
-
     from cloche.errors import ClocheError  # noqa: PLC0415
     from cloche.exec.session import Session  # noqa: PLC0415
     from cloche.exec.stores import store_at  # noqa: PLC0415
@@ -117,7 +124,6 @@ def wake_command(store: Store = None, as_json: AsJson = False) -> None:
 @app.command("cancel")
 def cancel_command(run: RunId, store: Store = None, as_json: AsJson = False) -> None:
     """Mark a run that a dead process left as cancelled; it will not be resumed."""
-    import time  # noqa: PLC0415
     from dataclasses import replace  # noqa: PLC0415
 
     from cloche.exec.stores import store_at  # noqa: PLC0415
@@ -131,6 +137,6 @@ def cancel_command(run: RunId, store: Store = None, as_json: AsJson = False) -> 
         opened.runs.update(ended, expected=found.status)
         found = ended
     if as_json:
-        print_json(_document(found))
+        print_json(_document(found, found.status))
     else:
         typer.echo(f"{run} is {found.status}")

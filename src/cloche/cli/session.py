@@ -139,6 +139,7 @@ def list_command(
     found = list(
         list_sessions(
             store_at(store),
+            now_ns=time.time_ns(),
             name=name,
             status=status,
             language=None if language is None else full_language(language),

@@ -1,7 +1,8 @@
 """Which sessions there are: by name, by what they are doing, by when they were last used.
 
-Reads the store alone; nothing is woken, no lease is taken. So a run whose process died counts as
-running until somebody uses its session.
+Reads the store alone; nothing is woken, no lease is taken, nothing is written. A run whose process
+died is told as interrupted from the moment on at which its lease is over; when its session is used
+it goes on all the same, if it can.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cloche.store.ports import Store
-    from cloche.store.rows import Session
+    from cloche.store.rows import Run, RunStatus, Session
 
 SessionStatus = Literal["idle", "running", "suspended", "interrupted", "failed"]
 STATUSES: Final = get_args(SessionStatus)
@@ -39,6 +40,7 @@ class Listed:
 def list_sessions(
     store: Store,
     *,
+    now_ns: int,
     name: str | None = None,
     status: str | None = None,
     language: str | None = None,
@@ -49,6 +51,7 @@ def list_sessions(
 
     Args:
         store: where they are kept.
+        now_ns: to tell whose lease is over.
         name: a pattern with `*`, `?` and `[…]` for their names; those without a name have none.
         status: of `STATUSES`.
         language: "javascript", "typescript" or "python".
@@ -72,13 +75,33 @@ def list_sessions(
                 continue
             if changed_after_ns is not None and row.changed_ns < changed_after_ns:
                 continue
-            found = _status(store, row)
+            found = _status(store, row, now_ns)
             if status is None or found == status:
                 yield Listed(row=row, status=found)
 
 
-def _status(store: Store, row: Session) -> SessionStatus:
+def status_of_run(store: Store, run: Run, now_ns: int) -> RunStatus:
+    """Return the status of a run as it is told: "interrupted" where nobody works on it any more.
+
+    Args:
+        store: where it is kept.
+        run: as it is kept.
+        now_ns: the wall clock.
+    """
+    if run.status != "running" or run.session_id is None:
+        return run.status
+    lease = store.leases.get(run.session_id)
+    if lease is not None and lease.until_ns > now_ns:
+        return "running"
+    # Its process may have ended it, and let go of the session, since the run was read.
+    again = store.runs.get(run.id)
+    return "interrupted" if again is None or again.status == "running" else again.status
+
+
+def _status(store: Store, row: Session, now_ns: int) -> SessionStatus:
     newest = store.runs.list(session_id=row.id, limit=1)
-    if newest and newest[0].status in STATUSES:
-        return cast("SessionStatus", newest[0].status)
+    if newest:
+        status = status_of_run(store, newest[0], now_ns)
+        if status in STATUSES:
+            return cast("SessionStatus", status)
     return "idle"

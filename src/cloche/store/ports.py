@@ -107,6 +107,9 @@ class LeaseTable(Protocol):
             StoreUnknownError: there is no such session.
         """
 
+    def get(self, session_id: str) -> Lease | None:
+        """Return the lease of a session, which may be over by now; None when nobody has one."""
+
     def renew(self, lease: Lease, *, until_ns: int) -> Lease:
         """Move the end of a lease. One that expired and that nobody took is still good.
 

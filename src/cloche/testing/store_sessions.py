@@ -218,6 +218,8 @@ def check_leases(store: Store) -> None:
     """One owner at a time; tokens grow; who lost a lease cannot renew it or change the session."""
     store.sessions.create(new_session("s"))
     first = store.leases.acquire("s", owner="a", now_ns=0, until_ns=10).lease
+    assert store.leases.get("s") == first
+    assert store.leases.get("absent") is None
     held: dict[str, Any] = {"session_id": "s", "owner": "a", "until_ns": 10}
     raises(
         LeaseHeldError,
@@ -238,6 +240,7 @@ def check_leases(store: Store) -> None:
     raises(LeaseLostError, lambda: store.sessions.apply(stale), session_id="s", token=first.token)
     session = store.sessions.apply(Change(session=session, token=second.token))
     store.leases.release(second)
+    assert store.leases.get("s") is None
     raises(LeaseLostError, lambda: store.leases.renew(second, until_ns=50))
     released = Change(session=session, token=second.token)
     raises(LeaseLostError, lambda: store.sessions.apply(released))

@@ -194,6 +194,15 @@ class MemoryLeases(Part):
             lease = Lease(session_id=session_id, owner=owner, token=token, until_ns=until_ns)
             return Leased(lease=lease, session=state.sessions[session_id])
 
+    def get(self, session_id: str) -> Lease | None:
+        """Return the lease of a session."""
+        check_id("session", session_id)
+        with self._state() as state:
+            owner, token, until_ns = state.leases.get(session_id, (None, 0, 0))
+            if owner is None:
+                return None
+            return Lease(session_id=session_id, owner=owner, token=token, until_ns=until_ns)
+
     def renew(self, lease: Lease, *, until_ns: int) -> Lease:
         """Move the end of a lease."""
         with self._state() as state:

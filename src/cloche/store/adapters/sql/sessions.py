@@ -207,6 +207,13 @@ class SqlLeases(Rows):
 
         return self.database.write(work)
 
+    def get(self, session_id: str) -> Lease | None:
+        """Return the lease of a session."""
+        check_id("session", session_id)
+        values = {"session_id": session_id}
+        row = self.database.read(lambda connection: connection.execute(_GET_LEASE, values).first())
+        return None if row is None or row.owner is None else Lease(**row._mapping)
+
     def renew(self, lease: Lease, *, until_ns: int) -> Lease:
         """Move the end of a lease."""
         if not self._change_held(lease, until_ns=until_ns):
