@@ -127,6 +127,41 @@ class AppsLimits(Group):
     warm_instance_count_max: int = limit(
         4, "count", 1, 1000, label="Warm Instances", description="Warm instances of one version"
     )
+    log_line_count_max: int = limit(
+        5000, "count", 100, 1_000_000, label="Log", description="Lines of an app's log that are kept"
+    )
+    recorded_count_max: int = limit(
+        1000,
+        "count",
+        1,
+        1_000_000,
+        label="Recorded requests",
+        description="Requests of an app that can be replayed; the oldest go",
+    )
+    thread_count_max: int = limit(
+        32,
+        "count",
+        1,
+        1024,
+        label="Requests at once",
+        description="Requests of all apps that a server runs at the same time",
+    )
+    request_concurrency_max: int = limit(
+        16,
+        "count",
+        1,
+        1024,
+        label="Requests of an app",
+        description="Requests of one app that run at the same time",
+    )
+    request_queue_max: int = limit(
+        64,
+        "count",
+        0,
+        100_000,
+        label="Waiting requests",
+        description="Requests of one app that wait for its others; more are answered 503",
+    )
     log_line_limit_bytes: int = limit(
         16 * KIB, "bytes", 64, MIB, label="Log Line", description="One line of an app's log"
     )
@@ -292,6 +327,14 @@ class AppsLimits(Group):
         1000,
         label="Lost Jobs",
         description="How often a job is taken again after its process died",
+    )
+    job_poll_ms: int = limit(
+        500,
+        "ms",
+        10,
+        60_000,
+        label="Job Poll",
+        description="How often a process looks for jobs that others made",
     )
     job_keep_ms: int = limit(
         7 * DAY_MS,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from cloche.apps.cron import parse_cron
 from cloche.apps.storage import job_states
 from cloche.apps.storage.calls import NS_PER_MS
-from cloche.apps.storage.errors import QuotaError
+from cloche.apps.storage.errors import QuotaError, StorageArgumentsError
 from cloche.apps.storage.jobs import NAME_LIMIT_BYTES, new_job_id
 from cloche.apps.storage.rows import JobRow, ScheduleRow
 from cloche.apps.storage.values import check_name, encode
@@ -139,9 +139,17 @@ class JobDesk:
         until_ns = now_ns + self._limits.job_lease_ms * NS_PER_MS
         return self._change(app, job, lambda row: replace(row, lease_until_ns=until_ns))
 
+    def look(self, app: str, job: JobRow) -> JobRow:
+        """Return a job as it is now. Raises JobLostError: it is the owner's no more."""
+        found = self._tables.read(app, "jobs", lambda rows: rows.get_job(job.id))
+        return job_states.check_held(found, job.id, job.attempt, job.lease_owner or "")
+
     def finish(self, app: str, job: JobRow, result: object, now_ns: int) -> JobRow:
-        """Return a job that has succeeded. Raises JobLostError."""
-        encoded = encode(result)
+        """Return a job that has ended by itself. Raises JobLostError."""
+        try:
+            encoded = encode(result)
+        except StorageArgumentsError as error:
+            return self.fail(app, job, f"its result {error.fields['problem']}", now_ns)
         if len(encoded) > self._limits.job_data_limit_bytes:
             problem = f"its result has {len(encoded)} bytes, over apps.job_data_limit_bytes"
             return self.fail(app, job, problem, now_ns)

@@ -22,7 +22,7 @@ from cloche.apps.storage.errors import JobLostError
 from cloche.apps.storage.rows import JOB_ENDED
 
 if TYPE_CHECKING:
-    from cloche.apps.storage.rows import JobRow
+    from cloche.apps.storage.rows import JobRow, JobState
 
 NS_PER_MS: Final = 1_000_000
 ERROR_LENGTH_MAX: Final = 4000
@@ -59,8 +59,9 @@ def check_held(row: JobRow | None, job_id: str, attempt: int, owner: str) -> Job
 
 
 def finish(row: JobRow, *, result: bytes, now_ns: int) -> JobRow:
-    """Return a running job whose attempt succeeded."""
-    return replace(_ended(row, now_ns), state="done", result=result, error=None)
+    """Return a running job whose attempt returned: done, or cancelled if it was asked to stop."""
+    state: JobState = "cancelled" if row.is_cancelled else "done"
+    return replace(_ended(row, now_ns), state=state, result=result, error=None)
 
 
 def fail(row: JobRow, *, error: str, now_ns: int, backoff_ms_max: int) -> JobRow:

@@ -32,6 +32,12 @@ def app_name(app_id: str, tenant: str = "") -> str:
     return f"{tenant}/{app_id}"
 
 
+def app_parts(app: str) -> tuple[str, str]:
+    """Return the tenant and the id in the name of an app."""
+    tenant, _, app_id = app.partition("/")
+    return tenant, app_id
+
+
 def pin_holder(app: str, path: str) -> str:
     """Return who holds the content of a path: of any length, and of nobody else."""
     return "app-" + hashlib.sha256(f"{app}\0{path}".encode()).hexdigest()

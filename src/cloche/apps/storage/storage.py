@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cloche.limits import Limits
 
 KINDS: Final = ("kv", "docs", "blobs", "sql", "jobs")
+_TOLD: Final = ("spawn", "cancel")
 
 
 class Storage:
@@ -59,6 +60,7 @@ class Storage:
         self._streams = streams
         self._now_ns = now_ns
         self.desk = JobDesk(tables, limits)
+        self._listeners: list[Callable[[], None]] = []
         self._kinds: dict[str, Mapping[str, Operation]] = {
             "kv": Kv(tables, limits).operations,
             "docs": Docs(tables, limits).operations,
@@ -82,9 +84,20 @@ class Storage:
         """
         app = app_name(app_id, tenant)
         return {
-            kind: StorageHandler(kind, operations, app, job, self._now_ns)
+            kind: StorageHandler(
+                kind, operations, app, job, self._now_ns, self._tell if kind == "jobs" else None
+            )
             for kind, operations in self._kinds.items()
         }
+
+    def on_job(self, listener: Callable[[], None]) -> None:
+        """Call a function, from any thread, after each job that was made or cancelled here."""
+        self._listeners.append(listener)
+
+    def _tell(self, target: str) -> None:
+        if target in _TOLD:
+            for listener in self._listeners:
+                listener()
 
     def remove_app(self, app_id: str, *, tenant: str = "") -> int:
         """Remove everything that an app keeps; return how many rows that were.
@@ -114,8 +127,10 @@ class StorageHandler:
         app: str,
         job: JobRow | None,
         now_ns: Callable[[], int],
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._kind = kind
+        self._tell = tell
         self._operations = operations
         self._app = app
         self._job = job
@@ -135,7 +150,7 @@ class StorageHandler:
             job=self._job,
         )
         try:
-            return perform(self._kind, self._operations, call, request.target, request.args)
+            value = perform(self._kind, self._operations, call, request.target, request.args)
         except AppStorageError as error:
             raise EffectFailure(error.code, error.message, retryable=error.retryable) from error
         except StoreError as error:
@@ -144,3 +159,6 @@ class StorageHandler:
             raise EffectFailure(
                 "STORAGE_UNAVAILABLE", message, retryable=error.retryable
             ) from error
+        if self._tell is not None:
+            self._tell(request.target)
+        return value
