@@ -128,7 +128,12 @@ class AppsLimits(Group):
         4, "count", 1, 1000, label="Warm Instances", description="Warm instances of one version"
     )
     log_line_count_max: int = limit(
-        5000, "count", 100, 1_000_000, label="Log", description="Lines of an app's log that are kept"
+        5000,
+        "count",
+        100,
+        1_000_000,
+        label="Log",
+        description="Lines of an app's log that are kept",
     )
     recorded_count_max: int = limit(
         1000,
