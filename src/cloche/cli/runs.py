@@ -13,19 +13,12 @@ from cloche.cli.session import AsJson, Store, time_text
 from cloche.exec.errors import RunNotFoundError
 
 if TYPE_CHECKING:
-    from cloche.store.ports import Store as OpenStore
     from cloche.store.rows import Run
 
 app = typer.Typer(help="Runs of all sessions.", no_args_is_help=True)
 
 NS_PER_MS = 1_000_000
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
-
-
-def _status(store: OpenStore, run: Run) -> str:
-    from cloche.exec.listing import status_of_run  # noqa: PLC0415 - keeps --help fast
-
-    return status_of_run(store, run, time.time_ns())
 
 
 def _document(run: Run, status: str) -> dict[str, Any]:
@@ -49,24 +42,26 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
+    from cloche.exec.listing import status_of_run  # noqa: PLC0415 - keeps --help fast
     from cloche.exec.session import Session  # noqa: PLC0415 - keeps --help fast
     from cloche.exec.stores import store_at  # noqa: PLC0415
 
     opened = store_at(store)
     session_id = None if session is None else Session.open(session, store=opened).id
     runs = opened.runs.list(session_id=session_id, limit=limit)
+    told = [(run, status_of_run(opened, run, time.time_ns())) for run in runs]
     if as_json:
-        print_json({"runs": [_document(run, _status(opened, run)) for run in runs]})
+        print_json({"runs": [_document(run, status) for run, status in told]})
         return
     rows = []
-    for run in runs:
+    for run, status in told:
         result = msgspec.json.decode(run.result)
         taken = "" if run.ended_ns is None else f"{(run.ended_ns - run.created_ns) // NS_PER_MS} ms"
         code = str(result.get("exit_code", ""))
         rows.append(
             [
                 run.id,
-                _status(opened, run),
+                status,
                 "" if code is None else str(code),
                 taken,
                 time_text(run.created_ns),
@@ -78,13 +73,14 @@ def list_command(
 @app.command("show")
 def show_command(run: RunId, store: Store = None, as_json: AsJson = False) -> None:
     """Show one run with its output."""
+    from cloche.exec.listing import status_of_run  # noqa: PLC0415 - keeps --help fast
     from cloche.exec.stores import store_at  # noqa: PLC0415
 
     opened = store_at(store)
     found = opened.runs.get(run)
     if found is None:
         raise RunNotFoundError(run)
-    document = _document(found, _status(opened, found))
+    document = _document(found, status_of_run(opened, found, time.time_ns()))
     if as_json:
         print_json(document)
         return
