@@ -21,7 +21,7 @@ APPS = {
     "python": "import random\nat = random.random()\ndef handle(r): return str(at)",
 }
 LOOPS = {
-    "javascript": ["for (;;);", "setInterval(() => {}, 1000)", "await (async () => { for (;;); })()"],
+    "javascript": ["for (;;);", "setInterval(() => {}, 9)", "await (async () => { for (;;); })()"],
     "python": ["while True: pass", "import time\nwhile True: time.sleep(1)"],
 }  # fmt: skip
 
