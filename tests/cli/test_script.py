@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -201,3 +202,94 @@ def test_an_interrupt_keeps_what_is_there(script):
     document = json.loads(stdout)
     assert (document["status"], document["output"]) == ("cancelled", "begun\n")
     assert process.returncode == 130
+
+
+SPAWNING = '''
+import cloche
+from cloche.script.adapters.spawn import Spawner
+
+
+@cloche.tool(read_only=True)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@cloche.tool(read_only=True)
+def forever() -> None:
+    """Never end."""
+    import threading
+
+    threading.Event().wait(30)
+
+
+spawner = Spawner(add, forever)
+'''
+
+
+def test_detached_work_is_listed(script):
+    """By another process, with what became of it; and a later script finds the result."""
+    (script.folder / "spawning.py").write_text(SPAWNING)
+    tools = ("--tools", "spawning:spawner")
+    source = b"""
+const job = await tools.spawn.add({ a: 1, b: 2 });
+while ((await tools.spawn.status(job.id)).status === "running");
+return job.id;
+"""
+    done = script("script", "-", *tools, stdin=source)
+    job_id = json.loads(done.stdout)
+    (job,) = json.loads(script("script", "jobs", "--json").stdout)["jobs"]
+    assert (job["id"], job["tool"], job["status"], job["value"]) == (job_id, "add", "completed", 3)
+    assert job_id in script("script", "jobs").stdout
+    later = script(
+        "script", "-", *tools, stdin=f"return (await tools.spawn.status('{job_id}')).value".encode()
+    )
+    assert later.stdout == "3\n"
+
+
+def test_old_runs_are_removed(script):
+    """As the limits say."""
+    script("script", "-", stdin=b"return 1")
+    assert script("script", "prune").stdout == "0 runs removed\n"
+    (script.folder / "cloche.toml").write_text("[limits.scripts]\nkept_run_count_max = 0\n")
+    assert json.loads(script("script", "prune", "--json").stdout) == {"removed": 1}
+
+
+def test_verbose(script):
+    """A banner with the hash, and lines that are marked; on standard error, and only if asked."""
+    program = b"console.log('mine'); return await tools.add({ a: 1, b: 2 })"
+    quiet = script("script", "-", *TOOLS, stdin=program)
+    done = script("script", "-", *TOOLS, "--verbose", stdin=program)
+    assert (quiet.stdout, quiet.stderr) == (done.stdout, "") == ("mine\n3\n", "")
+    started, ended, call = done.stderr.splitlines()
+    digest = hashlib.sha256(program).hexdigest()[:12]
+    assert started.startswith(f"[script] started typescript {digest} run ")
+    assert ended.startswith(f"[script] completed typescript {digest} run ")
+    assert ": 1 calls, " in ended
+    assert call.startswith("[script] add (line 1) completed, ")
+
+
+def test_verbose_says_what_failed(script):
+    """With its code, and the message of the call."""
+    done = script(
+        "script", "-", *TOOLS, "--verbose", stdin=b"return await tools.add({ a: 'x', b: 1 })"
+    )
+    assert "TOOL_VALIDATION" in done.stderr.splitlines()[1]
+
+
+def test_packs_are_switched(script):
+    """`--pack NAME=off`; what is no switch is a mistake."""
+    (script.folder / "a.txt").write_text("hi")
+    read = (
+        "script",
+        "-",
+        "--workspace",
+        ".",
+    )
+    source = b"return tools.readFile('a.txt')"
+    assert script(*read, stdin=source).stdout == '"hi"\n'
+    off = script(*read, "--pack", "files=off", stdin=source)
+    assert (off.exit_code, "is switched off" in off.stderr) == (1, True)
+    assert script(*read, "--pack", "files", stdin=source).exit_code == 2
+    listed = script("tools", "list", "--workspace", ".", "--pack", "*=off", "--json")
+    assert json.loads(listed.stdout) == {"tools": []}

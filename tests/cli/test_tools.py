@@ -67,7 +67,8 @@ def test_stubs(folder):
 def test_a_workspace(tmp_path):
     """What comes with cloche is listed where it is granted."""
     done = cloche("tools", "list", "--workspace", ".", "--exec", "git log", "--json", cwd=tmp_path)
-    assert [tool["name"] for tool in done.document["tools"]] == ["applyPatch", "exec", "fileSearch"]
+    names = "applyPatch exec fileSearch grepFiles listDir readFile writeFile".split()
+    assert [tool["name"] for tool in done.document["tools"]] == names
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from cloche.cli.output import print_json
+from cloche.cli.output import print_json, table
 from cloche.cli.run import program_of, read_file
-from cloche.cli.tools import Commands, Tools, Workspace, tools_of
+from cloche.cli.tools import Commands, Packs, Tools, Workspace, tools_of
 from cloche.exec.errors import InvalidRunError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cloche.script.events import ScriptEvent
     from cloche.script.finder import Language
     from cloche.script.harness import ScriptHarness
     from cloche.script.items import ScriptResult
@@ -52,14 +53,17 @@ _LANGUAGES: Final[dict[str, Language]] = {
 }
 _FIELDS: Final = ("run_id", "status", "value", "output", "tool_calls", "error", "usage")
 _ACTIONS: Final = ("resume", "rollback")
+_ALONE: Final = ("jobs", "prune")
+_HASH_SHOWN: Final = 12
 
 
 def script_command(
     program: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|-|resume|rollback",
-            help="A message with <tool-calls>, or a program; - reads standard input.",
+            metavar="FILE|-|resume|rollback|jobs|prune",
+            help="A message with <tool-calls>, or a program; - reads standard input. `jobs` lists "
+            "detached work, `prune` removes old runs.",
         ),
     ],
     run: Annotated[
@@ -89,6 +93,10 @@ def script_command(
         str | None,
         typer.Option("--store", help="Where runs wait: a path or a URL; or CLOCHE_STORE."),
     ] = None,
+    packs: Packs = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say on standard error what runs and what it calls.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object; an array for several scripts.")
     ] = False,
@@ -104,7 +112,7 @@ def script_command(
         raise InvalidRunError("RUN goes with `resume` or `rollback`, and they need it")
     known = _language(program, language)
     harness = ScriptHarness(
-        tools_of(tools, workspace, exec_),
+        tools_of(tools, workspace, exec_, packs=packs),
         policy=None if policy is None else _policy(policy),
         mode=mode,  # type: ignore[arg-type]  # checked above
         default=known or "typescript",
@@ -112,28 +120,46 @@ def script_command(
         session_id=session,
         store=store_at(store),
         on_progress=None if as_json else _progress,
+        on_event=_tell if verbose else None,
     )
+    if program in _ALONE:
+        _alone(program, harness, as_json)
+        return
     cancel = CancelToken()
     before = signal.signal(signal.SIGINT, lambda *_: cancel.cancel())
     try:
-        if run is not None and program == "rollback":
-            results: Sequence[ScriptResult] = [harness.rollback(run)]
-        elif run is not None:
-            results = [harness.resume(run, cancel=cancel)]
-        else:
-            results = _results(harness, program_of(program, None)[1], known, cancel)
+        results = _performed(harness, program, run, known, cancel)
     finally:
         signal.signal(signal.SIGINT, before)
-    if as_json:
-        documents = [_document(result) for result in results]
-        print_json(documents[0] if len(documents) == 1 else documents)
-    else:
-        for result in results:
-            _show(harness, result)
+    _print(harness, results, as_json=as_json, verbose=verbose)
     if mode == "disabled":
         return
     codes = (_EXIT_CODES[result.status] for result in results)
     raise typer.Exit(next((code for code in codes if code), 0))
+
+
+def _performed(
+    harness: ScriptHarness, program: str, run: str | None, language: Language | None, cancel: Any
+) -> Sequence[ScriptResult]:
+    if run is not None and program == "rollback":
+        return [harness.rollback(run)]
+    if run is not None:
+        return [harness.resume(run, cancel=cancel)]
+    return _results(harness, program_of(program, None)[1], language, cancel)
+
+
+def _print(
+    harness: ScriptHarness, results: Sequence[ScriptResult], *, as_json: bool, verbose: bool
+) -> None:
+    if verbose:
+        for result in results:
+            _tell_calls(result)
+    if as_json:
+        documents = [_document(result) for result in results]
+        print_json(documents[0] if len(documents) == 1 else documents)
+        return
+    for result in results:
+        _show(harness, result)
 
 
 def _results(
@@ -196,6 +222,40 @@ def _show(harness: ScriptHarness, result: ScriptResult) -> None:
         sys.stderr.write(f"cloche: {result.status}: {result.error['message']}\n")
     else:
         typer.echo(result.status)
+
+
+def _alone(action: str, harness: ScriptHarness, as_json: bool) -> None:
+    """Do what concerns no run: list detached work, or remove old runs."""
+    if action == "prune":
+        removed = harness.prune()
+        if as_json:
+            print_json({"removed": removed})
+        else:
+            typer.echo(f"{removed} runs removed")
+        return
+    jobs = harness.jobs
+    if as_json:
+        print_json({"jobs": [{**one.to_document(), "run_id": one.run_id} for one in jobs]})
+        return
+    rows = [[one.id, one.tool, one.status, one.run_id] for one in jobs]
+    table("jobs", ["id", "tool", "status", "run"], rows)
+
+
+def _tell(event: ScriptEvent) -> None:
+    said = f"{event.kind} {event.language} {event.sha256[:_HASH_SHOWN]} run {event.run_id}"
+    if event.status:
+        said += f": {event.tool_calls} calls, {event.time_ms} ms"
+    if event.code:
+        said += f", {event.code}"
+    sys.stderr.write(f"[script] {said}\n")
+
+
+def _tell_calls(result: ScriptResult) -> None:
+    for call in result.tool_calls:
+        at = "" if call.line is None else f" (line {call.line})"
+        error = "" if call.error is None else f": {call.error['message']}"
+        said = f"{call.tool}{at} {call.status}, {call.duration_ms} ms{error}"
+        sys.stderr.write(f"[script] {said}\n")
 
 
 def _progress(message: str, kind: str) -> None:

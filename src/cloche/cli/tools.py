@@ -23,18 +23,26 @@ Tools = Annotated[
 ]
 Workspace = Annotated[
     Path | None,
-    typer.Option("--workspace", help="Folder for applyPatch (asks) and fileSearch; and for exec."),
+    typer.Option("--workspace", help="Folder for the tools of files, and for exec."),
 ]
 Commands = Annotated[
     list[str] | None,
     typer.Option("--exec", help="Start of a command that exec may run, asking; repeatable."),
+]
+Packs = Annotated[
+    list[str] | None,
+    typer.Option("--pack", help="NAME=off or NAME=on; * is every pack not named; repeatable."),
 ]
 Language = Annotated[str, typer.Option("--language", "-l", help="typescript or python.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def tools_of(
-    tools: list[str] | None, workspace: Path | None, commands: list[str] | None
+    tools: list[str] | None,
+    workspace: Path | None,
+    commands: list[str] | None,
+    *,
+    packs: list[str] | None = None,
 ) -> ToolSet:
     """Return the tools that the options of a command name.
 
@@ -55,7 +63,14 @@ def tools_of(
         if workspace is None:
             raise InvalidRunError("--exec needs --workspace, the folder where commands run")
         sets.append(ToolSet(*Commands(commands, folder=workspace).tools))
-    return ToolSet(*sets)
+    return ToolSet(*sets, packs=dict(map(_switch, packs or [])))
+
+
+def _switch(text: str) -> tuple[str, bool]:
+    name, _, state = text.rpartition("=")
+    if not name or state not in {"on", "off"}:
+        raise InvalidRunError(f"--pack is {text!r}; it must be NAME=on or NAME=off")
+    return name, state == "on"
 
 
 @app.command("list")
@@ -63,10 +78,11 @@ def list_command(
     tools: Tools = None,
     workspace: Workspace = None,
     exec_: Commands = None,
+    packs: Packs = None,
     as_json: AsJson = False,
 ) -> None:
     """List tools, with what they take and whether they ask."""
-    found = tools_of(tools, workspace, exec_)
+    found = tools_of(tools, workspace, exec_, packs=packs)
     if as_json:
         print_json({"tools": [one.describe() for one in found.values()]})
         return
@@ -85,12 +101,13 @@ def prompt_command(
     tools: Tools = None,
     workspace: Workspace = None,
     exec_: Commands = None,
+    packs: Packs = None,
     language: Language = "typescript",
 ) -> None:
     """Print what to tell a model: how to write scripts, and what they may call."""
     from cloche.script.stubs import prompt  # noqa: PLC0415 - keeps --help fast
 
-    typer.echo(prompt(tools_of(tools, workspace, exec_), language=_typed(language)))
+    typer.echo(prompt(tools_of(tools, workspace, exec_, packs=packs), language=_typed(language)))
 
 
 @app.command("stubs")
@@ -98,12 +115,13 @@ def stubs_command(
     tools: Tools = None,
     workspace: Workspace = None,
     exec_: Commands = None,
+    packs: Packs = None,
     language: Language = "typescript",
 ) -> None:
     """Print declarations for an editor: a .d.ts, or a .pyi."""
     from cloche.script.stubs import python_stubs, typescript_stubs  # noqa: PLC0415 - as above
 
-    found = tools_of(tools, workspace, exec_)
+    found = tools_of(tools, workspace, exec_, packs=packs)
     is_python = _typed(language) == "python"
     typer.echo(python_stubs(found) if is_python else typescript_stubs(found), nl=False)
 

@@ -22,6 +22,7 @@ import msgspec
 
 from cloche.gate.canonical import encode_plain
 from cloche.limits.adapters.settings import load_limits
+from cloche.script.adapters.jobs import jobs_in, prune_jobs
 from cloche.script.adapters.shelf import Asked
 from cloche.script.checks import check
 from cloche.script.errors import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from cloche.errors import ErrorDocument
     from cloche.exec.adapters.effects import CancelToken
     from cloche.limits import Limits
+    from cloche.script.adapters.jobs import JobRecord
     from cloche.script.approvals import Approval, AuditEntry, Made
     from cloche.script.events import ScriptEvent
     from cloche.script.finder import Language
@@ -386,7 +388,14 @@ class ScriptHarness:
         Returns:
             How many; the audit keeps what was decided about them.
         """
+        oldest_ms = self._runs.desk.clock_ms() - self.limits.scripts.kept_run_ms
+        prune_jobs(self.store, ended_before_ms=oldest_ms)
         return self._runs.prune()
+
+    @property
+    def jobs(self) -> tuple[JobRecord, ...]:
+        """Detached work in the store, of all processes, the oldest first."""
+        return jobs_in(self.store)
 
     # --- snippets ---
 

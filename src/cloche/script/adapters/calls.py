@@ -417,6 +417,7 @@ class ScriptCalls:
                 run_id=self._run_id,
                 idempotency_key=idempotency_key(self._run_id, request),
                 cancelled=is_cancelled,
+                store=self._desk.store,
             )
         started_ns = time.monotonic_ns()
         try:

@@ -6,27 +6,34 @@ Owns the jobs of a harness. Invariants:
 - the same call, performed again when its run goes on, is the same job;
 - no more than a fixed number of jobs run at once, and as many are kept.
 
-Jobs live in this process: when it ends they are gone, and a later question about one says so.
+The work is this process's: when it ends, what is not done is lost. With a store every process that
+has it knows of all jobs and their results, and a later script finds them there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.gate.ports import EffectFailure
 from cloche.limits import Limits
+from cloche.script.adapters.jobs import JobRecord, jobs_in, load, own_process, save
 from cloche.script.policy import SPAWN
 from cloche.script.tools import Tool, ToolContext, ToolSet, tool
+from cloche.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-JobStatus = Literal["running", "completed", "failed", "cancelled"]
+    from cloche.script.adapters.jobs import JobStatus
+    from cloche.store.ports import Store
 
+NS_PER_MS: Final = 1_000_000
 JOB_COUNT_MAX: Final = 1000
 _PARALLEL_COUNT_MAX: Final = 8
 _ID_CHARACTERS: Final = 16
@@ -41,6 +48,8 @@ class Job:
     tool: str
     run_id: str
     status: JobStatus = "running"
+    started_ms: int = 0
+    store: Store | None = field(default=None, repr=False)
     value: Any = None
     error: str = ""
     over: threading.Event = field(default_factory=threading.Event, repr=False)
@@ -48,12 +57,21 @@ class Job:
 
     def to_document(self) -> dict[str, Any]:
         """Return what a script sees of it."""
-        document: dict[str, Any] = {"id": self.id, "tool": self.tool, "status": self.status}
-        if self.status == "completed":
-            document["value"] = self.value
-        elif self.error:
-            document["error"] = self.error
-        return document
+        return self.record().to_document()
+
+    def record(self, *, ended_ms: int | None = None) -> JobRecord:
+        """Return what is kept of it."""
+        return JobRecord(
+            id=self.id,
+            tool=self.tool,
+            run_id=self.run_id,
+            status=self.status,
+            value=self.value,
+            error=self.error,
+            started_ms=self.started_ms,
+            ended_ms=ended_ms,
+            process=own_process(),
+        )
 
 
 class Spawner:
@@ -62,9 +80,19 @@ class Spawner:
     Args:
         tools: what may be detached; nothing is unless it is named here.
         limits: of results.
+        store: where jobs are kept, so that other processes know of them; None for that of the run.
+        clock_ms: wall clock.
     """
 
-    def __init__(self, *tools: Any, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        *tools: Any,
+        limits: Limits | None = None,
+        store: Store | None = None,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // NS_PER_MS,
+    ) -> None:
+        self._store = store
+        self._clock_ms = clock_ms
         self._set = ToolSet(*tools)
         self._limits = limits or Limits()
         self._jobs: dict[str, Job] = {}
@@ -120,17 +148,25 @@ class Spawner:
         )
 
     def _controls(self) -> tuple[Tool, ...]:
-        def status(id: str) -> dict[str, Any]:  # noqa: A002 - as scripts write it
+        def status(id: str, context: ToolContext) -> dict[str, Any]:  # noqa: A002 - as scripts do
             """Tell what became of a detached call.
 
             Args:
                 id: of the job.
+                context: of the call.
             """
-            return self._find(id).to_document()
+            return self._known(id, context.store).to_document()
 
-        def listed() -> list[dict[str, Any]]:
-            """List detached calls, the oldest first."""
-            return [{"id": job.id, "tool": job.tool, "status": job.status} for job in self.jobs]
+        def listed(context: ToolContext) -> list[dict[str, Any]]:
+            """List detached calls, the oldest first.
+
+            Args:
+                context: of the call.
+            """
+            return [
+                {"id": job.id, "tool": job.tool, "status": job.status}
+                for job in self.records(context.store)
+            ]
 
         def cancel(id: str) -> bool:  # noqa: A002 - as above
             """Stop a detached call; tell whether it was still running.
@@ -152,15 +188,45 @@ class Spawner:
 
     # --- jobs ---
 
-    def _start(self, inner: Tool, named: Mapping[str, Any], context: ToolContext) -> Job:
+    def records(self, store: Store | None = None) -> tuple[JobRecord, ...]:
+        """Return all jobs that are known here, the oldest first: of the store, if there is one."""
+        store = self._store or store
+        if store is not None:
+            return jobs_in(store)
+        return tuple(job.record() for job in self.jobs)
+
+    def _known(self, job_id: str, store: Store | None) -> JobRecord:
+        with self._lock:
+            job = self._jobs.get(job_id)
+        store = self._store or store
+        if job is None and store is not None:
+            record = load(store, job_id)
+            if record is not None:
+                return record
+        return self._find(job_id).record()
+
+    def _start(self, inner: Tool, named: Mapping[str, Any], context: ToolContext) -> JobRecord:
         job_id = context.idempotency_key.replace("/", "")[-_ID_CHARACTERS:]
+        store = self._store or context.store
+        kept = None if store is None else load(store, job_id)
+        if kept is not None and kept.status != "lost":
+            return kept
         with self._lock:
             known = self._jobs.get(job_id)
             if known is not None:
-                return known
+                return known.record()
             self._make_room()
-            job = Job(id=job_id, tool=inner.name, run_id=context.run_id)
+            job = Job(
+                id=job_id,
+                tool=inner.name,
+                run_id=context.run_id,
+                started_ms=self._clock_ms(),
+                store=store,
+            )
             self._jobs[job_id] = job
+        begun = job.record()
+        if store is not None:
+            save(store, begun)
         arguments = dict(named)
         if inner.context_name is not None:
             arguments[inner.context_name] = ToolContext(
@@ -169,7 +235,7 @@ class Spawner:
                 cancelled=job.unwanted.is_set,
             )
         self._pool.submit(self._perform, job, inner, arguments)
-        return job
+        return begun
 
     def _make_room(self) -> None:
         if len(self._jobs) < JOB_COUNT_MAX:
@@ -196,7 +262,15 @@ class Spawner:
             job.status = "cancelled" if job.unwanted.is_set() else "failed"
             job.error = f"{type(error).__name__}: {error}"
         finally:
+            self._keep(job)
             job.over.set()
+
+    def _keep(self, job: Job) -> None:
+        if job.store is None:
+            return
+        # The work is done, whether or not that can be written down: this process still knows it.
+        with suppress(StoreError):
+            save(job.store, job.record(ended_ms=self._clock_ms()))
 
     def _find(self, job_id: str) -> Job:
         with self._lock:
