@@ -151,8 +151,11 @@ for line in sys.stdin:
 """
 
 
-def resumed(language: str, durability: str, count: int = 60) -> Row:
-    """Snapshot and store here, load and run on in another process that is ready."""
+def resumed(language: str, durability: str, *, snapshot: bool = True, count: int = 60) -> Row:
+    """Snapshot and store here, load and run on in another process that is ready.
+
+    Without `snapshot` the session is only let go of, and its one small run is repeated there.
+    """
     with stored(durability) as store:
         arguments = [store.url, durability, language, READ[language]]
         other = subprocess.Popen(
@@ -168,6 +171,8 @@ def resumed(language: str, durability: str, count: int = 60) -> Row:
             session = Session.create(language, store=store)
             session.run(SMALL[language])
             started = time.perf_counter_ns()
+            if snapshot:
+                session.snapshot()
             session.close()
             here = time.perf_counter_ns() - started
             other.stdin.write(f"{session.id}\n")
@@ -175,7 +180,8 @@ def resumed(language: str, durability: str, count: int = 60) -> Row:
             times.append((here + int(other.stdout.readline())) / 1e6)
         other.communicate()
     target = {"full": 8.0, "normal": 5.0}[durability]
-    name = f"{language}: snapshot, store, load, run in another process ({durability})"
+    how = "snapshot, store, load, run" if snapshot else "let go, take up, run"
+    name = f"{language}: {how} in another process ({durability})"
     return Row(name=name, target=target, measured=statistics.median(times))
 
 
@@ -458,6 +464,11 @@ def main() -> None:
             ("size", lambda language=language: snapshot_size(language)),
             ("resumed full", lambda language=language: resumed(language, "full")),
             ("resumed normal", lambda language=language: resumed(language, "normal")),
+            ("let go full", lambda language=language: resumed(language, "full", snapshot=False)),
+            (
+                "let go normal",
+                lambda language=language: resumed(language, "normal", snapshot=False),
+            ),
         ]
     wanted += [
         ("effect", journaled_effect),
