@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _RECEIVE_BYTES: Final = 1 << 18
 _SOCKET_BYTES: Final = 1 << 20
 _END_S: Final = 2.0
+_ENDED: Final = "it ended"
 MS_PER_S: Final = 1000
 _FIRST_DELAY_S: Final = 0.1
 _DOUBLING_MAX: Final = 20
@@ -79,7 +80,7 @@ class WorkerProcess:
         self.is_ready = False
         self.is_lost = False
         self._is_stopped = False
-        self.problem = "it ended"
+        self.problem = _ENDED
         self.protections: tuple[str, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._buffer = FrameBuffer(limit_bytes)
@@ -197,10 +198,13 @@ class WorkerProcess:
             box.put(frame)
 
     def _end(self) -> None:
-        self.kill(self.problem)
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_END_S if self.problem == _ENDED else 0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # it lives, and does not speak
+            code = self._process.wait()
         with self._lock:
-            if self.problem == "it ended":
+            if self.problem == _ENDED:
                 self.problem = f"it ended with {_ending(code)}"
             self.is_lost = True
             boxes, self._boxes = list(self._boxes.values()), {}
