@@ -90,6 +90,22 @@ def test_openapi(folder):
     assert list(done.document["paths"]) == ["/"]
 
 
+def test_an_api_that_changed(folder):
+    """A document that was kept is compared, and what differs is named."""
+    kept = folder / "openapi.json"
+    kept.write_text(cloche("web", "openapi", "shop", cwd=folder).stdout)
+    same = cloche("web", "openapi", "shop", "--check", "openapi.json", "--title", "X", cwd=folder)
+    assert (same.exit_code, same.stdout) == (0, "shop is as openapi.json says\n")
+    kept.write_text(kept.read_text().replace("Say hello.", "Say goodbye."))
+    other = cloche("web", "openapi", "shop", "--check", "openapi.json", cwd=folder)
+    assert other.exit_code == 1
+    assert '/paths/~1/get/summary: was "Say goodbye.", is "Say hello."\n' in other.stdout
+    kept.write_text("{")
+    broken = cloche("web", "openapi", "shop", "--check", "openapi.json", cwd=folder)
+    assert (broken.exit_code, broken.stdout) == (2, "")
+    assert "--check: openapi.json: Expecting" in broken.stderr
+
+
 def test_an_application_that_is_not_there(folder):
     """It is an error of usage that says what was looked for."""
     done = cloche("web", "routes", "shop:none", cwd=folder)

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from cloche.web.app import App
 from cloche.web.errors import SettingError
-from cloche.web.openapi import describe, render
+from cloche.web.openapi import describe, differences, render
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 
 from .support import ask
@@ -52,9 +52,9 @@ def shop():
     return app
 
 
-def document(app=None):
+def document(app=None, title="Shop"):
     """Return the document of an application, read back from its bytes."""
-    return json.loads(render(describe(app or shop(), title="Shop", version="1")))
+    return json.loads(render(describe(app or shop(), title=title, version="1")))
 
 
 def test_routes():
@@ -197,3 +197,39 @@ def test_what_is_returned(annotation, statuses, schema):
 def test_an_empty_application():
     """No routes are no paths."""
     assert document(App())["paths"] == {}
+
+
+def test_the_catalogue_of_errors():
+    """Each code that an application answers with is in the document with its status."""
+    listed = document()["x-errors"]
+    seen = {}
+    for method, target, body in (
+        ("GET", "/none", b""),
+        ("PUT", "/items/7", b""),
+        ("BREW", "/items/7", b""),
+        ("GET", "/items/x", b""),
+        ("GET", "/items/%zz", b""),
+    ):
+        response = ask(shop(), method, target, body=body)
+        seen[json.loads(response.body)["code"]] = response.status
+    assert len(seen) == 5
+    assert seen.items() <= listed.items()
+    assert listed["INTERNAL"] == 500
+
+
+def test_what_differs():
+    """Everything but the name and version of the API, by its place."""
+    kept = json.loads(render(document()))
+    assert differences(kept, document(title="another")) == []
+    path = kept["paths"]["/items/{number}"]
+    path["get"]["parameters"] = "a" * 300
+    path["brew"] = {}
+    del path["get"]["responses"]
+    where = "/paths/~1items~1{number}"
+    found = differences(kept, document())
+    assert found[0] == f"{where}/brew: is not there any more"
+    assert found[1].startswith(f'{where}/get/parameters: was "aaa')
+    assert found[2] == f"{where}/get/responses: is new"
+    assert len(found) == 3
+    assert len(found[1]) < 500
+    assert differences([], document()) == ["the kept document is no object"]

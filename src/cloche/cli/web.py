@@ -8,6 +8,7 @@ were cut.
 # ruff: noqa: PLC0415 - heavy imports wait for the command that needs them
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -132,13 +133,33 @@ def openapi(
     factory: Factory = False,
     title: Annotated[str, typer.Option(help="What the document is called.")] = "",
     version: Annotated[str, typer.Option(help="The version of the API.")] = "0.1.0",
+    check: Annotated[
+        Path | None, typer.Option(help="Compare with this document instead, and say what differs.")
+    ] = None,
 ) -> None:
-    """Print the OpenAPI 3.1 document of an application."""
-    from cloche.web.openapi import describe, render
+    """Print the OpenAPI 3.1 document of an application, or compare it with one that was kept.
+
+    Title and version are not compared. Exits with 1 if anything else differs.
+    """
+    from cloche.web.openapi import describe, differences, render
 
     found = _load(name, folder, factory=factory)
     document = describe(found, title=title or name.partition(":")[0], version=version)
-    sys.stdout.write(render(document).decode())
+    if check is None:
+        sys.stdout.write(render(document).decode())
+        return
+    from cloche.cli.web_serve import ServeOptionError
+
+    try:
+        kept = json.loads(check.read_bytes())
+    except (OSError, ValueError) as failure:
+        raise ServeOptionError(option="check", problem=f"{check}: {failure}") from failure
+    lines = differences(kept, document)
+    for line in lines:
+        typer.echo(line)
+    if lines:
+        raise typer.Exit(1)
+    typer.echo(f"{name} is as {check} says")
 
 
 @app.command()

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin, get_t
 
 import msgspec
 
+from cloche.web import errors
 from cloche.web.app import SocketEndpoint
-from cloche.web.errors import SettingError
+from cloche.web.errors import HttpError, SettingError
 from cloche.web.response import Response
+from cloche.web.websocket.handshake import UpgradeRequiredError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cloche.web.app import App, Endpoint
     from cloche.web.binding import Parameter
     from cloche.web.router import Route
@@ -28,6 +32,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _PATH_PARAMETER: Final = re.compile(r"[:*]([A-Za-z_][A-Za-z0-9_]*)")
 _REFERENCE: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
+_SHOWN_MAX: Final = 200  # characters of a value that differs
 _PLAIN: Final = frozenset({str, int, float, bool})
 _ERROR_NAMES: Final = ("Error", "ErrorDocument")  # the first that no type has
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
@@ -55,7 +60,8 @@ def describe(
     returns is described where it is annotated with a type that has a schema.
 
     Operations are named by their handlers; where a handler has several routes, those behind the
-    first are numbered. What has no schema is described as any value.
+    first are numbered. What has no schema is described as any value. `x-errors` has the codes that
+    every application can answer with, by status.
 
     Raises:
         SettingError: types have the names that the error document could have.
@@ -81,6 +87,7 @@ def describe(
         "paths": paths,
         "components": {"schemas": {**schemas.components, schemas.error_name: _ERROR_SCHEMA}},
     }
+    document["x-errors"] = _error_statuses()
     if servers:
         document["servers"] = [{"url": url} for url in servers]
     return document
@@ -89,6 +96,37 @@ def describe(
 def render(document: dict[str, Any]) -> bytes:
     """Return a document as canonical JSON with a line end."""
     return _encode(document) + b"\n"
+
+
+def differences(kept: Any, document: dict[str, Any]) -> list[str]:
+    """Return what an API has and a kept document has not, or otherwise, by place and in order.
+
+    `info` is left out: what an API is called says nothing of what it does.
+    """
+    if not isinstance(kept, dict):
+        return ["the kept document is no object"]
+    before = {name: value for name, value in kept.items() if name != "info"}
+    now = {name: value for name, value in document.items() if name != "info"}
+    return list(_compare("", before, msgspec.to_builtins(now)))
+
+
+def _compare(place: str, before: Any, now: Any) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted({*before, *now}):
+            inside = f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
+            if name not in now:
+                yield f"{inside}: is not there any more"
+            elif name not in before:
+                yield f"{inside}: is new"
+            else:
+                yield from _compare(inside, before[name], now[name])
+    elif before != now:
+        yield f"{place}: was {_shown(before)}, is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    text = _encode(value).decode()
+    return text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "..."
 
 
 class _Schemas:
@@ -113,6 +151,19 @@ class _Schemas:
     def of(self, type_: Any) -> dict[str, Any]:
         """Return the schema of a type, or a reference to it."""
         return self._found[self._types.index(type_)]
+
+
+def _error_statuses() -> dict[str, int]:
+    """Return the errors that every application can answer with; its own come on top."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    return {
+        "INTERNAL": 500,
+        **{
+            kind.code: kind.status
+            for kind in [*kinds, UpgradeRequiredError]
+            if issubclass(kind, HttpError) and kind is not HttpError
+        },
+    }
 
 
 def _any_value(type_: type) -> dict[str, Any]:
