@@ -38,6 +38,28 @@ def test_an_instance_is_given_out_once() -> None:
     pool.close()
 
 
+def test_what_nobody_made_ready_yet_is_made_so_when_it_is_wanted() -> None:
+    """A run that follows at once gets the instance of the one before, fresh."""
+    pool = Pool(2, has_thread=False)
+    pool.give_back(first := used())
+    assert pool.take(first.image) is first
+    first.attach(machine())
+    assert run_code(first, "console.log(typeof secret)") == "undefined\n"
+    pool.close()
+
+
+def test_what_cannot_be_made_ready_is_closed_behind_the_next_run() -> None:
+    """Who asks for an instance gets a new one, and does not wait for the end of the old."""
+    pool = Pool(2, has_thread=False)
+    grown = used("globalThis.big = new Uint8Array(16 << 20)")
+    pool.give_back(grown)
+    assert pool.take(grown.image) is not grown
+    assert not grown.closed
+    pool.tend()
+    assert grown.closed
+    pool.close()
+
+
 def test_no_more_than_its_size_wait() -> None:
     """What is too many is closed."""
     pool = Pool(1)

@@ -3,6 +3,7 @@
 What costs time in a fresh instance is the first write to each page. The pages that one run wrote
 are nearly those that the next will write, so an instance that ended well gets the content of its
 image back in exactly those pages, and is then, byte for byte, a new instance with warm pages.
+Where the next run comes sooner than that was done, it is done for that run.
 
 Invariants: an instance is given out once at a time; one that was stopped, that grew, or whose
 written pages the kernel does not tell is closed and never given out again; at most `size` wait for
@@ -45,7 +46,21 @@ class Pool:
             waiting = self._ready.get(image.key)
             if waiting:
                 return waiting.popleft()
-        return Instance(image)
+            used = next((one for one in self._used if one.image.key == image.key), None)
+            if used is None:
+                return Instance(image)
+            self._used.remove(used)
+            self._busy += 1
+        # The background had no time for it yet; to make it ready costs less than a new one.
+        is_fresh = used.renew()
+        with self._changed:
+            self._busy -= 1
+            if not is_fresh and not self._closed:
+                self._used.append(used)  # to be closed behind this run
+            elif not is_fresh:
+                used.close()
+            self._changed.notify_all()
+        return used if is_fresh else Instance(image)
 
     def give_back(self, instance: Instance) -> None:
         """Let go of an instance after a run; whatever it is, the caller is done with it."""
