@@ -273,3 +273,17 @@ def job_view(row: JobRow, *, whole: bool = True) -> dict[str, Any]:
         view["data"] = decode(row.data)
         view["result"] = None if row.result is None else decode(row.result)
     return view
+
+
+def event_of(row: JobRow) -> tuple[Literal["scheduled", "job"], Any]:
+    """Return which handler of an app a job is for, and what that gets."""
+    if row.schedule:
+        return "scheduled", decode(row.data)
+    return "job", {
+        "id": row.id,
+        "name": row.name,
+        "data": decode(row.data),
+        "attempt": row.attempt,
+        "retry": row.retry_count,
+        "created_at_ms": row.created_ns // NS_PER_MS,
+    }
