@@ -440,7 +440,11 @@ def test_events():
         assert told.value == ("tick x" if language == "javascript" else "tick")
         if language == "javascript":
             assert host().handle_event(built, "job", {"data": 4}).value == {"twice": 8}
-        failed = host().handle_event(built, "job", None)
+    for language, code in (
+        ("javascript", "export default { job() { throw new Error('j') } }"),
+        ("python", "def job(job): raise ValueError('j')"),
+    ):
+        failed = host().handle_event(build(code, language), "job", {})
         assert failed.failure.code == "RUNTIME_FAILED"
         assert failed.value is None
 

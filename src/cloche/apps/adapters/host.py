@@ -32,6 +32,7 @@ from cloche.apps.messages import (
 )
 from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
+from cloche.engine.adapters.pool import Pool
 from cloche.engine.virtual_os import Entropy
 from cloche.exec.adapters.runner import Execution, new_run_id
 from cloche.exec.api import request_of
@@ -97,7 +98,9 @@ class AppHost:
     """
 
     def __init__(self, runner: Runner, limits: Limits, *, secret: bytes = b"") -> None:
-        self._runner = runner
+        # A client has its response before the instance is made fresh again.
+        self._pool = Pool(limits.apps.warm_instance_count_max, has_thread=False)
+        self._runner = runner.with_pool(self._pool)
         self._limits = limits
         self._builder = Builder(runner, limits, secret=secret)
         self._lock = threading.Lock()
@@ -133,7 +136,8 @@ class AppHost:
         self._runner.drop(built.image)
 
     def close(self) -> None:
-        """Give back every warm instance."""
+        """Give back every instance that waits."""
+        self._pool.close()
         with self._lock:
             warm, self._warm = list(self._warm.values()), {}
         for one in warm:
@@ -273,16 +277,19 @@ class AppHost:
             raise AppRequestError("this app has files alone, and no handler")
         performers = {**(handlers or {}), "app": effects}
         if built.manifest.instances == "fresh":
-            return self._runner.execute(
-                run,
-                handlers=performers,
-                on_output=on_output,
-                sink=record,
-                record=record is not None,
-                cancel=cancel,
-                run_id=run_id,
-                image=built.image,
-            )
+            try:
+                return self._runner.execute(
+                    run,
+                    handlers=performers,
+                    on_output=on_output,
+                    sink=record,
+                    record=record is not None,
+                    cancel=cancel,
+                    run_id=run_id,
+                    image=built.image,
+                )
+            finally:
+                self._pool.tend()
         warm = self._warm_of(built)
         slot = warm.take(run)
         is_well = False

@@ -113,6 +113,12 @@ class Runner:
         runner.store = url
         return runner
 
+    def with_pool(self, pool: Pool) -> Runner:
+        """Return a runner with the same images that takes its instances from this pool."""
+        runner = copy.copy(self)
+        runner._pool = pool
+        return runner
+
     def machine(
         self,
         settings: SessionSettings,

@@ -16,7 +16,14 @@
 
   let env;
 
-  const makeEnv = () => ({ ...internal.input.env, ...internal.appStorage });
+  /** The values of the environment, and the storage, which is not listed. */
+  const makeEnv = () => {
+    const made = { ...internal.input.env };
+    for (const [name, value] of Object.entries(internal.appStorage ?? {})) {
+      Object.defineProperty(made, name, { value, writable: true, configurable: true });
+    }
+    return made;
+  };
 
   const load = async (main) => {
     internal.enterModules(main, internal.input.cwd);

@@ -57,14 +57,13 @@ const lettersOf = (bytes) => {
   return text;
 };
 
-/** Header lines of an X7HT table, which lies in `bytes` from `start` to `end`. */
-const headersOf = (bytes, view, start, end) => {
+/** Values by name of an X7HT table, which lies in `bytes` from `start` to `end`. */
+const valuesOf = (bytes, view, start, end) => {
   const count = view.getUint16(start + 6, true);
-  const texts = start + HEAD_BYTES + ROW_BYTES * count;
-  const payload = lettersOf(bytes.subarray(texts, end));
+  const payload = lettersOf(bytes.subarray(start + HEAD_BYTES + ROW_BYTES * count, end));
   const values = new Map();
-  for (let index = 0; index < count; index += 1) {
-    const row = start + HEAD_BYTES + ROW_BYTES * index;
+  let row = start + HEAD_BYTES;
+  for (let index = 0; index < count; index += 1, row += ROW_BYTES) {
     const nameAt = view.getUint32(row, true);
     const valueAt = view.getUint32(row + 8, true);
     const name = payload.slice(nameAt, nameAt + view.getUint32(row + 4, true));
@@ -73,7 +72,7 @@ const headersOf = (bytes, view, start, end) => {
     if (known) known.push(value);
     else values.set(name, [value]);
   }
-  return knownHeaders(values);
+  return values;
 };
 
 /** A body that is too large to be given at once. */
@@ -97,7 +96,7 @@ const requestOf = ({ origin, large }) => {
   return incomingRequest({
     method: METHODS[bytes[5]],
     href: origin + (target === "*" ? "/" : target),
-    headers: headersOf(bytes, view, targetEnd + 4, headersEnd),
+    headers: knownHeaders(() => valuesOf(bytes, view, targetEnd + 4, headersEnd)),
     content,
   });
 };

@@ -25,11 +25,15 @@ function checkValue(value) {
 /** Every line of a Headers, as a list of pairs. */
 export let headerLines;
 
-/** Headers of lists of values by name, from the host, which has checked them. */
+/** Headers of lists of values by name, from the host, which has checked them; made when asked for. */
 export let knownHeaders;
 
 export class Headers {
-  #values = new Map(); // name -> list of values
+  #values; // name -> list of values
+  #read; // makes them
+  get #map() {
+    return (this.#values ??= this.#read === undefined ? new Map() : this.#read());
+  }
 
   constructor(init) {
     if (init === undefined || init === null) return;
@@ -52,20 +56,20 @@ export class Headers {
   append(name, value) {
     const key = checkName(name);
     const text = checkValue(value);
-    const values = this.#values.get(key);
+    const values = this.#map.get(key);
     if (values) values.push(text);
-    else this.#values.set(key, [text]);
+    else this.#map.set(key, [text]);
   }
 
-  set(name, value) { this.#values.set(checkName(name), [checkValue(value)]); }
-  get(name) { return this.#values.get(checkName(name))?.join(", ") ?? null; }
-  has(name) { return this.#values.has(checkName(name)); }
-  delete(name) { this.#values.delete(checkName(name)); }
-  getSetCookie() { return [...(this.#values.get("set-cookie") ?? [])]; }
+  set(name, value) { this.#map.set(checkName(name), [checkValue(value)]); }
+  get(name) { return this.#map.get(checkName(name))?.join(", ") ?? null; }
+  has(name) { return this.#map.has(checkName(name)); }
+  delete(name) { this.#map.delete(checkName(name)); }
+  getSetCookie() { return [...(this.#map.get("set-cookie") ?? [])]; }
 
   *#sorted() {
-    for (const name of [...this.#values.keys()].sort()) {
-      const values = this.#values.get(name);
+    for (const name of [...this.#map.keys()].sort()) {
+      const values = this.#map.get(name);
       // Cookies hold commas: they are the one field that is never joined.
       if (name === "set-cookie") for (const value of values) yield [name, value];
       else yield [name, values.join(", ")];
@@ -81,12 +85,12 @@ export class Headers {
   }
 
   static {
-    knownHeaders = (values) => {
+    knownHeaders = (read) => {
       const headers = new Headers();
-      headers.#values = values;
+      headers.#read = read;
       return headers;
     };
-    headerLines = (headers) => [...headers.#values].flatMap(
+    headerLines = (headers) => [...headers.#map].flatMap(
       ([name, values]) => values.map((value) => [name, value]),
     );
   }
