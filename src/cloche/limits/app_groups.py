@@ -125,7 +125,12 @@ class AppsLimits(Group):
         description="Requests that one warm instance answers before it is replaced",
     )
     warm_instance_count_max: int = limit(
-        4, "count", 1, 1000, label="Warm Instances", description="Instances of a version that wait, ready"
+        4,
+        "count",
+        1,
+        1000,
+        label="Warm Instances",
+        description="Instances of a version that wait, ready",
     )
     log_line_count_max: int = limit(
         5000,
