@@ -49,6 +49,25 @@ def test_the_file_set_is_complete_and_passes_at_once(tmp_path):
     assert tmp_path.name in (tmp_path / "AGENTS.md").read_text()
 
 
+def test_the_contract_has_every_section(tmp_path):
+    """What a project promises has a place: purpose, rules, worlds, data, ports, tests, changes."""
+    init_project(tmp_path, to_limits())
+    text = (tmp_path / "docs/architecture/contract-v1.md").read_text()
+    titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert [title.partition(". ")[2] for title in titles] == [
+        "Mission",
+        "What must hold",
+        "Worlds",
+        "Kinds",
+        "Public modules and data",
+        "Ports and adapters",
+        "Tests",
+        "Budgets",
+        "Change",
+    ]
+    assert [title[0] for title in titles] == list("012345678")
+
+
 def test_packages_become_nodes_with_their_real_imports(tmp_path):
     """Each package or module below the top is a node, so a new import is seen."""
     write(

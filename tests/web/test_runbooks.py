@@ -88,6 +88,23 @@ def test_files(page, name):
             assert (ROOT / path).exists(), path
 
 
+def test_the_gates_of_ci():
+    """What has to hold on every change is run by CI: tests, lint, types, the contract."""
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    targets = " ".join(re.findall(r"^make (.+)$", script, re.MULTILINE)).split()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipes = {
+        target: re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+        for target in targets
+    }
+    assert "pytest" in recipes["test"]
+    assert "ruff check" in recipes["lint"]
+    assert "ruff format --check" in recipes["lint"]
+    assert "mypy" in recipes["types"]
+    assert "cloche arch check" in recipes["arch"]
+    assert "set -euo pipefail" in script
+
+
 def test_the_pages_are_not_empty():
     """The tests above find something on each page."""
     for start in (is_command, lambda name: name.startswith("cloche."), FILES.search):

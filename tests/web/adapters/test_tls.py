@@ -94,6 +94,23 @@ async def test_tls_1_2_is_opted_into():
 
 
 @on_loops
+async def test_a_client_checks_the_name():
+    """A client holds us to our certificate: another name, or an unknown issuer, ends it."""
+    settings = ServerSettings(tls=TlsSettings(certificate=issue("localhost")))
+    async with serving(hello_app(), settings=settings) as running:
+        with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+            await connect(running, "other.test")
+        with pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"):
+            await Raw.connect(
+                running.server.address,
+                ssl=ssl.create_default_context(),
+                server_hostname="localhost",
+            )
+        await until(lambda: running.counts.open == 0)
+        assert not running.records
+
+
+@on_loops
 async def test_certificates_by_name():
     """A client is shown the certificate of the name it asked for, else the default one."""
     tls = TlsSettings(

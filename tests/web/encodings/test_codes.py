@@ -40,6 +40,8 @@ def test_numbers_of_the_sources():
     assert numbers["SPEC_ERR_X7SL_TRUNCATED"] == 0x7E510001
     assert numbers["SPEC_ERR_X7SL_BAD_MAGIC"] == 0x7E510004
     assert numbers["SPEC_ERR_HEADERS_BAD_MAGIC"] == 2_000_010_002
+    assert numbers["BUDGET_ALLOCATED_BYTES"] == 0x80000001
+    assert numbers["BUDGET_SCHEDULER_TICKS"] == 0x80000005
     assert space_of(1999) is None
 
 

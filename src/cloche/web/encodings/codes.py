@@ -46,7 +46,10 @@ SPEC: Final = Space(
 SLICES: Final = Space(
     name="SPEC_ERR_X7SL", first=0x7E510000, last=0x7E5100FF, summary="bytes are no slice list"
 )
-SPACES: Final = (NET, REPLAY, HTTP1, SPEC, SLICES)
+BUDGET: Final = Space(
+    name="BUDGET", first=0x80000001, last=0x800000FF, summary="a budget of another runtime is spent"
+)
+SPACES: Final = (NET, REPLAY, HTTP1, SPEC, SLICES, BUDGET)
 
 # Blocks of the space SPEC_ERR: ten thousand numbers for each encoding, the same five in each.
 _BLOCKS: Final = (
@@ -182,7 +185,28 @@ _SLICE_CODES: Final = _numbered(
     ),
 )
 
-CODES: Final = (*_NET_CODES, *_REPLAY_CODES, *_HTTP1_CODES, *_spec_codes(), *_SLICE_CODES)
+# Kept for blobs that other runtimes write: Python counts neither copies nor allocations.
+_BUDGET_CODES: Final = _numbered(
+    BUDGET,
+    0x80000001,
+    "BUDGET_",
+    (
+        ("ALLOCATED_BYTES", 0, "more bytes were allocated than allowed"),
+        ("ALLOCATIONS", 0, "more allocations than allowed"),
+        ("REALLOCATIONS", 0, "more reallocations than allowed"),
+        ("COPIED_BYTES", 0, "more bytes were copied than allowed"),
+        ("SCHEDULER_TICKS", 0, "more turns of the scheduler than allowed"),
+    ),
+)
+
+CODES: Final = (
+    *_NET_CODES,
+    *_REPLAY_CODES,
+    *_HTTP1_CODES,
+    *_spec_codes(),
+    *_SLICE_CODES,
+    *_BUDGET_CODES,
+)
 BY_NUMBER: Final = {code.number: code for code in CODES}
 BY_NAME: Final = {code.name: code for code in CODES}
 
