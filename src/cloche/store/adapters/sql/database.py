@@ -71,6 +71,8 @@ class Database:
             except DBAPIError as error:
                 if not may_be_repeated(error):
                     raise translate(error, self.name, self.busy_timeout_ms) from error
+            except sqlite3.Error as error:  # it could not even begin
+                raise translate(error, self.name, self.busy_timeout_ms) from error
         with self.errors():
             return self._write_once(work)
 

@@ -99,7 +99,9 @@ def _make_engine(path: Path, limits: Limits, durability: Durability) -> Engine:
     def _begin(connection: Connection) -> None:
         # A reader that turns writer can fail at once; who will write says so first.
         writes = connection.get_execution_options().get("cloche_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        # Past SQLAlchemy, which would take as long for it as for a statement.
+        own: Any = connection.connection.driver_connection
+        own.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
