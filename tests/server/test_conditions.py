@@ -53,7 +53,8 @@ def refused(answer):
 @pytest.mark.parametrize(
     "path",
     ["/v1/sessions/s", FILE, "/v1/sessions/s/files", "/v1/sessions", "/v1/keys",
-     "/v1/tenants/default", "/v1/net/secrets/KEY", "/api/system/limits", "/openapi.json", "/v1/sessions/s/cwd"],
+     "/v1/tenants/default", "/v1/net/secrets/KEY", "/api/system/limits", "/openapi.json",
+     "/v1/sessions/s/cwd"],
 )  # fmt: skip
 def test_what_is_known_is_not_sent_again(asker, path):
     """The tag of an answer brings 304 without a body; another one brings the answer."""

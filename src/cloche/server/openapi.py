@@ -52,6 +52,17 @@ _IF_MATCH: Final[dict[str, Any]] = {
     "description": "The ETag of what shall be changed: 412 when it is something else by now.",
     "schema": {"type": "string"},
 }
+_TEXT: Final = {"type": "string"}
+# Of a stream: one of its events.
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["data", "event", "id"],
+    "properties": {
+        "data": {"type": "string", "description": "JSON."},
+        "event": {"enum": ["start", "stdout", "stderr", "end"]},
+        "id": {"type": "string"},
+    },
+}
 _BINARY: Final = {"type": "string", "format": "binary"}
 
 
@@ -78,7 +89,7 @@ def _complete(operation: dict[str, Any], known: Operation) -> None:
     parts = known.template.split("/")
     operation["tags"] = [parts[2] if parts[1] == "v1" else "server"]
     operation["responses"] = {
-        str(known.status): _success(known),
+        **{str(status): _success(known) for status in (known.status, *known.also)},
         "default": operation["responses"]["default"],
     }
     if known.access == "key":
@@ -130,11 +141,11 @@ def _success(known: Operation) -> dict[str, Any]:
     if known.answer is not None:
         content[_JSON] = {"schema": _reference(known.answer)}
     elif known.media_type is not None:
-        content[known.media_type] = {"schema": {"type": "string"}}
+        content[known.media_type] = {"schema": _TEXT if known.media_type != _EVENTS else _EVENT}
     elif known.status == 200:  # noqa: PLR2004 - JSON without a shape of its own
         content[_JSON] = {"schema": {"type": "object"}}
     if known.streams:
-        content[_EVENTS] = {"schema": {"type": "string"}}
+        content[_EVENTS] = {"schema": _EVENT}
     return {**found, "content": content} if content else found
 
 

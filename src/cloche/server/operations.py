@@ -34,6 +34,7 @@ class Operation:
         body: what a request brings, as JSON.
         answer: what is answered, as JSON; None for another kind of content, or for none.
         status: of success.
+        also: other statuses that come with the same answer.
         media_type: of the answer where it is no JSON.
         request_type: of the body where it is no JSON.
         query: (name, type, what it says) of each parameter.
@@ -49,6 +50,7 @@ class Operation:
     body: type[msgspec.Struct] | None = None
     answer: type[msgspec.Struct] | None = None
     status: int = 200
+    also: tuple[int, ...] = ()
     media_type: str | None = None
     request_type: str | None = None
     query: tuple[tuple[str, type, str], ...] = ()

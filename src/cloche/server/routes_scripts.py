@@ -53,7 +53,7 @@ class ScriptRoutes:
         script, approval = "/v1/scripts/:id", "/v1/approvals/:id"
         return [
             Operation(method="POST", template="/v1/scripts", handler=self.start_script,
-                      scope="run", body=ScriptBody, answer=ScriptDocument),
+                      scope="run", body=ScriptBody, answer=ScriptDocument, also=(202,)),
             Operation(method="POST", template="/v1/messages", handler=self.run_message,
                       scope="run", body=MessageBody, answer=MessageDocument),
             Operation(method="GET", template="/v1/scripts", handler=self.list_scripts,

@@ -61,7 +61,7 @@ class SystemRoutes:
             Operation(method="GET", template="/healthz", handler=self.get_health,
                       access="anybody", answer=Health),
             Operation(method="GET", template="/readyz", handler=self.get_readiness,
-                      access="anybody", answer=Health),
+                      access="anybody", answer=Health, also=(503,)),
             Operation(method="GET", template="/openapi.json", handler=self.get_description,
                       access="anybody"),
             Operation(method="GET", template="/docs", handler=self.get_page, access="anybody",
