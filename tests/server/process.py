@@ -22,15 +22,16 @@ class Serving:
     Args:
         folder: where its store and its keys are.
         options: of the command.
+        is_placed: whether the options say where its store is and its address; else the file does.
         settings: of the environment.
     """
 
-    def __init__(self, folder, *options, **settings):
+    def __init__(self, folder, *options, is_placed=True, **settings):
         env = environment(CLOCHE_KEY_FILE=str(folder / "key"), **settings)
-        store = ["--bind", "127.0.0.1:0", "--store", str(folder / "s.db")]
+        place = ["--bind", "127.0.0.1:0", "--store", str(folder / "s.db")] if is_placed else []
         with (folder / "stderr.txt").open("ab") as errors:
             self.process = subprocess.Popen(
-                [*START, "serve", *store, *options],
+                [*START, "serve", *place, *options],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=env,

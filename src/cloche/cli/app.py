@@ -39,6 +39,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "mcp": ("cloche.cli.mcp", "mcp_command"),
     "images": ("cloche.cli.images", "app"),
     "components": ("cloche.cli.components", "app"),
+    "config": ("cloche.cli.config", "app"),
     "limits": ("cloche.cli.limits", "limits_command"),
     "doctor": ("cloche.cli.doctor", "doctor_command"),
     "arch": ("cloche.cli.arch", "app"),

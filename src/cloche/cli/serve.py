@@ -7,18 +7,22 @@ from typing import Annotated, Literal
 
 import typer
 
+from cloche.cli.config import ConfigFile, configured, print_config, use_config
 from cloche.cli.session import Store
 
 
 def serve_command(
     bind: Annotated[
-        str, typer.Option("--bind", help="Address to listen on: HOST:PORT, unix:PATH.")
-    ] = "127.0.0.1:8787",
+        str | None,
+        typer.Option(
+            "--bind", help="Address to listen on: HOST:PORT, unix:PATH; 127.0.0.1:8787 by default."
+        ),
+    ] = None,
     store: Store = None,
     durability: Annotated[
-        Literal["full", "normal"],
+        Literal["full", "normal"] | None,
         typer.Option("--durability", help="normal is faster and does not survive a power cut."),
-    ] = "full",
+    ] = None,
     tools: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,14 +35,19 @@ def serve_command(
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
     tls_self_signed: Annotated[
-        bool, typer.Option("--tls-self-signed", help="TLS with a certificate made now.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--tls-self-signed/--no-tls-self-signed", help="TLS with a certificate made now."
+        ),
+    ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Serve a public address without TLS.")
-    ] = False,
+        bool | None,
+        typer.Option("--insecure/--no-insecure", help="Serve a public address without TLS."),
+    ] = None,
     allow_net: Annotated[
-        bool, typer.Option("--allow-net", help="Let policies allow outbound HTTP.")
-    ] = False,
+        bool | None,
+        typer.Option("--allow-net/--no-allow-net", help="Let policies allow outbound HTTP."),
+    ] = None,
     cors: Annotated[
         list[str] | None,
         typer.Option("--cors", help="Pages of this origin may ask; repeatable, * for all."),
@@ -54,28 +63,48 @@ def serve_command(
         ),
     ] = None,
     log: Annotated[
-        bool, typer.Option("--log", help="A line of JSON for each request, on stderr.")
+        bool | None,
+        typer.Option("--log/--no-log", help="A line of JSON for each request, on stderr."),
+    ] = None,
+    config: ConfigFile = None,
+    show_config: Annotated[
+        bool,
+        typer.Option("--show-config", help="Print what would be served, and where it is said."),
     ] = False,
 ) -> None:
     """Serve runs and sessions over HTTP until SIGTERM or Ctrl-C.
 
+    What is not said here comes from the environment (CLOCHE_SERVE_BIND, …), else from the table
+    `serve` of the configuration file.
     Exit code 0 when every request had ended, 3 when some were cut off.
     """
     from cloche.server.serve import ServeSettings, run_server  # noqa: PLC0415 - keeps --help fast
 
+    use_config(config)
+    flags = {
+        "bind": bind,
+        "store": store,
+        "durability": durability,
+        "tools": tools,
+        "tls_cert": None if tls_cert is None else str(tls_cert),
+        "tls_key": None if tls_key is None else str(tls_key),
+        "tls_self_signed": tls_self_signed,
+        "insecure": insecure,
+        "allow_net": allow_net,
+        "cors": cors,
+        "workers": workers,
+        "log": log,
+    }
+    if show_config:
+        print_config(flags, as_json=False)
+        return
+    values = dict(configured(flags)[0].values)
+    chain, key = values.pop("tls_cert"), values.pop("tls_key")
     settings = ServeSettings(
-        bind=bind,
-        store=store,
-        durability=durability,
-        tools=tuple(tools or ()),
-        tls_certificate=tls_cert,
-        tls_key=tls_key,
-        tls_self_signed=tls_self_signed,
-        insecure=insecure,
-        allow_net=allow_net,
-        log=log,
-        cors_origins=tuple(cors or ()),
-        workers=workers,
+        tls_certificate=None if chain is None else Path(chain),
+        tls_key=None if key is None else Path(key),
+        cors_origins=values.pop("cors"),
+        **values,
     )
     raise typer.Exit(run_server(settings, _say))
 

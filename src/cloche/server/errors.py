@@ -260,6 +260,18 @@ class ServeError(ClocheError):
         super().__init__(problem, problem=problem)
 
 
+class ConfigError(ClocheError):
+    """A setting that does not exist, or cannot be what it was said to be. Nothing was opened."""
+
+    code = "SERVER_CONFIG"
+    blame = "caller"
+
+    def __init__(self, *, where: str, problem: str, origin: str) -> None:
+        super().__init__(
+            f"{where} {problem} (from {origin})", where=where, problem=problem, origin=origin
+        )
+
+
 # The first class that fits says the status.
 _STATUSES: Final[tuple[tuple[type[ClocheError], int], ...]] = (
     (SessionNotFoundError, 404),

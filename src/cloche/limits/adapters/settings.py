@@ -28,7 +28,7 @@ CONFIG_NAME: Final = "cloche.toml"
 CONFIG_VARIABLE: Final = "CLOCHE_CONFIG"
 CONFIG_LIMIT_BYTES: Final = MIB  # a file of all limits has 5 kB
 PREFIX: Final = "CLOCHE_"
-TABLES: Final = ("limits",)  # of a configuration file
+TABLES: Final = ("limits", "serve")  # of a configuration file
 TIMEOUT_VARIABLE: Final = "EXEC_TIMEOUT_MS"
 MEMORY_VARIABLE: Final = "EXEC_MEMORY_LIMIT_MB"
 ORIGIN_CALL: Final = "the call"
@@ -82,6 +82,37 @@ def resolve_limits(
 def _file_layers(
     environ: Mapping[str, str], config_path: str | os.PathLike[str] | None
 ) -> list[Layer]:
+    found = read_config(environ=environ, config_path=config_path)
+    if found is None:
+        return []
+    path, document = found
+    table = document.get("limits", {})
+    if not isinstance(table, dict):
+        raise LimitTypeError(
+            f"limits is {shown(table)} (from {path}); it must be a table of groups",
+            limit="limits",
+            value=shown(table),
+            origin=str(path),
+        )
+    return [flatten(table, str(path))]
+
+
+def read_config(
+    *,
+    environ: Mapping[str, str] | None = None,
+    config_path: str | os.PathLike[str] | None = None,
+) -> tuple[Path, dict[str, Any]] | None:
+    """Return the configuration file and its tables; None where there is none and none was named.
+
+    Args:
+        environ: instead of this process's environment.
+        config_path: instead of CLOCHE_CONFIG or `cloche.toml` in the working directory.
+
+    Raises:
+        LimitFileError: a file that was named is missing, or it cannot be read, or is no TOML.
+        LimitUnknownError: it has a table that nothing reads.
+    """
+    environ = os.environ if environ is None else environ
     named = config_path or environ.get(CONFIG_VARIABLE) or None
     path = Path(named or CONFIG_NAME)
     try:
@@ -89,7 +120,7 @@ def _file_layers(
             body = file.read(CONFIG_LIMIT_BYTES + 1)
     except FileNotFoundError:
         if named is None:
-            return []
+            return None
         raise LimitFileError(
             f"there is no configuration file {path}; create it or do not name it", path=str(path)
         ) from None
@@ -100,15 +131,7 @@ def _file_layers(
             f"{path} is larger than {CONFIG_LIMIT_BYTES} bytes, which no configuration file is",
             path=str(path),
         )
-    table = _parse(body, path).get("limits", {})
-    if not isinstance(table, dict):
-        raise LimitTypeError(
-            f"limits is {shown(table)} (from {path}); it must be a table of groups",
-            limit="limits",
-            value=shown(table),
-            origin=str(path),
-        )
-    return [flatten(table, str(path))]
+    return path, _parse(body, path)
 
 
 def _parse(body: bytes, path: Path) -> dict[str, Any]:
