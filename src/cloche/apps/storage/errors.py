@@ -227,15 +227,6 @@ class SqlFileError(AppStorageError):
 # --- jobs and schedules ---
 
 
-class JobUnknownError(AppStorageError):
-    """The app has no job of this id."""
-
-    code = "JOB_UNKNOWN"
-
-    def __init__(self, *, id: str) -> None:  # noqa: A002 - the field's name
-        super().__init__(f"there is no job '{id}'", id=id)
-
-
 class JobContextError(AppStorageError):
     """Something of a running job was asked for outside of one."""
 
