@@ -328,14 +328,30 @@ class Processes:
                 for slot in self._slots:
                     self._note_end(slot, now_s)
                 self._changed.notify_all()
+                late_s = self._end_late(now_s)
                 missing = [slot for slot in self._slots if slot.process is None]
                 due = [slot for slot in missing if slot.due_s <= now_s]
                 if not due:
-                    next_s = min((slot.due_s - now_s for slot in missing), default=None)
-                    self._changed.wait(next_s)
+                    times_s = [slot.due_s - now_s for slot in missing]
+                    times_s += [] if late_s is None else [late_s]
+                    self._changed.wait(min(times_s, default=None))
                     continue
             for slot in due:
                 self._fill(slot)
+
+    def _end_late(self, now_s: float) -> float | None:
+        """End workers that do not become ready; return when to look again, None for never."""
+        left = []
+        for slot in self._slots:
+            process = slot.process
+            if process is None or process.is_ready or process.is_lost:
+                continue
+            left_s = process.started_s + self._server.worker_start_ms / MS_PER_S - now_s
+            if left_s <= 0:
+                process.kill(f"it was not ready within {self._server.worker_start_ms} ms")
+            else:
+                left.append(left_s)
+        return min(left, default=None)
 
     def _note_end(self, slot: _Slot, now_s: float) -> None:
         process = slot.process

@@ -1,0 +1,132 @@
+"""A real server whose workers are killed, drained, and die with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from cloche.exec.types import Finished
+
+from .process import serving
+
+WAIT_S = 30
+LONG = "print('on', flush=True)\nn = 0\nfor i in range(2 * 10**6): n += i\nprint(n)\n"
+
+
+def workers_of(server):
+    """Return the ids of the workers of a server, when there are some."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        tasks = Path(f"/proc/{server.process.pid}/task").iterdir()
+        found = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        if found:
+            return found
+    raise AssertionError("it has no workers")
+
+
+def is_gone(pid):
+    """Whether a process ends in a while."""
+    deadline = time.monotonic() + WAIT_S
+    while Path(f"/proc/{pid}").exists():
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server with one worker, which has run something."""
+    settings = {"CLOCHE_SERVER_WORKER_GRACE_MS": "300"}
+    with serving(tmp_path_factory.mktemp("served"), "--workers", "1", **settings) as found:
+        with found.client() as client:
+            client.run("print(1)", language="python")
+        yield found
+
+
+def ask(server, path, body, accept="application/json"):
+    """Return the lines of an answer as they come."""
+    request = urllib.request.Request(
+        server.url + path,
+        data=json.dumps(body).encode(),
+        headers={
+            "Authorization": f"Bearer {server.key}",
+            "Content-Type": "application/json",
+            "Accept": accept,
+        },
+    )
+    return urllib.request.urlopen(request, timeout=WAIT_S)
+
+
+def test_a_kept_run_goes_on(server):
+    """A run that is kept ends as if nothing had happened, and is heard once."""
+    (worker,) = workers_of(server)
+    with server.client() as client:
+        run = client.start(LONG, language="python")
+        heard = client.follow(run.id)
+        text = next(heard).data
+        os.kill(worker, signal.SIGKILL)
+        *pieces, last = heard
+        text += b"".join(piece.data for piece in pieces)
+        assert isinstance(last, Finished)
+        assert text == b"on\n1999999000000\n"
+        assert client.get_run(run.id).stdout.encode() == text
+        assert client.replay_run(run.id).same
+
+
+def test_a_run_that_is_not_kept(server):
+    """Of a run that is not kept is said that it was lost, and that it can be asked for again."""
+    (worker,) = workers_of(server)
+    body = {"code": LONG, "language": "python", "keep": False}
+    with ask(server, "/v1/run", body, "text/event-stream") as answer:
+        for line in answer:
+            if b'"on' in line:
+                os.kill(worker, signal.SIGKILL)
+            if b'"exit_code"' in line:
+                document = json.loads(line.removeprefix(b"data: "))
+    assert document["error"]["code"] == "WORKER_LOST"
+    assert document["error"]["retryable"] is True
+    with ask(server, "/v1/run", {**body, "code": "print(1)"}) as answer:
+        assert json.load(answer)["stdout"] == "1\n"
+    os.kill(workers_of(server)[0], signal.SIGSTOP)
+    body["limits"] = {"time_ms": 100}
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        ask(server, "/v1/run", body)
+    assert caught.value.code == 503
+    assert caught.value.headers["retry-after"] == "1"
+    assert json.load(caught.value)["code"] == "WORKER_LOST"
+    with ask(server, "/v1/run", {**body, "code": "print(2)"}) as answer:
+        assert json.load(answer)["stdout"] == "2\n"
+
+
+def test_drained(tmp_path):
+    """Who is asked to stop lets its runs end; its workers end with it."""
+    with serving(tmp_path, "--workers", "2") as server, server.client() as client:
+        pids = workers_of(server)
+        assert len(pids) == 2
+        session = client.Session.create("python", name="a")
+        session.run("x = 40")
+        run = client.start(LONG, language="python")
+        assert next(client.follow(run.id)).data == b"on\n"
+        key = server.key
+        assert server.stop() == 0
+        assert all(is_gone(pid) for pid in pids)
+    with serving(tmp_path, "--workers", "0") as again, again.client(key) as client:
+        assert client.get_run(run.id).status == "completed"
+        assert client.Session.open("a").run("print(x + 2)").run.stdout == "42\n"
+        tasks = Path(f"/proc/{again.process.pid}/task").iterdir()
+        assert not any((task / "children").read_text() for task in tasks)
+
+
+def test_workers_die_with_the_server(tmp_path):
+    """A server that is killed leaves no process behind."""
+    with serving(tmp_path, "--workers", "2") as server:
+        pids = workers_of(server)
+        server.kill()
+        assert all(is_gone(pid) for pid in pids)
