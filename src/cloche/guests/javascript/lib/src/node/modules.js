@@ -18,6 +18,7 @@ import url from "./url.js";
 import util, { types } from "./util.js";
 import { codedError } from "./errors.js";
 import { performance, PerformanceEntry } from "../web/performance.js";
+import * as webStreams from "../web/streams.js";
 import punycode from "punycode/punycode.es6.js";
 
 /** Module name without `node:` to its exports; the exports are also the default export. */
@@ -44,6 +45,13 @@ export const modules = {
   "readline/promises": readlinePromises,
   stream,
   "stream/promises": streamPromises,
+  "stream/web": {
+    ReadableStream: webStreams.ReadableStream,
+    ReadableStreamDefaultReader: webStreams.ReadableStreamDefaultReader,
+    TransformStream: webStreams.TransformStream,
+    WritableStream: webStreams.WritableStream,
+    WritableStreamDefaultWriter: webStreams.WritableStreamDefaultWriter,
+  },
   string_decoder: stringDecoder,
   sys: util,
   timers,
@@ -62,7 +70,7 @@ const REASONS = {
   dgram: NETWORK, dns: NETWORK, "dns/promises": NETWORK, http: NETWORK, http2: NETWORK,
   https: NETWORK, net: NETWORK, tls: NETWORK,
   diagnostics_channel: INSIDE, domain: INSIDE, inspector: INSIDE, "inspector/promises": INSIDE,
-  repl: INSIDE, sea: INSIDE, sqlite: INSIDE, "stream/web": INSIDE, "stream/consumers": INSIDE,
+  repl: INSIDE, sea: INSIDE, sqlite: INSIDE, "stream/consumers": INSIDE,
   test: INSIDE, trace_events: INSIDE, v8: INSIDE, vm: INSIDE, wasi: INSIDE,
   "path/win32": "paths are POSIX paths",
   zlib: "there is no compression",

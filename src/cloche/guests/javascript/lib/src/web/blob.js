@@ -1,7 +1,7 @@
-// Blob and File: immutable bytes with a type. No streams of the web kind: `stream()` is an async
-// iterator of one chunk.
+// Blob and File: immutable bytes with a type.
 
 import { decodeUtf8, encodeUtf8, inspect, now_ms } from "../host.js";
+import { ReadableStream } from "./streams.js";
 
 const BYTES = Symbol("bytes");
 
@@ -48,7 +48,15 @@ export class Blob {
   slice(start = 0, end = this.size, type = "") {
     return new Blob([this[BYTES].slice(start, end)], { type });
   }
-  async* stream() { yield this[BYTES].slice(); }
+  stream() {
+    const bytes = this[BYTES];
+    return new ReadableStream({
+      pull(controller) {
+        if (bytes.length) controller.enqueue(bytes.slice());
+        controller.close();
+      },
+    }, { highWaterMark: 0 });
+  }
   get [Symbol.toStringTag]() { return "Blob"; }
 
   [Symbol.for("nodejs.util.inspect.custom")](depth, options) {
