@@ -194,3 +194,41 @@ class TooManyAppsError(AppError):
             limit="apps.app_count_max",
             limit_value=limit_value,
         )
+
+
+class RecordingUnknownError(AppError):
+    """There is no recorded request of this id."""
+
+    code = "APP_REQUEST_UNKNOWN"
+    status: ClassVar[int] = 404
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002 - as the field is named
+        super().__init__(
+            f"there is no recorded request {id!r}; `cloche app requests` shows them", id=id
+        )
+
+
+class AppBusyError(AppError):
+    """Too many requests of an app wait. State: this one was not given to it."""
+
+    code = "APP_BUSY"
+    blame: ClassVar[Blame] = "limit"
+    status: ClassVar[int] = 503
+    retryable = True
+
+    def __init__(self, *, limit_value: int) -> None:
+        super().__init__(
+            f"{limit_value} requests of this app wait already (apps.request_queue_max)",
+            limit="apps.request_queue_max",
+            limit_value=limit_value,
+        )
+
+
+class AppStoppedError(AppError):
+    """An app was stopped by who runs it."""
+
+    code = "APP_STOPPED"
+    status: ClassVar[int] = 503
+
+    def __init__(self) -> None:
+        super().__init__("this app is stopped")

@@ -1,0 +1,189 @@
+"""The apps of a store, put together: what a server, and the command line, work with."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cloche.apps.adapters.host import AppHost
+from cloche.apps.errors import AppRouteError
+from cloche.apps.logs import AppLogs
+from cloche.apps.manifest import find_manifest
+from cloche.apps.recordings import Recordings
+from cloche.apps.registry import Registry
+from cloche.apps.storage.open import open_storage
+from cloche.apps.storage.rows import app_name
+from cloche.apps.versions import Versions
+from cloche.engine.adapters.keys import load_key
+from cloche.exec.api import default_runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cloche.apps.bundle import Bundle
+    from cloche.apps.manifest import Manifest
+    from cloche.apps.registry import App, Version
+    from cloche.apps.routing import AppName
+    from cloche.apps.storage.storage import Storage
+    from cloche.exec.adapters.runner import Runner
+    from cloche.limits import Limits
+    from cloche.store.ports import Store
+
+OWN_TENANT = "default"  # of who runs the server: its apps may have any host name and prefix
+PREFIX = "/apps"
+# What the server answers itself.
+RESERVED = (
+    "/api",
+    "/console",
+    "/docs",
+    "/healthz",
+    "/mcp",
+    "/metrics",
+    "/openapi.json",
+    "/readyz",
+    "/v1",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apps:
+    """The parts.
+
+    Args:
+        domain: apps answer at `name.domain`.
+    """
+
+    registry: Registry
+    versions: Versions
+    host: AppHost
+    storage: Storage
+    logs: AppLogs
+    recordings: Recordings
+    limits: Limits
+    domain: str = "localhost"
+    now_ns: Callable[[], int] = time.time_ns
+
+    def deploy(
+        self,
+        name: AppName,
+        bundle: Bundle,
+        *,
+        who: str,
+        env: Mapping[str, str] | None = None,
+        canary_share: int | None = None,
+    ) -> tuple[Version, App]:
+        """Evaluate a version, keep it, and let it answer; nothing answers that cannot start.
+
+        Args:
+            name: the app.
+            bundle: its files.
+            who: deploys.
+            env: variables to set beside those that it has.
+            canary_share: see `Registry.deploy`.
+
+        Raises:
+            ManifestError, BuildError: what is wrong with it; nothing was deployed.
+            AppRouteError, AppEnvironmentError, TooManyAppsError: nor here.
+        """
+        manifest = find_manifest(bundle, self.limits, name=name.name)
+        hosts, prefixes = self.routes_of(name, manifest)
+        before = self.registry.apps(name.tenant).get(name.name)
+        values = {**({} if before is None else before.env), **(env or {})}
+        version = self.registry.keep(name, bundle, who=who)
+        ready = self.versions.get(name, version.id, values)
+        app = self.registry.deploy(
+            name,
+            version,
+            manifest,
+            who=who,
+            hosts=hosts,
+            prefixes=prefixes,
+            env=env,
+            canary_share=canary_share,
+        )
+        self.schedule(name, ready.manifest)
+        return version, app
+
+    def rollback(self, name: AppName, *, who: str, to: str = "") -> App:
+        """Let another version answer, and its schedules be those of the app; see `Registry`."""
+        app = self.registry.rollback(name, who=who, to=to)
+        return self._settled(name, app)
+
+    def promote(self, name: AppName, *, who: str) -> App:
+        """Let the canary answer everybody; see `Registry`."""
+        return self._settled(name, self.registry.promote(name, who=who))
+
+    def _settled(self, name: AppName, app: App) -> App:
+        ready = self.versions.get(name, app.live, app.env)
+        self.schedule(name, ready.manifest)
+        return app
+
+    def schedule(self, name: AppName, manifest: Manifest) -> None:
+        """Make the schedules of a manifest those of its app."""
+        crons = {each.name: each.cron for each in manifest.schedules}
+        app = app_name(name.name, name.tenant)
+        self.storage.desk.set_schedules(app, crons, self.now_ns())
+
+    def remove(self, name: AppName) -> None:
+        """Remove an app with all that it has kept."""
+        self.registry.remove(name)
+        self.versions.forget(name)
+        self.logs.remove(name)
+        self.recordings.remove(name)
+        self.storage.remove_app(name.name, tenant=name.tenant)
+
+    def routes_of(self, name: AppName, manifest: Manifest) -> tuple[tuple[str, ...], ...]:
+        """Return the host names and prefixes of an app: its own ones, and those of the manifest.
+
+        Raises:
+            AppRouteError: one is the server's own, or not for this tenant.
+        """
+        own = name.tenant == OWN_TENANT
+        label = name.name if own else f"{name.name}.{name.tenant}"
+        hosts = (f"{label}.{self.domain}",)
+        prefixes = (f"{PREFIX}/{name.name}" if own else f"{PREFIX}/~{name.tenant}/{name.name}",)
+        below = f".{name.tenant}.{self.domain}"
+        for host in manifest.hosts:
+            if not own and not host.endswith(below):
+                raise AppRouteError(route=host, problem=f"is not below {below[1:]}")
+        for prefix in manifest.paths:
+            first = "/" + prefix.strip("/").partition("/")[0]
+            if first in (*RESERVED, PREFIX) or first == "/":
+                raise AppRouteError(route=prefix, problem="is a path of the server itself")
+            if not own:
+                raise AppRouteError(route=prefix, problem="is not for apps of tenants")
+        return (*hosts, *manifest.hosts), (*prefixes, *(one.rstrip("/") for one in manifest.paths))
+
+
+def open_apps(
+    store: Store,
+    limits: Limits,
+    *,
+    runner: Runner | None = None,
+    domain: str = "localhost",
+    now_ns: Callable[[], int] = time.time_ns,
+) -> Apps:
+    """Return the apps of a store; they last as long as it is open.
+
+    Args:
+        store: whoever opened it closes it.
+        limits: in force.
+        runner: executes; that of the process when None.
+        domain: apps answer at `name.domain`.
+        now_ns: the wall clock.
+    """
+    runner = (runner or default_runner()).for_store(store.url)
+    registry = Registry(store, limits, now_ns=now_ns)
+    host = AppHost(runner, limits, secret=load_key())
+    return Apps(
+        registry=registry,
+        versions=Versions(store, registry, host, limits, key=load_key, now_ns=now_ns),
+        host=host,
+        storage=open_storage(store, limits=limits, now_ns=now_ns),
+        logs=AppLogs(store, limits, now_ns=now_ns),
+        recordings=Recordings(store, limits),
+        limits=limits,
+        domain=domain,
+        now_ns=now_ns,
+    )

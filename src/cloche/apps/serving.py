@@ -1,0 +1,498 @@
+"""Requests for apps: found, given to the version that answers, and told of.
+
+Owns the apps of one process that serves: which there are, their versions, threads, and what their
+requests did. Invariants:
+- what cannot be given to an app is answered here, with the stable document of errors; why it failed
+  is in its log alone;
+- a version is ready before it answers, so that a deployment and a rollback fail no request;
+- an app below a path of the server's own host is a stranger there: its pages have an origin of
+  their own, and neither see nor set the server's cookies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cloche.apps.adapters.replies import BrokenResponseError, LargeBody, Reply
+from cloche.apps.errors import (
+    AppBusyError,
+    AppError,
+    AppRequestError,
+    AppRequestTooLargeError,
+    AppStoppedError,
+)
+from cloche.apps.logs import RequestLog
+from cloche.apps.messages import AppRequest
+from cloche.apps.recordings import KeptRecords, RecordedRequest
+from cloche.apps.registry import State, app_name_of
+from cloche.errors import ClocheError
+from cloche.exec.adapters.effects import CancelToken
+from cloche.web.adapters.static_files import MemoryFiles
+from cloche.web.app import App as WebApp
+from cloche.web.errors import ContentTooLargeError, HttpError, NotFoundError
+from cloche.web.request import Request
+from cloche.web.response import Response, error, json
+from cloche.web.static import add_static
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cloche.apps.adapters.builder import BuiltApp
+    from cloche.apps.adapters.host import AppExecution
+    from cloche.apps.manifest import Recording
+    from cloche.apps.open import Apps
+    from cloche.apps.registry import App
+    from cloche.apps.routing import AppName, Found, Routes
+    from cloche.apps.versions import Ready
+    from cloche.limits import Limits
+    from cloche.web.http1.events import Field
+
+NS_PER_MS: Final = 1_000_000
+REQUEST_ID_BYTES: Final = 16
+OWN_COOKIE: Final = b"__host-cloche"  # how the names of the server's own cookies begin
+SANDBOX: Final = (
+    b"content-security-policy",
+    b"sandbox allow-scripts allow-forms allow-popups allow-downloads",
+)
+PREFIX_LINE: Final = b"x-forwarded-prefix"
+_SAMPLE_STEPS: Final = 1 << 32
+_INDEX: Final = "index.html"
+
+
+@dataclass(slots=True, kw_only=True)
+class Numbers:
+    """What the requests of an app were, since the process began."""
+
+    requests: int = 0
+    failures: int = 0
+    running: int = 0
+    duration_ms: float = 0.0
+
+
+class AppServer:
+    """Serves the apps of a store.
+
+    Args:
+        apps: of the store.
+        random_bytes: that nobody can guess.
+        report: gets a record of what went wrong beside the apps.
+    """
+
+    def __init__(
+        self,
+        apps: Apps,
+        *,
+        random_bytes: Callable[[int], bytes],
+        report: Callable[[dict[str, object]], None],
+    ) -> None:
+        self.apps = apps
+        self.numbers: dict[AppName, Numbers] = {}
+        self._limits = apps.limits
+        self._random_bytes = random_bytes
+        self._report = report
+        self._revision = -1
+        self._state = State()
+        self._routes: Routes = self._state.routes()
+        self._statics: dict[str, WebApp] = {}
+        self._doors: dict[AppName, _Door] = {}
+        self._pool = ThreadPoolExecutor(apps.limits.apps.thread_count_max, "cloche-app")
+        self._refreshing = threading.Lock()
+
+    # --- which apps there are ---
+
+    def refresh(self) -> None:
+        """See what was deployed meanwhile, by whomever; blocks until that is ready to answer."""
+        with self._refreshing:
+            revision, state = self.apps.registry.state()
+            if revision == self._revision:
+                return
+            for text, app in state.apps.items():
+                if text in self._state.apps and self._state.apps[text] != app:
+                    self._prepare(text, app)
+            self._state, self._routes, self._revision = state, state.routes(), revision
+
+    def _prepare(self, text: str, app: App) -> None:
+        """Make the versions ready that are about to answer for an app that answers now."""
+        for version in filter(None, (app.live, app.canary)):
+            try:
+                self.apps.versions.get(app_name_of(text), version, app.env)
+            except ClocheError as problem:
+                self._report({"event": "app", "app": text, "message": problem.message})
+
+    def find(self, request: Request) -> Found | None:
+        """Return which app a request asks, None when it asks none."""
+        return self._routes.find(request.host, request.path)
+
+    # --- requests ---
+
+    async def answer(self, request: Request, found: Found) -> Response:
+        """Return the answer to a request for an app."""
+        app = self._state.apps.get(str(found.app))
+        try:
+            if app is None:
+                raise NotFoundError(path=request.path)
+            if app.stopped:
+                raise AppStoppedError
+            response = await self._answer(request, found, app)
+        except HttpError as problem:
+            response = error(problem)
+        except BrokenResponseError:
+            response = _failed("APP_FAILED")
+        except ClocheError as problem:
+            response = self._refused(found, problem)
+        return _secluded(response) if found.prefix else response
+
+    async def _answer(self, request: Request, found: Found, app: App) -> Response:
+        ready = await self._ready(found.app, app.traffic.version_for(request.client), app)
+        rest = request.path[len(found.prefix) :] or "/"
+        if request.method in ("GET", "HEAD"):
+            shown = await self._static(request, ready, rest)
+            if shown is not None:
+                return shown
+        if "fetch" in ready.built.handlers:
+            return await self._handled(request, found, ready)
+        fallback = ready.manifest.static_fallback
+        if fallback and request.method in ("GET", "HEAD"):
+            shown = await self._static(request, ready, f"/{fallback}")
+            if shown is not None:
+                return shown
+        raise NotFoundError(path=rest)
+
+    async def _ready(self, name: AppName, version: str, app: App) -> Ready:
+        ready = self.apps.versions.find(name, version, app.env)
+        if ready is not None:
+            return ready
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._pool, lambda: self.apps.versions.get(name, version, app.env)
+        )
+
+    # --- files ---
+
+    async def _static(self, request: Request, ready: Ready, path: str) -> Response | None:
+        folder = ready.manifest.static_folder
+        if not folder:
+            return None
+        names = path.strip("/")
+        files = ready.bundle.by_path
+        base = f"{folder}/{names}" if names else folder
+        if base not in files and f"{base}/{_INDEX}" not in files:
+            return None
+        site = self._statics.get(ready.bundle.digest)
+        if site is None:
+            prefix = f"{folder}/"
+            content = {
+                each.removeprefix(prefix): data
+                for each, data in ready.bundle.files
+                if each.startswith(prefix)
+            }
+            site = WebApp()
+            # The tag of a file is made of its time: another version is another time.
+            mtime_ns = int(ready.bundle.digest[:12], 16) * 1000
+            add_static(site, "", MemoryFiles(content, mtime_ns=mtime_ns))
+            if len(self._statics) >= self._limits.apps.image_count_max:
+                self._statics.pop(next(iter(self._statics)))
+            self._statics[ready.bundle.digest] = site
+        return await site.handle(_redirected(request, path))
+
+    # --- handlers ---
+
+    async def _handled(self, request: Request, found: Found, ready: Ready) -> Response:
+        door = self._doors.get(found.app)
+        if door is None:
+            door = self._doors[found.app] = _Door(self._limits)
+        asked = await self._asked(request, found)
+        await door.enter()
+        cancel = CancelToken()
+        loop = asyncio.get_running_loop()
+        try:
+            reply = Reply(
+                limit_bytes=self._limits.apps.response_buffer_limit_bytes,
+                stall_ms=ready.built.limits.guests.timeout_ms,
+                on_gone=cancel.cancel,
+            )
+            running = loop.run_in_executor(
+                self._pool, lambda: self._run(found.app, ready.built, asked, reply, cancel)
+            )
+        except BaseException:
+            door.leave()
+            raise
+        running.add_done_callback(lambda _done: door.leave())
+        return await reply.response()
+
+    async def _asked(self, request: Request, found: Found) -> AppRequest:
+        """Return a request as the app sees it: below its prefix, without the server's cookies."""
+        apps = self._limits.apps
+        reader = request.body_reader()
+        body, piece = bytearray(), b"-"
+        try:
+            while piece and len(body) <= apps.request_inline_limit_bytes:
+                piece = await reader.read()
+                body += piece
+        except ContentTooLargeError:
+            raise AppRequestTooLargeError(limit_bytes=apps.request_limit_bytes) from None
+        if len(body) > apps.request_limit_bytes:
+            raise AppRequestTooLargeError(limit_bytes=apps.request_limit_bytes)
+        large = None
+        if piece:
+            large = LargeBody(reader, bytes(body), limit_bytes=apps.request_limit_bytes)
+        target = request.target[len(found.prefix) :] if found.prefix else request.target
+        if not target.startswith("/"):
+            target = f"/{target}"
+        lines = [line for line in map(_without_own_cookies, request.fields) if line is not None]
+        if found.prefix:
+            lines = [line for line in lines if line[0] != PREFIX_LINE]
+            lines.append((PREFIX_LINE, found.prefix.encode()))
+        return AppRequest(
+            method=request.method,
+            target=target,
+            lines=tuple(lines),
+            body=bytes(body) if large is None else large,
+            scheme=request.scheme,
+            host=request.host,
+            client=request.client,
+        )
+
+    def _run(
+        self,
+        app: AppName,
+        built: BuiltApp,
+        asked: AppRequest,
+        reply: Reply,
+        cancel: CancelToken,
+    ) -> None:
+        """Run an app for a request, on a thread of the pool."""
+        work = _Work(self, app, built)
+        try:
+            execution = self.apps.host.handle(
+                built,
+                asked,
+                reply,
+                handlers=self.apps.storage.handlers(app.name, tenant=app.tenant),
+                record=work.records,
+                cancel=cancel,
+                log=work.log,
+                on_output=work.log.printed,
+                run_id=work.request_id,
+            )
+        except AppRequestError as refused:
+            reply.fail(refused)
+        except BaseException as failure:
+            reply.fail(failure if isinstance(failure, ClocheError) else BrokenResponseError())
+            self._report({"event": "app", "app": str(app), "message": str(failure)})
+            work.ended(None)
+            if not isinstance(failure, Exception):
+                raise
+        else:
+            work.ended(execution, method=asked.method, target=asked.target)
+
+    def call(
+        self, app: AppName, kind: Any, event: Mapping[str, Any], **options: Any
+    ) -> AppExecution | None:
+        """Call the handler of an event of the version that answers; None when it has none.
+
+        Args:
+            app: whose.
+            kind: `scheduled` or `job`.
+            event: what the handler gets, plain JSON.
+            options: `job` (the claimed row), `cancel`, `timeout_ms`.
+
+        Raises:
+            AppUnknownError, AppVersionError, BuildError, ManifestError: it cannot be called.
+        """
+        state = self.apps.registry.app(app)
+        ready = self.apps.versions.get(app, state.live, state.env)
+        if kind not in ready.built.handlers:
+            return None
+        job = options.pop("job", None)
+        work = _Work(self, app, ready.built)
+        execution: AppExecution | None = None
+        try:
+            execution = self.apps.host.handle_event(
+                ready.built,
+                kind,
+                event,
+                handlers=self.apps.storage.handlers(app.name, tenant=app.tenant, job=job),
+                record=work.records,
+                log=work.log,
+                on_output=work.log.printed,
+                run_id=work.request_id,
+                **options,
+            )
+        finally:
+            work.ended(execution, kind=kind)
+        return execution
+
+    # --- telling ---
+
+    def _refused(self, found: Found, problem: ClocheError) -> Response:
+        """Answer what kept a request from its app; what is not the client's affair is not told."""
+        status = getattr(problem, "status", None)
+        if isinstance(problem, AppError) and isinstance(status, int):
+            answer = error(problem, status)
+            if problem.retryable:
+                answer = answer.with_field(b"retry-after", b"1")
+            return answer
+        self._report({"event": "app", "app": str(found.app), "message": problem.message})
+        return _failed("APP_UNAVAILABLE", 503)
+
+    def new_id(self) -> str:
+        """Return the id of a new request."""
+        return self._random_bytes(REQUEST_ID_BYTES).hex()
+
+    def is_sampled(self, recording: Recording) -> bool:
+        """Whether a request is recorded whatever becomes of it."""
+        if recording.sample <= 0:
+            return False
+        drawn = int.from_bytes(self._random_bytes(4), "big") / _SAMPLE_STEPS
+        return drawn < recording.sample
+
+    def forget(self, app: AppName) -> None:
+        """Drop what is held of an app that was removed, with its log and its requests."""
+        self.apps.versions.forget(app)
+        self.apps.logs.remove(app)
+        self.apps.recordings.remove(app)
+        self._doors.pop(app, None)
+        self.numbers.pop(app, None)
+
+    def close(self) -> None:
+        """Wait for what runs, and give everything back."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.apps.host.close()
+        try:
+            self.apps.logs.flush()
+        except ClocheError as problem:
+            self._report({"event": "app", "message": problem.message})
+
+
+class _Work:
+    """One run of an app: what is recorded and told of it."""
+
+    def __init__(self, server: AppServer, app: AppName, built: BuiltApp) -> None:
+        self._server = server
+        self._app = app
+        self._built = built
+        self._now_ns = server.apps.now_ns
+        self.request_id = server.new_id()
+        self.log = RequestLog(
+            server.apps.logs,
+            app,
+            request=self.request_id,
+            version=built.version,
+            now_ns=self._now_ns,
+        )
+        recording = built.manifest.record
+        self._is_sampled = server.is_sampled(recording)
+        self.records = KeptRecords() if self._is_sampled or recording.errors else None
+        self._began_ns = self._now_ns()
+        self._numbers = server.numbers.setdefault(app, Numbers())
+        self._numbers.running += 1
+
+    def ended(
+        self,
+        execution: AppExecution | None,
+        *,
+        method: str = "",
+        target: str = "",
+        kind: str = "fetch",
+    ) -> None:
+        """Tell of the end of a run; None when the host failed."""
+        duration_ms = (self._now_ns() - self._began_ns) / NS_PER_MS
+        numbers, failure = self._numbers, None if execution is None else execution.failure
+        numbers.running -= 1
+        numbers.requests += 1
+        numbers.duration_ms += duration_ms
+        self.log.close()
+        if execution is None or failure is not None:
+            numbers.failures += 1
+        if failure is not None:
+            self.log.log("error", failure.message, {"code": failure.code})
+        if execution is None or self.records is None:
+            return
+        if not self._is_sampled and failure is None:
+            return
+        request = RecordedRequest(
+            id=self.request_id,
+            app=str(self._app),
+            version=self._built.version,
+            env=dict(self._built.env),
+            created_ms=self._began_ns // NS_PER_MS,
+            duration_ms=duration_ms,
+            method=method,
+            target=target,
+            status=execution.status,
+            code="" if failure is None else failure.code,
+            kind=kind,
+        )
+        language = self._built.guest_language
+        try:
+            self._server.apps.recordings.keep(
+                self._app, request, self.records.records, language=language
+            )
+        except ClocheError as problem:
+            self._server._report({"event": "app", "message": problem.message})
+
+
+class _Door:
+    """Lets so many requests of one app run at a time, and so many wait."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._queue_max = limits.apps.request_queue_max
+        self._room = asyncio.Semaphore(limits.apps.request_concurrency_max)
+        self._waiting = 0
+
+    async def enter(self) -> None:
+        """Wait for room.
+
+        Raises:
+            AppBusyError: too many wait already.
+        """
+        if self._room.locked() and self._waiting >= self._queue_max:
+            raise AppBusyError(limit_value=self._queue_max)
+        self._waiting += 1
+        try:
+            await self._room.acquire()
+        finally:
+            self._waiting -= 1
+
+    def leave(self) -> None:
+        """Make room for another one."""
+        self._room.release()
+
+
+def _redirected(request: Request, path: str) -> Request:
+    """Return a request for a file, with what decides how it is sent."""
+    return Request(
+        method=request.method,
+        target=path,
+        services=request.services,
+        fields=request.fields,
+        scheme=request.scheme,
+        client=request.client,
+    )
+
+
+def _without_own_cookies(line: Field) -> Field | None:
+    if line[0] != b"cookie":
+        return line
+    kept = [part for part in line[1].split(b";") if not part.strip().lower().startswith(OWN_COOKIE)]
+    return (line[0], b";".join(kept).strip()) if kept else None
+
+
+def _secluded(response: Response) -> Response:
+    """Return the answer of an app on the server's own host: an origin of its own, no cookies."""
+    kept = tuple(
+        line
+        for line in response.fields
+        if line[0] != b"set-cookie" or not line[1].strip().lower().startswith(OWN_COOKIE)
+    )
+    return Response(response.status, (*kept, SANDBOX), response.body, response.length)
+
+
+def _failed(code: str, status: int = 500) -> Response:
+    document = {"code": code, "message": "the app did not answer this request; its log says why"}
+    return json(document, status)

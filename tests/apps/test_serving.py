@@ -1,0 +1,398 @@
+"""Requests for apps: files, handlers, streams, errors, limits, versions that change under load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from cloche.apps.bundle import bundle_of
+from cloche.apps.errors import AppEnvironmentError, AppRouteError, BuildError
+from cloche.apps.open import open_apps
+from cloche.apps.routing import AppName
+from cloche.apps.serving import AppServer
+from cloche.limits import Limits
+from cloche.store.open import open_store
+from cloche.web.adapters.fixture import FixtureServices
+from cloche.web.request import Request
+
+SHOP = AppName(tenant="default", name="shop")
+HELLO = (
+    "export default { fetch(request) {"
+    " return new Response('hello ' + new URL(request.url).pathname) } }"
+)
+
+
+class World:
+    """A server of apps on a store in memory.
+
+    Args:
+        limits: of the group `apps`.
+    """
+
+    def __init__(self, **limits):
+        self.limits = Limits().replace({"apps": limits})
+        self.store = open_store("memory:")
+        self.apps = open_apps(self.store, self.limits)
+        self.reports = []
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.server = AppServer(self.apps, random_bytes=os.urandom, report=self.reports.append)
+
+    def deploy(self, main=HELLO, name=SHOP, *, files=None, manifest=None, suffix="js", **options):
+        """Deploy a version; return it."""
+        whole = {f"main.{suffix}": main.encode(), **(files or {})}
+        if manifest is not None:
+            whole["cloche.app.json"] = json.dumps(manifest).encode()
+        found = self.apps.deploy(name, bundle_of(whole, self.limits), who="ann", **options)
+        self.server.refresh()
+        return found[0]
+
+    def ask(self, *requests):
+        """Return the answers to requests, which are made at the same time."""
+
+        async def main():
+            return await asyncio.gather(*(self.answer(*each) for each in requests))
+
+        return self.run(main())
+
+    def run(self, work):
+        """Return what a coroutine returns, on the loop of this world."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    def one(self, method, path, **options):
+        """Return what one request is answered with."""
+        return self.run(self.answer(method, path, **options))
+
+    async def answer(self, method, path, *, host="shop.localhost", body=b"", fields=(), client=""):
+        """Return status, fields and body of an answer; None when no app is asked."""
+        request = Request(
+            method=method,
+            target=path,
+            services=FixtureServices(),
+            fields=[(b"host", host.encode()), *fields],
+            body=body,
+            client=client,
+        )
+        found = self.server.find(request)
+        if found is None:
+            return None
+        response = await self.server.answer(request, found)
+        pieces = response.body
+        if response.is_stream:
+            pieces = b"".join([piece async for piece in _each(response.body)])
+        return response.status, dict(response.fields), pieces
+
+    def get(self, path, **options):
+        """Return what a GET is answered with: status and body."""
+        status, _, body = self.one("GET", path, **options)
+        return status, body
+
+    def settle(self):
+        """Wait until what ran has been told of: a response comes before its run has ended."""
+        while any(each.running for each in self.server.numbers.values()):
+            time.sleep(0.005)
+
+    def close(self):
+        """End it."""
+        self.server.close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+        self.store.close()
+
+
+async def _each(pieces):
+    if hasattr(pieces, "__aiter__"):
+        async for piece in pieces:
+            yield piece
+    else:
+        for piece in pieces:
+            yield piece
+
+
+@pytest.fixture
+def world():
+    """A server."""
+    found = World()
+    yield found
+    found.close()
+
+
+def test_a_handler(world):
+    """An app answers at its name and below its path, which it does not see."""
+    world.deploy()
+    assert world.get("/a?b=1") == (200, b"hello /a")
+    assert world.get("/apps/shop/a", host="localhost:8787") == (200, b"hello /a")
+    assert world.get("/apps/shop", host="localhost:8787") == (200, b"hello /")
+    assert world.ask(("GET", "/a"))[0][0] == 200
+    assert (world.one("GET", "/", host="other.localhost")) is None
+
+
+def test_python(world):
+    """The same in Python."""
+    world.deploy("def handle(request):\n    return {'path': request.path}\n", suffix="py")
+    status, body = world.get("/x")
+    assert (status, json.loads(body)) == (200, {"path": "/x"})
+
+
+def test_files(world):
+    """Files of the static folder come before the handler, an index for a folder."""
+    files = {"site/a.txt": b"text", "site/index.html": b"<h1>", "site/d/index.html": b"inner"}
+    world.deploy(files=files, manifest={"name": "shop", "main": "main.js", "static": "site"})
+    assert world.get("/a.txt") == (200, b"text")
+    assert world.get("/") == (200, b"<h1>")
+    assert world.get("/d/") == (200, b"inner")
+    assert world.get("/d")[0] == 308
+    assert world.get("/main.js") == (200, b"hello /main.js")
+    assert world.get("/../main.js") == (200, b"hello /main.js")
+    _, fields, _ = world.one("GET", "/a.txt")
+    assert fields[b"content-type"] == b"text/plain; charset=utf-8"
+    again = (b"if-none-match", fields[b"etag"])
+    assert (world.one("GET", "/a.txt", fields=[again]))[0] == 304
+
+
+def test_files_alone(world):
+    """An app without a handler shows its files, its fallback, and nothing else."""
+    files = {"site/index.html": b"app", "site/x.js": b"1"}
+    bundle = {
+        **files,
+        "cloche.app.json": json.dumps(
+            {"name": "shop", "static": {"folder": "site", "fallback": "index.html"}}
+        ).encode(),
+    }
+    world.apps.deploy(SHOP, bundle_of(bundle, world.limits), who="ann")
+    world.server.refresh()
+    assert world.get("/x.js") == (200, b"1")
+    assert world.get("/some/route") == (200, b"app")
+    assert world.ask(("POST", "/some/route"))[0][0] == 404
+
+
+def test_bodies(world):
+    """Small ones and large ones arrive whole; one that is too large is 413."""
+    world.deploy(
+        "export default { async fetch(r) { const b = await r.arrayBuffer();"
+        " return new Response(String(b.byteLength)) } }"
+    )
+    small, large = b"x" * 1000, b"y" * 3_000_000
+    for body in (b"", small, large):
+        ((status, _, found),) = [(world.one("POST", "/", body=body))]
+        assert (status, found) == (200, str(len(body)).encode())
+    status, _, found = world.one("POST", "/", body=bytes(17 << 20))
+    assert (status, json.loads(found)["code"]) == (413, "APP_REQUEST_TOO_LARGE")
+
+
+def test_streams(world):
+    """What an app streams comes piece by piece, however large, in little memory."""
+    world.deploy(
+        "def handle(request):\n    for number in range(300):\n        yield 'x' * 10_000\n",
+        suffix="py",
+    )
+    status, body = world.get("/")
+    assert (status, len(body)) == (200, 3_000_000)
+
+
+def test_a_client_that_leaves(world):
+    """An app whose client has left is stopped, and the next one is answered."""
+    world.deploy(
+        "def handle(request):\n"
+        "    if request.path == '/':\n        return 'here'\n"
+        "    def forever():\n        while True:\n            yield 'x' * 10_000\n"
+        "    return forever()\n",
+        suffix="py",
+        manifest={"name": "shop", "main": "main.py", "instances": "fresh"},
+    )
+
+    async def leave():
+        request = Request(
+            method="GET",
+            target="/forever",
+            services=FixtureServices(),
+            fields=[(b"host", b"shop.localhost")],
+        )
+        response = await world.server.answer(request, world.server.find(request))
+        async for _ in response.body:
+            break
+        await response.body.aclose()
+
+    world.run(leave())
+    world.settle()
+    assert world.server.numbers[SHOP].requests == 1
+    assert world.get("/") == (200, b"here")
+
+
+def test_an_app_that_fails(world):
+    """Its client is told a code and nothing else; its log says what went wrong, and where."""
+    world.deploy("export default { fetch() { throw new Error('my secret') } }")
+    status, body = world.get("/")
+    assert (status, "secret" in body.decode()) == (500, False)
+    world.settle()
+    lines = world.apps.logs.read(SHOP)
+    assert any("my secret" in line.message for line in lines)
+    (request,) = world.apps.recordings.page(SHOP)
+    assert (request.status, request.target) == (500, "/")
+    assert {line.request for line in lines} == {request.id}
+
+
+def test_a_version_that_cannot_start(world):
+    """It is refused, with what it printed, and the one before goes on answering."""
+    world.deploy()
+    with pytest.raises(BuildError, match="boom"):
+        world.deploy("throw new Error('boom')")
+    assert world.get("/") == (200, b"hello /")
+
+
+def test_environment(world):
+    """What a manifest names must be given; the app sees it, and a change is seen at once."""
+    main = "export default { fetch(r, env) { return new Response(env.COLOR) } }"
+    manifest = {"name": "shop", "main": "main.js", "env": {"COLOR": None}}
+    with pytest.raises((AppEnvironmentError, Exception), match="COLOR"):
+        world.deploy(main, manifest=manifest)
+    world.deploy(main, manifest=manifest, env={"COLOR": "red"})
+    assert world.get("/") == (200, b"red")
+    world.apps.registry.set_env(SHOP, {"COLOR": "blue"}, who="ann")
+    world.server.refresh()
+    assert world.get("/") == (200, b"blue")
+
+
+def test_routes_of_the_server(world):
+    """Paths of the server itself, and names of others, are for no app."""
+    for manifest in (
+        {"name": "shop", "paths": ["/v1/x"]},
+        {"name": "shop", "paths": ["/console"]},
+        {"name": "shop", "paths": ["/apps/other"]},
+    ):
+        with pytest.raises(AppRouteError):
+            world.deploy(manifest={**manifest, "main": "main.js"})
+    stranger = AppName(tenant="acme", name="shop")
+    for manifest in ({"hosts": ["example.org"]}, {"paths": ["/mine"]}):
+        with pytest.raises(AppRouteError):
+            world.deploy(name=stranger, manifest={**manifest, "name": "shop", "main": "main.js"})
+    world.deploy(name=stranger)
+    assert world.get("/a", host="shop.acme.localhost") == (200, b"hello /a")
+    assert world.get("/apps/~acme/shop/a", host="localhost") == (200, b"hello /a")
+
+
+def test_cookies_of_the_server(world):
+    """Below a path of the server an app neither sees nor sets the server's cookies."""
+    world.deploy(
+        "export default { fetch(r) { const h = new Headers();"
+        " h.append('set-cookie', '__Host-cloche=evil; Path=/; Secure');"
+        " h.append('set-cookie', 'mine=1');"
+        " return new Response(r.headers.get('cookie'), { headers: h }) } }"
+    )
+    cookie = (b"cookie", b"a=1; __Host-cloche=secret; __HOST-cloche-csrf=x; b=2")
+    status, fields, body = world.one("GET", "/apps/shop/", host="localhost", fields=[cookie])
+    assert (status, body) == (200, b"a=1; b=2")
+    assert fields[b"set-cookie"] == b"mine=1"
+    assert b"sandbox" in fields[b"content-security-policy"]
+    _, fields, _ = world.one("GET", "/")
+    assert b"content-security-policy" not in fields
+
+
+def test_stopping(world):
+    """A stopped app is 503; what is running ends by itself."""
+    world.deploy()
+    world.apps.registry.stop(SHOP, who="ann")
+    world.server.refresh()
+    status, body = world.get("/")
+    assert (status, json.loads(body)["code"]) == (503, "APP_STOPPED")
+
+
+def test_too_many_requests():
+    """Of one app so many run, so many wait, and the others are told to come back."""
+    world = World(request_concurrency_max=1, request_queue_max=2)
+    try:
+        world.deploy(
+            "export default { async fetch() {"
+            " await new Promise((r) => setTimeout(r, 200)); return new Response('ok') } }"
+        )
+        answers = world.ask(*[("GET", "/")] * 6)
+        assert sorted(status for status, _, _ in answers) == [200, 200, 200, 503, 503, 503]
+        refused = next(fields for status, fields, _ in answers if status == 503)
+        assert refused[b"retry-after"] == b"1"
+    finally:
+        world.close()
+
+
+def test_changing_versions_under_load(world):
+    """However often it is deployed and rolled back, every request is answered by one of them."""
+    mains = [f"export default {{ fetch() {{ return new Response('v{n}') }} }}" for n in range(4)]
+    world.deploy(mains[0])
+    done = threading.Event()
+    errors = []
+
+    def change():
+        try:
+            for main in mains[1:]:
+                world.deploy(main)
+                world.apps.rollback(SHOP, who="ann")
+                world.server.refresh()
+        except Exception as error:  # noqa: BLE001 - shown below
+            errors.append(error)
+        done.set()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    seen, statuses = set(), set()
+    while not done.is_set():
+        for status, _, body in world.ask(*[("GET", "/")] * 4):
+            statuses.add(status)
+            seen.add(body)
+    thread.join()
+    assert errors == []
+    assert statuses == {200}
+    assert seen <= {b"v0", b"v1", b"v2", b"v3"}
+
+
+def test_a_canary(world):
+    """Some clients get the new version, always the same ones."""
+    world.deploy("export default { fetch() { return new Response('old') } }")
+    world.deploy("export default { fetch() { return new Response('new') } }", canary_share=50)
+    clients = [f"192.0.2.{number}" for number in range(20)]
+    first = [world.get("/", client=client)[1] for client in clients]
+    assert set(first) == {b"old", b"new"}
+    assert [world.get("/", client=client)[1] for client in clients] == first
+    world.apps.promote(SHOP, who="ann")
+    world.server.refresh()
+    assert {world.get("/", client=client)[1] for client in clients} == {b"new"}
+
+
+def test_another_process_needs_no_build(world):
+    """What one process has evaluated another one opens: the top level does not run again."""
+    world.deploy(
+        "console.log('evaluated'); const seed = Math.random();"
+        " export default { fetch() { return new Response(String(seed)) } }"
+    )
+    first = world.get("/")
+    apps = open_apps(world.store, world.limits)
+    other = AppServer(apps, random_bytes=os.urandom, report=world.reports.append)
+    builds = []
+    apps.host.build = lambda *args: builds.append(args)
+    other.refresh()
+    before, world.server = world.server, other
+    try:
+        assert world.get("/") == first
+        assert builds == []
+    finally:
+        other.close()
+        world.server = before
+
+
+def test_removing(world):
+    """Nothing of an app is left: no answers, no files, no log, no requests, no storage."""
+    world.deploy("export default { fetch() { console.log('x'); throw 1 } }")
+    world.get("/")
+    world.settle()
+    world.apps.logs.flush()
+    world.apps.remove(SHOP)
+    world.server.refresh()
+    assert (world.one("GET", "/")) is None
+    for kind in ("versions", "actions", "logs", "requests", "images"):
+        assert list(world.store.documents.list(f"apps.{kind}.default/shop")) == []
+    assert world.store.blobs.collect(before_ns=2 * 10**18) > 0
