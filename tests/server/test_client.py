@@ -206,6 +206,36 @@ def test_keys(client, server):
         assert caught.value.status == 401
 
 
+def test_outbound_http_and_tenants(client):
+    """Lists, secrets, what was called, and limits of tenants are there for an admin key."""
+    entry = client.net.allow("GET https://api.example.com/v1", rate_limit=7)
+    assert (entry.methods, entry.rate_limit) == (["GET"], 7)
+    refused = client.net.deny("internal.example.com", scope="app:shop")
+    assert [each.id for each in client.net.entries().items] == [refused.id, entry.id]
+    assert [each.id for each in client.net.entries(scope="global").items] == [entry.id]
+    assert client.net.test("https://api.example.com/v1/x").allowed
+    assert not client.net.test("https://api.example.com/v1", method="POST").allowed
+    secret = client.net.put_secret("KEY", "a-long-value", ["api.example.com"], inject_as="bearer")
+    assert secret.domains == ["api.example.com"]
+    assert client.net.rotate_secret("KEY", "another-value", overlap_ms=60_000).rotating
+    assert [each.name for each in client.net.secrets().items] == ["KEY"]
+    with pytest.raises(ServerAnswerError) as caught:
+        client.net.remove_secret("KEY", scope="app:shop")
+    assert caught.value.status == 404
+    client.net.remove_secret("KEY")
+    client.net.remove(entry.id)
+    client.net.remove(refused.id)
+    assert client.net.entries().items == []
+    assert client.net.logs(errors=True).items == []
+    assert client.net.stats().hosts == []
+    assert client.net.cache().processes == []
+    client.net.clear_cache()
+    assert client.tenants.set("acme", session_count_max=5).own == {"session_count_max": 5}
+    assert client.tenants.get("acme").limits["session_count_max"] == 5
+    assert [each.id for each in client.tenants.list().items] == ["acme", "default"]
+    assert [each.action for each in client.audit(limit=2).items] == ["tenant.set", "cache.clear"]
+
+
 def test_the_limits_of_the_server(client):
     """They are readable, with what a form needs."""
     found, schema = client.limits(), client.limits_schema()
@@ -238,6 +268,11 @@ def test_on_an_event_loop(server):
             endless = client.events("print('a', flush=True)\nwhile True: pass", language="python")
             assert await anext(endless) == StdoutChunk(data=b"a\n")
             await endless.aclose()
+            entry = await client.net.allow("a.example")
+            assert [each.host for each in (await client.net.entries()).items] == ["a.example"]
+            await client.net.remove(entry.id)
+            assert (await client.tenants.get("default")).own == {}
+            assert (await client.audit(limit=1)).items[0].action == "entry.remove"
             run = (await client.list_runs(limit=1)).items[0]
             last = [event async for event in client.follow(run.id)][-1]
             assert isinstance(last, Failed)

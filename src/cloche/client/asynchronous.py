@@ -6,7 +6,8 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from cloche.client import calls
+from cloche.client import admin_calls, calls
+from cloche.client.admin import AsyncNet, AsyncTenants
 from cloche.client.calls import EventReader, Reply
 from cloche.client.errors import ServerUnreachableError
 from cloche.client.wire import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         SessionList,
         StepDocument,
     )
+    from cloche.server.documents_admin import AuditList
 
     Events = AsyncGenerator[ExecEvent, None]
 
@@ -74,6 +76,8 @@ class AsyncClient:
             verify=verify,
         )
         self.Session = AsyncSessions(self)
+        self.net = AsyncNet(self)
+        self.tenants = AsyncTenants(self)
 
     async def _send(self, call: Call[T]) -> T:
         sending = sending_of(call)
@@ -241,6 +245,10 @@ class AsyncClient:
         return await self._send(calls.revoke_key(key_id))
 
     # --- the server ---
+
+    async def audit(self, *, limit: int | None = None, after: str | None = None) -> AuditList:
+        """Return a page of the changes that admin keys made, newest first."""
+        return await self._send(admin_calls.list_audit(limit, after))
 
     async def limits(self) -> dict[str, dict[str, int]]:
         """Return the limits in force, by group."""

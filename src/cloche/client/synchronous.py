@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from cloche.client import calls
+from cloche.client import admin_calls, calls
+from cloche.client.admin import Net, Tenants
 from cloche.client.calls import EventReader, Reply
 from cloche.client.errors import ServerUnreachableError
 from cloche.client.wire import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         SessionList,
         StepDocument,
     )
+    from cloche.server.documents_admin import AuditList
 
 T = TypeVar("T")
 _OK: Final = 200
@@ -71,6 +73,8 @@ class Client:
             verify=verify,
         )
         self.Session = Sessions(self)
+        self.net = Net(self)
+        self.tenants = Tenants(self)
 
     def _send(self, call: Call[T]) -> T:
         sending = sending_of(call)
@@ -227,6 +231,10 @@ class Client:
         return self._send(calls.revoke_key(key_id))
 
     # --- the server ---
+
+    def audit(self, *, limit: int | None = None, after: str | None = None) -> AuditList:
+        """Return a page of the changes that admin keys made, newest first."""
+        return self._send(admin_calls.list_audit(limit, after))
 
     def limits(self) -> dict[str, dict[str, int]]:
         """Return the limits in force, by group."""

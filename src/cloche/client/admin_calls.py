@@ -1,0 +1,152 @@
+"""What is said to a server about outbound HTTP and tenants, and what its answers mean. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cloche.client.calls import Call, _nothing, _part, _query, _struct
+from cloche.server.documents_admin import (
+    AuditList,
+    CacheDocument,
+    CallList,
+    EntryDocument,
+    EntryList,
+    SecretDocument,
+    SecretList,
+    StatsDocument,
+    TenantDocument,
+    TenantList,
+    VerdictDocument,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_LISTS = "/v1/net/allowlist"
+_SECRETS = "/v1/net/secrets"
+
+
+# --- lists ---
+
+
+def put_entry(entry: str, action: str, options: Mapping[str, Any]) -> Call[EntryDocument]:
+    """Add an entry, or change it."""
+    body = {"entry": entry, "action": action, **options}
+    return Call(method="POST", path=_LISTS, body=body, read=_struct(EntryDocument))
+
+
+def list_entries(scope: str | None, limit: int | None, after: str | None) -> Call[EntryList]:
+    """Return a page of entries."""
+    query = _query(scope=scope, limit=limit, after=after)
+    return Call(method="GET", path=_LISTS, query=query, read=_struct(EntryList))
+
+
+def remove_entry(entry_id: str) -> Call[None]:
+    """Remove an entry."""
+    return Call(method="DELETE", path=f"{_LISTS}/{_part(entry_id)}", read=_nothing)
+
+
+def explain(url: str, options: Mapping[str, Any]) -> Call[VerdictDocument]:
+    """Ask what would become of a call."""
+    body = {"url": url, **options}
+    return Call(method="POST", path="/v1/net/test", body=body, read=_struct(VerdictDocument))
+
+
+# --- secrets ---
+
+
+def put_secret(
+    name: str, value: str, domains: Iterable[str], scope: str | None, options: Mapping[str, Any]
+) -> Call[SecretDocument]:
+    """Keep a secret."""
+    return Call(
+        method="PUT",
+        path=f"{_SECRETS}/{_part(name)}",
+        query=_query(scope=scope),
+        body={"value": value, "domains": list(domains), **options},
+        read=_struct(SecretDocument),
+    )
+
+
+def rotate_secret(
+    name: str, value: str, scope: str | None, overlap_ms: int | None
+) -> Call[SecretDocument]:
+    """Give a secret another value."""
+    return Call(
+        method="PUT",
+        path=f"{_SECRETS}/{_part(name)}/value",
+        query=_query(scope=scope),
+        body={"value": value, "overlap_ms": overlap_ms},
+        read=_struct(SecretDocument),
+    )
+
+
+def list_secrets(scope: str | None, limit: int | None, after: str | None) -> Call[SecretList]:
+    """Return a page of secrets."""
+    query = _query(scope=scope, limit=limit, after=after)
+    return Call(method="GET", path=_SECRETS, query=query, read=_struct(SecretList))
+
+
+def remove_secret(name: str, scope: str | None) -> Call[None]:
+    """Forget a secret."""
+    path = f"{_SECRETS}/{_part(name)}"
+    return Call(method="DELETE", path=path, query=_query(scope=scope), read=_nothing)
+
+
+# --- what happened ---
+
+
+def list_calls(
+    host: str | None,
+    scope: str | None,
+    run: str | None,
+    errors: bool,
+    limit: int | None,
+    after: str | None,
+) -> Call[CallList]:
+    """Return a page of calls that runs made."""
+    query = _query(
+        host=host, scope=scope, run=run, errors=True if errors else None, limit=limit, after=after
+    )
+    return Call(method="GET", path="/v1/net/logs", query=query, read=_struct(CallList))
+
+
+def net_stats() -> Call[StatsDocument]:
+    """Return what was called, by host."""
+    return Call(method="GET", path="/v1/net/stats", read=_struct(StatsDocument))
+
+
+def net_cache() -> Call[CacheDocument]:
+    """Return what is cached."""
+    return Call(method="GET", path="/v1/net/cache", read=_struct(CacheDocument))
+
+
+def clear_net_cache() -> Call[None]:
+    """Forget what is cached."""
+    return Call(method="DELETE", path="/v1/net/cache", read=_nothing)
+
+
+def list_audit(limit: int | None, after: str | None) -> Call[AuditList]:
+    """Return a page of changes."""
+    query = _query(limit=limit, after=after)
+    return Call(method="GET", path="/v1/audit", query=query, read=_struct(AuditList))
+
+
+# --- tenants ---
+
+
+def list_tenants(limit: int | None, after: str | None) -> Call[TenantList]:
+    """Return a page of tenants."""
+    query = _query(limit=limit, after=after)
+    return Call(method="GET", path="/v1/tenants", query=query, read=_struct(TenantList))
+
+
+def get_tenant(name: str) -> Call[TenantDocument]:
+    """Return a tenant."""
+    return Call(method="GET", path=f"/v1/tenants/{_part(name)}", read=_struct(TenantDocument))
+
+
+def set_tenant(name: str, limits: Mapping[str, int]) -> Call[TenantDocument]:
+    """Give a tenant limits of its own."""
+    path, body = f"/v1/tenants/{_part(name)}", {"limits": dict(limits)}
+    return Call(method="PUT", path=path, body=body, read=_struct(TenantDocument))
