@@ -27,9 +27,10 @@ from cloche.gate.policy import Policy
 from cloche.gate.ports import EffectFailure, EffectSuspended
 from cloche.limits.adapters.settings import guest_modules, load_limits
 from cloche.server import worker_frames as frames
+from cloche.server.adapters.conversation import Conversation
 from cloche.server.adapters.hardening import has_seccomp, landlock_version
 from cloche.server.adapters.processes import Processes
-from cloche.server.adapters.remote import Conversation, WorkerRunner
+from cloche.server.adapters.remote import WorkerRunner
 from cloche.server.errors import ServeError
 from cloche.store.open import open_store
 

@@ -16,7 +16,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from cloche.engine.adapters.stack import THREAD_STACK_BYTES
 from cloche.server.fairness import Bounds, Entry, FairQueue
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ T = TypeVar("T")
 MS_PER_S: Final = 1000
 # Calls that block are short (a row, a file); runs have threads of their own.
 _CALL_THREAD_COUNT: Final = 16
+# Room for a guest at its limit, 8 MiB, and what calls it.
+_STACK_BYTES: Final = 16 << 20
 _DRAWN_BYTES: Final = 1024
 
 
@@ -118,7 +119,7 @@ class ThreadWorkers:
     def _start_thread(self) -> None:
         self._thread_count += 1
         # A guest runs on the stack of its thread; a smaller one would take a thread for each turn.
-        before = threading.stack_size(THREAD_STACK_BYTES)
+        before = threading.stack_size(_STACK_BYTES)
         try:
             threading.Thread(
                 target=self._work, name=f"cloche-worker-{self._thread_count}", daemon=True

@@ -1,0 +1,425 @@
+"""What the server and a worker say of one job, from its first frame to its last.
+
+Owns what the server does for a job: keeping its journal, performing its effects, fetching what is
+kept. Invariants:
+- a worker is asked for nothing but to compute, and is believed nothing but what its own run came
+  to: an effect is decided again by the policy of the run, counted again, and performed here;
+- secrets stay here; those that a run's policy names go with that run, to be taken out of its text;
+- what the server itself meets is raised when the worker has ended the job, as it is;
+- a worker that does not stop when it has to is ended.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cloche.engine.abi import GuestStopped
+from cloche.errors import InternalError
+from cloche.exec.adapters.effects import CancelToken
+from cloche.exec.adapters.net import NetHandlers
+from cloche.exec.adapters.runner import Execution, Suspension
+from cloche.exec.errors import (
+    ExecError,
+    InternalExecError,
+    WorkerLostError,
+)
+from cloche.gate.canonical import decode, encode_plain
+from cloche.gate.effect import EffectError, EffectRequest
+from cloche.gate.errors import ValueInvalidError
+from cloche.gate.policy import NET_KIND, Deny, decide
+from cloche.gate.ports import Cancels, EffectFailure, EffectSuspended
+from cloche.server import worker_frames as frames
+from cloche.server.worker_frames import Answer, Done, FrameTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cloche.exec.adapters.runner import OutputListener
+    from cloche.exec.adapters.session_machine import Kept
+    from cloche.exec.request import RunRequest
+    from cloche.gate.journal import Journal
+    from cloche.gate.ports import EffectHandler, JournalSink
+    from cloche.limits import Limits
+    from cloche.server.adapters.processes import WorkerProcess
+    from cloche.server.adapters.remote import WorkerRunner
+
+MS_PER_S: Final = 1000
+NS_PER_MS: Final = 1_000_000
+_POLL_S: Final = 0.5
+_REFUSED: Final = EffectError(
+    code="EFFECT_REFUSED", message="the policy of this run does not allow this effect"
+)
+
+
+class Conversation:
+    """What is said of one job, until it is done.
+
+    Args:
+        runner: whose job it is.
+        request: what runs; None where nothing does.
+        handlers: who performs effects.
+        on_output: gets each piece of output.
+        sink: keeps the journal. One that says `is_late` gets it with the end.
+        cancel: stops the job.
+        kept: where contents and journals are.
+    """
+
+    def __init__(
+        self,
+        runner: WorkerRunner,
+        request: RunRequest | None = None,
+        *,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        on_output: OutputListener | None = None,
+        sink: JournalSink | None = None,
+        cancel: CancelToken | None = None,
+        kept: Kept | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._runner = runner
+        self._request = request
+        self._given = handlers if handlers is not None else {}
+        self._on_output = on_output
+        self._sink = sink
+        self._cancel = cancel or CancelToken()
+        self._kept = kept
+        self._limits = limits
+        self._fault: BaseException | None = None
+        self._effects: dict[int, tuple[EffectRequest, EffectHandler]] = {}
+        self._effect_count = 0
+        self.is_awake = True  # of a run in a machine: whether that lives on
+        self._pool: ThreadPoolExecutor | None = None
+        self._frames: queue.SimpleQueue[frames.FromWorker | None] = queue.SimpleQueue()
+        ends_ns = None
+        if request is not None:
+            ends_ns = time.monotonic_ns() + request.limits.guests.timeout_ms * NS_PER_MS
+            self._handlers = NetHandlers(self._given, request, store=runner.store, ends_ns=ends_ns)
+        self._ends_ns = ends_ns
+
+    def options(
+        self,
+        run_id: str,
+        *,
+        replay: Journal | None = None,
+        resume: Journal | None = None,
+        record: bool = True,
+        is_streamed: bool | None = None,
+    ) -> frames.RunOptions:
+        """Return how the request is to be run."""
+        request = self._request
+        assert request is not None
+        limits = request.limits
+        journal: frames.Journaling = "none"
+        if self._sink is not None:
+            journal = "late" if getattr(self._sink, "is_late", False) else "each"
+        return frames.RunOptions(
+            request=frames.request_frame(request, self._runner.limits),
+            run_id=run_id,
+            kinds=self._kinds(request),
+            journal=journal,
+            is_recorded=record,
+            replay=None if replay is None else frames.journal_bytes(replay, limits),
+            resume=None if resume is None else frames.journal_bytes(resume, limits),
+            is_streamed=self._on_output is not None if is_streamed is None else is_streamed,
+            secrets=self._secrets(request, may_lack=replay is not None or resume is not None),
+        )
+
+    def _kinds(self, request: RunRequest) -> dict[str, bool]:
+        """Return the effects that somebody performs here; calls get theirs with the first one."""
+        found: dict[str, bool] = {}
+        for kind, _ in request.policy.kinds:
+            handler = self._given.get(kind)
+            if handler is not None:
+                found[kind] = isinstance(handler, Cancels)
+        if request.policy.net is not None:
+            handler = self._given.get(NET_KIND)
+            found[NET_KIND] = handler is None or isinstance(handler, Cancels)
+        return found
+
+    def _secrets(self, request: RunRequest, *, may_lack: bool) -> bytes:
+        net = request.policy.net
+        if net is None or not net.get("secrets"):
+            return b""
+        from cloche.egress.allowlist import NetPolicy  # noqa: PLC0415 - as above
+        from cloche.egress.errors import NetStoreError  # noqa: PLC0415 - for runs with secrets
+        from cloche.egress.open import default_service  # noqa: PLC0415 - as above
+
+        known = NetPolicy.from_document(net)
+        try:
+            found = default_service(self._runner.store).call(
+                lambda egress: egress.known_secrets(known)
+            )
+        except NetStoreError:
+            if not may_lack:
+                raise
+            return b""
+        return msgspec.json.encode(list(found))
+
+    # --- talking ---
+
+    def run(self, process: WorkerProcess, make: Callable[[int], frames.Frame]) -> Execution:
+        """Let a run be executed; return what it came to."""
+        done = self.talk(process, make)
+        self.is_awake = done.is_awake
+        if done.execution is None:
+            raise InternalError("a worker ended a run without saying what it came to")
+        if self._sink is not None and done.records:
+            self._sink.append(done.records)
+        return execution_of(done.execution)
+
+    def talk(self, process: WorkerProcess, make: Callable[[int], frames.Frame]) -> Done:
+        """Send a job and do what is asked for it, until it is done.
+
+        Raises:
+            WorkerLostError: its process ended. ClocheError: what it met. Whatever was met here.
+        """
+        job = process.open(self._frames)
+        try:
+            self._cancel.bind(lambda: process.send(frames.Cancel(job=job)))
+            process.send(make(job))
+            done = self._listen(process, job)
+        finally:
+            process.close(job)
+            if self._request is not None:
+                self._handlers.close()
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+        if done.is_fault:
+            raise self._fault or InternalError("a worker names a fault that nobody had")
+        if done.error is not None:
+            raise frames.error_of(done.error)
+        return done
+
+    def _listen(self, process: WorkerProcess, job: int) -> Done:
+        patience = Patience(self._runner, self._cancel, self._ends_ns)
+        while True:
+            try:
+                frame = self._frames.get(timeout=_POLL_S)
+            except queue.Empty:
+                patience.check(process)
+                continue
+            if frame is None:
+                raise process.loss()
+            if isinstance(frame, Done):
+                return frame
+            self._take(process, job, frame)
+
+    def _take(self, process: WorkerProcess, job: int, frame: Any) -> None:
+        if isinstance(frame, frames.Output):
+            if self._on_output is not None:
+                self._on_output(frame.stream, frame.data)
+        elif isinstance(frame, frames.Records):
+            self._answer(process, job, frame.question, lambda: self._keep(frame.records))
+        elif isinstance(frame, frames.Fetch):
+            self._answer(process, job, frame.question, lambda: self._fetch(frame))
+        elif isinstance(frame, frames.Effect):
+            self._begin_effect(process, job, frame)
+        elif isinstance(frame, frames.CancelEffect):
+            found = self._effects.get(frame.question)
+            if found is not None and isinstance(found[1], Cancels):
+                found[1].cancel(found[0])
+
+    def _answer(
+        self, process: WorkerProcess, job: int, question: int, find: Callable[[], bytes]
+    ) -> None:
+        try:
+            answer = Answer(job=job, question=question, kind="value", data=find())
+        except EffectFailure as failure:
+            data = msgspec.json.encode(failure.error)
+            answer = Answer(job=job, question=question, kind="failure", data=data)
+        except EffectSuspended as suspended:
+            data = msgspec.json.encode(suspended.due_ns)
+            answer = Answer(job=job, question=question, kind="suspended", data=data)
+        except GuestStopped as stopped:
+            data = msgspec.json.encode(stopped.stop)
+            answer = Answer(job=job, question=question, kind="stop", data=data)
+        except BaseException as error:  # noqa: BLE001 - raised when the worker has ended the run
+            self._fault = error
+            answer = Answer(job=job, question=question, kind="fault")
+        try:
+            process.send(answer)
+        except FrameTooLargeError:
+            process.send(Answer(job=job, question=question, kind="value"))
+
+    def _keep(self, records: list[bytes]) -> bytes:
+        if self._sink is not None:
+            self._sink.append(records)
+        return b""
+
+    def _fetch(self, frame: frames.Fetch) -> bytes:
+        kept, limits = self._kept, self._limits
+        if kept is None or limits is None:
+            raise InternalError("a worker asks for what its job has nothing to do with")
+        if frame.what == "content":
+            return kept.content(frame.name)
+        journal = kept.journal(frame.name)
+        return msgspec.msgpack.encode(
+            frames.KeptRun(
+                journal=frames.journal_bytes(journal, limits),
+                request=frames.request_frame(kept.request(journal), self._runner.limits),
+            )
+        )
+
+    # --- effects ---
+
+    def _begin_effect(self, process: WorkerProcess, job: int, frame: frames.Effect) -> None:
+        """Perform an effect on a thread: others may be asked for meanwhile, or this be given up."""
+        request = self._request
+        assert request is not None
+        self._effect_count += 1
+        is_refused = isinstance(decide(request.policy, frame.kind, frame.target), Deny)
+        handler = None if is_refused else self._handlers.get(frame.kind)
+        if handler is None or self._effect_count > request.limits.gate.effect_count_max:
+            data = msgspec.json.encode(_REFUSED)
+            process.send(Answer(job=job, question=frame.question, kind="failure", data=data))
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(
+                request.limits.gate.effect_concurrency_max, thread_name_prefix="cloche-effect"
+            )
+        wanted = EffectRequest(
+            sequence=frame.sequence,
+            task=frame.task,
+            ordinal=frame.ordinal,
+            kind=frame.kind,
+            target=frame.target,
+            args=decode(frame.args),
+            args_text=frame.args_text,
+        )
+        self._effects[frame.question] = wanted, handler
+        self._pool.submit(self._perform, process, job, frame, wanted, handler)
+
+    def _perform(
+        self,
+        process: WorkerProcess,
+        job: int,
+        frame: frames.Effect,
+        wanted: EffectRequest,
+        handler: EffectHandler,
+    ) -> None:
+        def value() -> bytes:
+            found = handler.perform(wanted, frame.run_id)
+            try:
+                return encode_plain(found)
+            except ValueInvalidError:
+                return b""  # the gate of the worker says what is wrong with it
+
+        try:
+            self._answer(process, job, frame.question, value)
+        finally:
+            self._effects.pop(frame.question, None)
+
+
+class Patience:
+    """Ends a worker that goes on for longer than its run may, or than it was asked to."""
+
+    def __init__(self, runner: WorkerRunner, cancel: CancelToken, ends_ns: int | None) -> None:
+        self._grace_s = runner.server.worker_grace_ms / MS_PER_S
+        self._cancel = cancel
+        self._ends_ns = ends_ns
+        self._stop_s: float | None = None
+
+    def check(self, process: WorkerProcess) -> None:
+        """Look at the clock. Called every now and then while the job goes on."""
+        now_s = time.monotonic()
+        if self._stop_s is None:
+            is_over = self._ends_ns is not None and time.monotonic_ns() > self._ends_ns
+            if is_over or self._cancel.cancelled:
+                self._stop_s = now_s + self._grace_s
+        elif now_s > self._stop_s:
+            process.kill("it did not stop a run in time")
+
+
+class QuickJob:
+    """A run that asks nothing and is not kept: one frame there, one back, no thread that waits."""
+
+    def __init__(
+        self,
+        runner: WorkerRunner,
+        process: WorkerProcess,
+        request: RunRequest,
+        on_output: OutputListener | None,
+        cancel: CancelToken,
+        done: Callable[[Execution | None, BaseException | None], None],
+    ) -> None:
+        self._runner = runner
+        self._process = process
+        self._request = request
+        self._on_output = on_output
+        self._cancel = cancel
+        self._done = done
+        self._job = 0
+        ends_ns = time.monotonic_ns() + request.limits.guests.timeout_ms * NS_PER_MS
+        self._patience = Patience(runner, cancel, ends_ns)
+
+    def begin(self, run_id: str) -> bool:
+        """Send it off; False when the worker has just been lost."""
+        process = self._process
+        try:
+            job = self._job = process.open(self)
+        except WorkerLostError:
+            return False
+        self._runner.watch(self)
+        options = frames.RunOptions(
+            request=frames.request_frame(self._request, self._runner.limits),
+            run_id=run_id,
+            is_recorded=False,
+            is_streamed=self._on_output is not None,
+        )
+        process.send(frames.Run(job=job, options=options))
+        self._cancel.bind(lambda: process.send(frames.Cancel(job=job)))
+        return True
+
+    def check_time(self) -> None:
+        """End the worker when it does not stop in time."""
+        self._patience.check(self._process)
+
+    def put(self, frame: frames.FromWorker | None) -> None:
+        """Take what the worker says."""
+        if isinstance(frame, frames.Output):
+            if self._on_output is not None:
+                self._on_output(frame.stream, frame.data)
+            return
+        execution: Execution | None = None
+        error: BaseException | None = None
+        if frame is None:
+            error = self._process.loss()
+        elif isinstance(frame, Done) and frame.execution is not None:
+            execution = execution_of(frame.execution)
+        elif isinstance(frame, Done) and frame.error is not None:
+            error = frames.error_of(frame.error)
+        else:
+            error = InternalError("a worker asks for something that its run has not")
+            self._process.kill("it asked for something that its run has not")
+        self._process.close(self._job)
+        self._runner.forget(self)
+        self._done(execution, error)
+
+
+def execution_of(frame: frames.ExecutionFrame) -> Execution:
+    """Return what a run came to, as a worker tells it."""
+    error: ExecError | None = None
+    if frame.error is not None:
+        made = frames.error_of(frame.error, result=frame.result)
+        error = (
+            made
+            if isinstance(made, ExecError)
+            else InternalExecError(made.message, result=frame.result)
+        )
+    return Execution(
+        run_id=frame.run_id,
+        language=frame.language,
+        result=frame.result,
+        error=error,
+        exit_code=frame.exit_code,
+        files=(),
+        journal_hash=frame.journal_hash,
+        image=frame.image,
+        fuel_used=frame.fuel_used,
+        suspension=Suspension(due_ns=frame.due_ns) if frame.is_suspended else None,
+    )

@@ -1,0 +1,259 @@
+"""One job in a worker: its questions to the server, its effects, its output, its journal.
+
+Invariants: a question is answered, or its job ends; what a program writes is told in its order, and
+all of it before the job is said to be done.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cloche.engine.abi import GuestStopped, Stop
+from cloche.exec.adapters.effects import CancelToken
+from cloche.gate.canonical import decode, encode_plain
+from cloche.gate.effect import EffectError
+from cloche.gate.ports import EffectFailure, EffectSuspended
+from cloche.server import worker_frames as frames
+from cloche.server.worker_frames import Answer, FrameBuffer
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from cloche.engine.virtual_os import Stream
+    from cloche.gate.effect import EffectRequest
+
+_RECEIVE_BYTES: Final = 1 << 18
+_STREAM_PAUSE_S: Final = 0.002
+_STREAM_HELD_BYTES: Final = 1 << 16
+
+
+class Fault(BaseException):
+    """The server could not do what a run asked for, and knows why. Ends the run."""
+
+
+class Connection:
+    """The socket to the server: frames in order, from and to any thread."""
+
+    def __init__(self, sock: socket.socket, limit_bytes: int) -> None:
+        self._socket = sock
+        self._limit_bytes = limit_bytes
+        self._buffer = FrameBuffer(limit_bytes)
+        self._bodies: deque[bytes] = deque()
+        self._sending = threading.Lock()
+
+    def read(self) -> frames.ToWorker:
+        """Return the next frame; the process ends when there is none. One thread at a time."""
+        while not self._bodies:
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES)
+            except ConnectionError:
+                data = b""
+            if not data:
+                os._exit(0)
+            self._bodies += self._buffer.feed(data)
+        frame: frames.ToWorker = frames.decode_to_worker(self._bodies.popleft())
+        return frame
+
+    def send(self, frame: frames.Frame) -> None:
+        """Send a frame.
+
+        Raises:
+            FrameTooLargeError: nothing was sent.
+        """
+        data = frames.encode(frame, self._limit_bytes)
+        with self._sending:
+            try:
+                self._socket.sendall(data)
+            except ConnectionError:
+                os._exit(0)
+
+
+class Job:
+    """What the server asked for, as long as it lasts."""
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.cancel = CancelToken()
+        self.hand_over: Callable[[Job], None] = lambda _job: None
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, queue.SimpleQueue[Answer]] = {}
+
+    def ask(self, make: Callable[[int], frames.Frame]) -> Answer:
+        """Send a question and return its answer.
+
+        Raises:
+            Fault: the server cannot answer. GuestStopped: the run is to stop.
+        """
+        self.hand_over(self)
+        number = next(self._numbers)
+        answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._asked[number] = answers
+        try:
+            self.connection.send(make(number))
+            answer = answers.get()
+        finally:
+            del self._asked[number]
+        if answer.kind == "fault":
+            raise Fault
+        if answer.kind == "stop":
+            raise GuestStopped(msgspec.json.decode(answer.data, type=Stop))
+        return answer
+
+    def take(self, answer: Answer) -> None:
+        """Hand an answer to who asked."""
+        answers = self._asked.get(answer.question)
+        if answers is not None:
+            answers.put(answer)
+
+
+class Streams:
+    """Tells what programs write: at once where they are quiet, in larger pieces where not."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._held: dict[int, list[tuple[Stream, bytearray]]] = {}
+        self._is_busy: set[int] = set()
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def write(self, job: int, stream: Stream, data: bytes) -> None:
+        """Tell of a piece of output, now or soon."""
+        with self._lock:
+            if job not in self._is_busy:
+                self._is_busy.add(job)
+                self._connection.send(frames.Output(job=job, stream=stream, data=data))
+                self._want()
+                return
+            held = self._held.setdefault(job, [])
+            if held and held[-1][0] == stream:
+                held[-1][1].extend(data)
+            else:
+                held.append((stream, bytearray(data)))
+            if sum(len(text) for _, text in held) >= _STREAM_HELD_BYTES:
+                self._flush(job)
+            self._want()
+
+    def _want(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="cloche-output", daemon=True)
+            self._thread.start()
+        self._wanted.set()
+
+    def _work(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            time.sleep(_STREAM_PAUSE_S)
+            with self._lock:
+                for job in tuple(self._held):
+                    self._flush(job)
+                self._is_busy.clear()
+
+    def _flush(self, job: int) -> None:
+        for stream, text in self._held.pop(job, ()):
+            self._connection.send(frames.Output(job=job, stream=stream, data=bytes(text)))
+
+    def end(self, job: int) -> None:
+        """Tell of all that a job has written."""
+        with self._lock:
+            self._flush(job)
+            self._is_busy.discard(job)
+
+
+class Handlers:
+    """Performs effects by asking the server. Behaves as a mapping of handlers by kind."""
+
+    def __init__(self, job: Job, kinds: dict[str, bool]) -> None:
+        self._found = {
+            kind: (_CancellingHandler if cancels else _Handler)(job)
+            for kind, cancels in kinds.items()
+        }
+
+    def get(self, kind: str, default: Any = None) -> Any:
+        """Return who performs effects of a kind."""
+        return self._found.get(kind, default)
+
+
+class _Handler:
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._questions: dict[int, int] = {}
+
+    def perform(self, request: EffectRequest, run_id: str) -> Any:
+        def question(number: int) -> frames.Effect:
+            self._questions[request.sequence] = number
+            return frames.Effect(
+                job=self._job.number,
+                question=number,
+                run_id=run_id,
+                sequence=request.sequence,
+                task=request.task,
+                ordinal=request.ordinal,
+                kind=request.kind,
+                target=request.target,
+                args=encode_plain(request.args),
+                args_text=request.args_text,
+            )
+
+        try:
+            answer = self._job.ask(question)
+        finally:
+            self._questions.pop(request.sequence, None)
+        if answer.kind == "failure":
+            failure = EffectFailure("", "")
+            failure.error = msgspec.json.decode(answer.data, type=EffectError)
+            raise failure
+        if answer.kind == "suspended":
+            raise EffectSuspended(due_ns=msgspec.json.decode(answer.data))
+        # What is no JSON is refused by the gate, with the words it has for that.
+        return decode(answer.data) if answer.data else object()
+
+
+class _CancellingHandler(_Handler):
+    def cancel(self, request: EffectRequest) -> None:
+        number = self._questions.get(request.sequence)
+        if number is not None:
+            job = self._job
+            job.connection.send(frames.CancelEffect(job=job.number, question=number))
+
+
+class AskingSink:
+    """Keeps a journal by sending it to the server, which answers when it is kept."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Let records be kept."""
+        job = self._job
+        job.ask(
+            lambda number: frames.Records(job=job.number, question=number, records=list(records))
+        )
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class HoldingSink:
+    """Keeps a journal until the run is over."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Hold records."""
+        self.records += records
+
+    def close(self) -> None:
+        """The records go with the end."""
