@@ -14,8 +14,9 @@ CALL = {"python": "tools.note(1)", "javascript": "await tools.note(1)"}
 
 
 @pytest.fixture
-def counted(tmp_path):
-    """A store that counts its changes, with what closes it."""
+def counted(tmp_path, monkeypatch):
+    """A store that counts its changes; on a slow machine no snapshot is due either."""
+    monkeypatch.setattr("cloche.exec.session_log.SNAPSHOT_BASE_MS", 1e9)
     store = CountedStore(open_store(tmp_path / "cloche.db", durability="normal"), {"kind": "none"})
     yield store
     sessions_of(store).close()
@@ -61,12 +62,8 @@ def test_a_run_that_is_stopped_is_two_changes(counted):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_session_that_is_used_once(counted, language, monkeypatch):
-    """Taking it and letting go of it are one change each; where little happened there are no more.
-
-    How long the run takes is of no account here.
-    """
-    monkeypatch.setattr("cloche.exec.session_log.SNAPSHOT_BASE_MS", 1e9)
+def test_a_session_that_is_used_once(counted, language):
+    """Taking it and letting go of it are one change each; where little happened there are no more."""
     with Session.create(language, store=counted) as session:
         session.run("1")
 
