@@ -32,6 +32,12 @@ _SIMPLE: Final = {
 }
 # What the client's own signatures name; what they hold is added.
 _ROOTS: Final = (
+    "AuditList",
+    "CacheDocument",
+    "CallBody",
+    "CallList",
+    "EntryBody",
+    "EntryList",
     "FileDocument",
     "KeyBody",
     "KeyList",
@@ -39,10 +45,16 @@ _ROOTS: Final = (
     "ReplayDocument",
     "RunBody",
     "RunList",
+    "SecretBody",
+    "SecretList",
+    "SecretValueBody",
     "SessionBody",
     "SessionList",
     "SessionRunBody",
+    "StatsDocument",
     "StepDocument",
+    "TenantList",
+    "VerdictDocument",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+from base64 import b64encode
 from contextlib import contextmanager
 
 from tests.cli.support import START, environment
@@ -12,6 +13,7 @@ from tests.cli.support import START, environment
 from cloche.client.synchronous import Client
 
 STOP_S = 30
+SECRETS_KEY = b64encode(bytes(32)).decode()
 FIRST_KEY = re.compile(r"admin key, shown once: (clk_\S+)")
 ADDRESS = re.compile(r"cloche serves (https?://\S+), pages at")
 
@@ -27,7 +29,8 @@ class Serving:
     """
 
     def __init__(self, folder, *options, is_placed=True, **settings):
-        env = environment(CLOCHE_KEY_FILE=str(folder / "key"), **settings)
+        keys = {"CLOCHE_KEY_FILE": str(folder / "key"), "CLOCHE_SECRET_KEY": SECRETS_KEY}
+        env = environment(**{**keys, **settings})
         place = ["--bind", "127.0.0.1:0", "--store", str(folder / "s.db")] if is_placed else []
         with (folder / "stderr.txt").open("ab") as errors:
             self.process = subprocess.Popen(

@@ -1,5 +1,6 @@
 // A server: runs, sessions, keys. The verbs of the Python client, named as JavaScript names things.
 
+import { Net, Tenants } from "./admin.js";
 import { jsonOf, part, queryOf } from "./encode.js";
 import { EventReader, follow, listening, ownEvents } from "./events.js";
 import { beginning, runToEnd } from "./runs.js";
@@ -18,6 +19,8 @@ export class Client {
   constructor(url, key, options = {}) {
     this.#wire = new Wire(url, key, options);
     this.sessions = new Sessions(this.#wire);
+    this.net = new Net(this.#wire);
+    this.tenants = new Tenants(this.#wire);
   }
 
   // --- runs ---
@@ -85,6 +88,11 @@ export class Client {
   }
 
   // --- the server ---
+
+  /** Return a page of the changes that admin keys made, newest first. */
+  async audit({ limit, after, signal } = {}) {
+    return this.#wire.json({ path: `/v1/audit${queryOf({ limit, after })}`, signal });
+  }
 
   async limits({ signal } = {}) {
     return this.#wire.json({ path: "/api/system/limits", signal });

@@ -1,5 +1,103 @@
 // Made from the server's OpenAPI by generate_types.py; do not edit.
 
+/** A change that somebody made, and who. `key_id` is empty for whoever has the store itself. */
+export interface AuditDocument {
+  action: string;
+  at_ms: number;
+  details: Record<string, unknown>;
+  id: string;
+  key_id: string;
+  key_name: string;
+  target: string;
+}
+
+/** A page of changes, newest first. */
+export interface AuditList {
+  items: Array<AuditDocument>;
+  next: string | null;
+}
+
+/** What the caches of the processes that serve this store hold. */
+export interface CacheDocument {
+  processes: Array<Record<string, unknown>>;
+}
+
+/** A call that is judged and not made. The entries `allow` and `deny` are the run's own. */
+export interface CallBody {
+  allow?: Array<string>;
+  deny?: Array<string>;
+  method?: string;
+  scopes?: Array<string>;
+  secret?: string | null;
+  url: string;
+}
+
+/** One hop of a call that a run made, or was refused. */
+export interface CallDocument {
+  at_ms: number;
+  code: string | null;
+  duration_ms: number;
+  host: string;
+  id: number;
+  method: string;
+  outcome: "allowed" | "cached" | "denied" | "failed";
+  path: string;
+  reason: string | null;
+  request_bytes: number;
+  response_bytes: number;
+  run_id: string;
+  scope: string;
+  status: number | null;
+}
+
+/** A page of calls, newest first. */
+export interface CallList {
+  items: Array<CallDocument>;
+  next: string | null;
+}
+
+/** An entry of an allowlist: a line as `cloche net allow` takes it, or its parts by name. Numbers that are 0 inherit what the limits say. */
+export interface EntryBody {
+  action?: "allow" | "deny";
+  cache_ttl_s?: number;
+  entry?: string;
+  host?: string;
+  http?: boolean;
+  max_response?: number;
+  methods?: Array<string>;
+  paths?: Array<string>;
+  ports?: Array<number>;
+  rate_burst?: number;
+  rate_limit?: number;
+  scope?: string;
+  timeout_ms?: number;
+}
+
+/** An entry of an allowlist. The `id` follows from the list, host, methods, paths and ports. */
+export interface EntryDocument {
+  action: "allow" | "deny";
+  cache_ttl_s: number;
+  created_ms: number;
+  entry: string;
+  host: string;
+  http: boolean;
+  id: string;
+  max_response: number;
+  methods: Array<string>;
+  paths: Array<string>;
+  ports: Array<number>;
+  rate_burst: number;
+  rate_limit: number;
+  scope: string;
+  timeout_ms: number;
+}
+
+/** A page of entries by list; in a list what is denied comes first. */
+export interface EntryList {
+  items: Array<EntryDocument>;
+  next: string | null;
+}
+
 /** The one shape of an error. */
 export interface ErrorBody {
   blame: string;
@@ -22,6 +120,17 @@ export interface FileDocument {
   path: string;
   read_only: boolean;
   size_bytes: number;
+}
+
+/** What was called at one host. */
+export interface HostDocument {
+  bytes: number;
+  cached: number;
+  calls: number;
+  denied: number;
+  duration_ms: number;
+  failures: number;
+  host: string;
 }
 
 /** A key to be made. */
@@ -66,6 +175,12 @@ export interface ReplayDocument {
   same: boolean;
 }
 
+/** A rule that a call met, and what it says. */
+export interface RuleDocument {
+  rule: string;
+  says: string;
+}
+
 /** A run of its own. With `keep` false nothing of it is kept: no row, no journal, no replay. */
 export interface RunBody {
   args?: Array<string>;
@@ -108,6 +223,45 @@ export interface RunDocument {
 export interface RunList {
   items: Array<RunDocument>;
   next: string | null;
+}
+
+/** A secret: its value, and where it may go. */
+export interface SecretBody {
+  domains: Array<string>;
+  inject_as?: "basic" | "bearer" | "header" | "placeholder" | "query";
+  key?: string;
+  methods?: Array<string>;
+  paths?: Array<string>;
+  ports?: Array<number>;
+  value: string;
+}
+
+/** All of a secret but its value. */
+export interface SecretDocument {
+  created_ms: number;
+  domains: Array<string>;
+  inject_as: "basic" | "bearer" | "header" | "placeholder" | "query";
+  key: string;
+  methods: Array<string>;
+  name: string;
+  paths: Array<string>;
+  ports: Array<number>;
+  rotating: boolean;
+  scope: string;
+  updated_ms: number;
+  used_ms: number | null;
+}
+
+/** A page of secrets by list and name, without their values. */
+export interface SecretList {
+  items: Array<SecretDocument>;
+  next: string | null;
+}
+
+/** The next value of a secret; the one before is still scrubbed for `overlap_ms`. */
+export interface SecretValueBody {
+  overlap_ms?: number | null;
+  value: string;
 }
 
 /** A session to be created. */
@@ -160,10 +314,48 @@ export interface StageDocument {
   stdout: string;
 }
 
+/** What was called at each host, the busiest first. */
+export interface StatsDocument {
+  hosts: Array<HostDocument>;
+}
+
 /** One operation of a session. */
 export interface StepDocument {
   operation: string;
   ordinal: number;
   path: string | null;
   run_id: string | null;
+}
+
+/** A tenant: the limits that hold for it, those of them that are its own, and what it has. `use` is null in lists. */
+export interface TenantDocument {
+  id: string;
+  limits: Record<string, number>;
+  own: Record<string, number>;
+  use: TenantUse | null;
+}
+
+/** A page of tenants by name. */
+export interface TenantList {
+  items: Array<TenantDocument>;
+  next: string | null;
+}
+
+/** What a tenant has now. */
+export interface TenantUse {
+  sessions: number;
+  stored_bytes: number;
+}
+
+/** Whether a call would be allowed, and which rules say so, in their order. */
+export interface VerdictDocument {
+  allowed: boolean;
+  code: string | null;
+  host: string | null;
+  limits: Record<string, number> | null;
+  method: string;
+  reason: string | null;
+  scope: string | null;
+  steps: Array<RuleDocument>;
+  url: string;
 }

@@ -1,6 +1,13 @@
 // The types of the client. Documents keep the names that they have on the wire.
 
 import type {
+  AuditList,
+  CacheDocument,
+  CallBody,
+  CallList,
+  EntryBody,
+  EntryDocument,
+  EntryList,
   FileDocument,
   KeyBody,
   KeyDocument,
@@ -9,11 +16,19 @@ import type {
   RunBody,
   RunDocument,
   RunList,
+  SecretBody,
+  SecretDocument,
+  SecretList,
+  SecretValueBody,
   SessionBody,
   SessionDocument,
   SessionList,
   SessionRunBody,
+  StatsDocument,
   StepDocument,
+  TenantDocument,
+  TenantList,
+  VerdictDocument,
 } from "./documents.js";
 
 export type * from "./documents.js";
@@ -99,6 +114,8 @@ export class ClocheError extends Error {
 export class Client {
   constructor(url: string | URL, key: string, options?: ClientOptions);
   readonly sessions: Sessions;
+  readonly net: Net;
+  readonly tenants: Tenants;
   run(code: string, options?: RunOptions): Promise<RunDocument>;
   events(code: string, options?: RunOptions): Events;
   start(code: string, options?: RunOptions): Promise<RunDocument>;
@@ -114,10 +131,57 @@ export class Client {
   ): Promise<KeyDocument>;
   listKeys(options?: PageOptions): Promise<KeyList>;
   revokeKey(keyId: string, options?: CallOptions): Promise<KeyDocument>;
+  audit(options?: PageOptions): Promise<AuditList>;
   limits(options?: CallOptions): Promise<Record<string, Record<string, number>>>;
   limitsSchema(
     options?: CallOptions,
   ): Promise<Record<string, Record<string, Record<string, unknown>>>>;
+}
+
+type EntryOptions = Partial<Omit<EntryBody, "entry" | "host" | "action">> & PostOptions;
+
+interface ListOptions extends CallOptions {
+  /** The list; `global` when left out. */
+  scope?: string;
+}
+
+export class Net {
+  private constructor();
+  allow(entry: string, options?: EntryOptions): Promise<EntryDocument>;
+  deny(entry: string, options?: EntryOptions): Promise<EntryDocument>;
+  entries(options?: PageOptions & ListOptions): Promise<EntryList>;
+  remove(entryId: string, options?: CallOptions): Promise<void>;
+  test(url: string, options?: Omit<CallBody, "url"> & PostOptions): Promise<VerdictDocument>;
+  putSecret(
+    name: string,
+    value: string,
+    domains: Iterable<string>,
+    options?: Omit<SecretBody, "value" | "domains"> & ListOptions,
+  ): Promise<SecretDocument>;
+  rotateSecret(
+    name: string,
+    value: string,
+    options?: Omit<SecretValueBody, "value"> & ListOptions,
+  ): Promise<SecretDocument>;
+  secrets(options?: PageOptions & ListOptions): Promise<SecretList>;
+  removeSecret(name: string, options?: ListOptions): Promise<void>;
+  logs(
+    options?: PageOptions & { host?: string; scope?: string; run?: string; errors?: boolean },
+  ): Promise<CallList>;
+  stats(options?: CallOptions): Promise<StatsDocument>;
+  cache(options?: CallOptions): Promise<CacheDocument>;
+  clearCache(options?: CallOptions): Promise<void>;
+}
+
+export class Tenants {
+  private constructor();
+  list(options?: PageOptions): Promise<TenantList>;
+  get(name: string, options?: CallOptions): Promise<TenantDocument>;
+  set(
+    name: string,
+    limits: Record<string, number>,
+    options?: CallOptions,
+  ): Promise<TenantDocument>;
 }
 
 export class Sessions {

@@ -397,6 +397,38 @@ test("keys are made, listed and revoked", async () => {
   assert.equal((await errorOf(limited.run("1"))).status, 401);
 });
 
+test("outbound HTTP is administered", async () => {
+  const entry = await client.net.allow("GET https://api.example.com/v1", { rate_limit: 7 });
+  const refused = await client.net.deny("internal.example.com", { scope: "app:shop" });
+  assert.deepEqual([entry.methods, entry.rate_limit, refused.action], [["GET"], 7, "deny"]);
+  const ids = async (options) => (await client.net.entries(options)).items.map((each) => each.id);
+  assert.deepEqual(await ids(), [refused.id, entry.id]);
+  assert.deepEqual(await ids({ scope: "app:shop" }), [refused.id]);
+  assert.equal((await client.net.test("https://api.example.com/v1/x")).allowed, true);
+  const asked = { method: "POST" };
+  assert.equal((await client.net.test("https://api.example.com/v1", asked)).allowed, false);
+  const secret = await client.net.putSecret("KEY", "a-long-value", ["api.example.com"]);
+  assert.deepEqual([secret.domains, "value" in secret], [["api.example.com"], false]);
+  assert.ok((await client.net.rotateSecret("KEY", "another-value")).rotating);
+  assert.deepEqual((await client.net.secrets()).items.map((each) => each.name), ["KEY"]);
+  assert.equal((await errorOf(client.net.removeSecret("KEY", { scope: "x" }))).status, 404);
+  await client.net.removeSecret("KEY");
+  await Promise.all([client.net.remove(entry.id), client.net.remove(refused.id)]);
+  assert.deepEqual(await ids(), []);
+  assert.deepEqual((await client.net.logs({ errors: true })).items, []);
+  assert.deepEqual((await client.net.stats()).hosts, []);
+  assert.deepEqual((await client.net.cache()).processes, []);
+  await client.net.clearCache();
+  assert.equal((await client.audit({ limit: 1 })).items[0].action, "cache.clear");
+});
+
+test("tenants have limits", async () => {
+  const given = await client.tenants.set("acme", { session_count_max: 5 });
+  assert.deepEqual(given.own, { session_count_max: 5 });
+  assert.equal((await client.tenants.get("acme")).limits.session_count_max, 5);
+  assert.ok((await client.tenants.list()).items.some((each) => each.id === "acme"));
+});
+
 test("limits are told with their schema", async () => {
   const [limits, schema] = [await client.limits(), await client.limitsSchema()];
   assert.ok(limits.server.heartbeat_ms >= schema.server.heartbeat_ms.min);
