@@ -111,6 +111,9 @@ def test_doctor():
     assert (done.exit_code, document["healthy"]) == (0, True)
     assert all(set(c) == {"group", "name", "ok", "required", "detail"} for c in document["checks"])
     assert len({check["group"] for check in document["checks"]}) > 2
+    assert {c["name"] for c in document["checks"] if c["group"] == "worker"} == {
+        "starts", "parent_death", "rlimits", "no_new_privs", "landlock", "seccomp",
+    }  # fmt: skip
     table = cloche("doctor")
     assert table.exit_code == 0
     assert all(check["name"].split()[0] in table.stdout for check in document["checks"])

@@ -17,8 +17,10 @@ def doctor_command(
     """Say what works here. Exit code 1 when something that runs need is missing."""
     from cloche.engine.adapters.doctor import examine  # noqa: PLC0415 - keeps --help fast
     from cloche.limits.adapters.settings import guest_modules, load_limits  # noqa: PLC0415
+    from cloche.server.adapters.worker_checks import examine_workers  # noqa: PLC0415 - as above
 
-    checks = examine(load_limits(), guest_modules())
+    limits = load_limits()
+    checks = [*examine(limits, guest_modules()), *examine_workers(limits)]
     healthy = all(check.ok for check in checks if check.required)
     if as_json:
         print_json(
