@@ -190,13 +190,14 @@ def test_an_interrupt_keeps_what_is_there(script):
     """Ctrl-C ends the run as cancelled, with what it printed."""
     (script.folder / "endless.ts").write_text("console.log('begun'); for (;;) {}")
     process = subprocess.Popen(
-        [*START, "script", "endless.ts", "--json"],
+        [*START, "script", "endless.ts", "--json", "--verbose"],
         cwd=script.folder,
         env=environment(CLOCHE_STORE=str(script.folder / "store.db")),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    time.sleep(3)  # nothing tells from outside that the script has begun
+    assert process.stderr.readline().startswith(b"[script] started")
+    time.sleep(2)  # nothing tells from outside that it has printed
     process.send_signal(signal.SIGINT)
     stdout, _ = process.communicate(timeout=30)
     document = json.loads(stdout)

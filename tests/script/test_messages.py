@@ -98,7 +98,7 @@ SCRIPT = ScriptCall(
     sha256="62b2e9aed9dd0ae8f5ba0cea4b2ea1a1e5ee5f7a4a8c11cd2b22c2b0b9f1e2d8",
     line=3,
 )
-SAID_ITEMS = [Text(slot=0, text="Look:\n"), SCRIPT, Text(slot=0, text="\nDone.")]
+SAID_ITEMS = [Text(slot=0, text="Look:\n"), SCRIPT, Text(slot=0, text="\nDone.", is_ahead=True)]
 EXPECTED = {
     "anthropic.messages": [
         Thinking(text="<tool-calls>2</tool-calls>"),

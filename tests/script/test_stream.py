@@ -84,7 +84,7 @@ def test_a_script_runs_when_it_is_complete():
     call, result, text = stream.feed("\nand ")
     assert isinstance(call, ScriptCall)
     assert (result.value, text.text) == (5, "\nand ")
-    assert stream.feed("more") == (Text(slot=0, text="more"),)
+    assert stream.feed("more") == (Text(slot=0, text="more", is_ahead=True),)
     assert stream.close() == ()
 
 

@@ -100,13 +100,21 @@ class ScriptTooLargeError(ScriptError):
 
 
 class ScriptRuntimeError(ScriptError):
-    """The program threw something that it did not catch. State: completed calls stay done."""
+    """The program threw something that it did not catch. State: completed calls stay done.
+
+    Args:
+        problem: what it threw.
+        line: of the program, where it did.
+        stack: its own calls that led there, the innermost first.
+    """
 
     code = "SCRIPT_RUNTIME"
 
-    def __init__(self, problem: str, *, line: int | None = None) -> None:
+    def __init__(self, problem: str, *, line: int | None = None, stack: Sequence[str] = ()) -> None:
         place = "" if line is None else f" at line {line}"
-        super().__init__(f"the script failed{place}: {problem}", problem=problem, line=line)
+        super().__init__(
+            f"the script failed{place}: {problem}", problem=problem, line=line, stack=list(stack)
+        )
 
 
 class BannedIdentifierError(ScriptError):
@@ -401,6 +409,24 @@ TAXONOMY: Final[tuple[type[ScriptError], ...]] = (
     ScriptCancelledError,
     ScriptRuntimeError,
 )
+
+
+_PHASES: Final = {
+    "SCRIPT_SYNTAX": "read",
+    "SCRIPT_TOO_LARGE": "read",
+    "SCRIPT_BANNED_IDENTIFIER": "read",
+    "APPROVAL_DENIED": "approval",
+    "APPROVAL_TIMEOUT": "approval",
+    "SCRIPT_SERIALIZATION": "return",
+    "SCRIPT_RETURN_TOO_LARGE": "return",
+    "SCRIPT_DETACHED_PROMISE": "return",
+    "HARNESS_INTERNAL": "harness",
+}
+
+
+def phase_of(code: str) -> str:
+    """Return where an error belongs: read, run, tool, approval, return or harness."""
+    return _PHASES.get(code, "tool" if code.startswith("TOOL_") else "run")
 
 
 def error_of(document: Mapping[str, Any]) -> ScriptError:

@@ -58,6 +58,9 @@ class TextPart:
     raw: str
 
 
+BYTE_ORDER_MARK_WARNING: Final = "a byte order mark before the program was removed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptPart:
     """A program to run.
@@ -68,6 +71,7 @@ class ScriptPart:
         source: the program, without the blank lines around it.
         language: in which it is written.
         line: line of the text, from 1, where the program begins.
+        warnings: what was changed in it.
     """
 
     start: int
@@ -75,6 +79,7 @@ class ScriptPart:
     source: str
     language: Language
     line: int
+    warnings: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -225,7 +230,10 @@ class _Search:
             return BrokenPart(start=start, raw=raw, error=error)
         if _is_empty(source, language):
             return self._broken(start, end.after, "empty", "there is no program in it")
-        return ScriptPart(start=start, raw=raw, source=source, language=language, line=line)
+        warnings = (BYTE_ORDER_MARK_WARNING,) if whole.startswith("\ufeff") else ()
+        return ScriptPart(
+            start=start, raw=raw, source=source, language=language, line=line, warnings=warnings
+        )
 
     def _unclosed_advice(self, end: _End) -> str:
         if end.hidden is None:

@@ -30,7 +30,7 @@ from cloche.script.errors import (
     SnippetError,
 )
 from cloche.script.events import Metrics, Teller
-from cloche.script.finder import program_error
+from cloche.script.finder import BYTE_ORDER_MARK_WARNING, program_error
 from cloche.script.items import History, ScriptCall, ScriptResult, ToolCall, ToolResult
 from cloche.script.messages import read_message
 from cloche.script.policy import ToolPolicy
@@ -278,7 +278,9 @@ class ScriptHarness:
         language = language or self._default
         if language not in FILENAMES:
             raise ValueError(f"{language!r} is no language; it is one of {', '.join(FILENAMES)}")
-        source = source.removeprefix("\ufeff")  # a byte order mark of the file that it came from
+        # A byte order mark of the file that it came from.
+        warnings = (BYTE_ORDER_MARK_WARNING,) if source.startswith("\ufeff") else ()
+        source = source.removeprefix("\ufeff")
         call = ScriptCall(
             slot=0,
             raw="",
@@ -287,6 +289,7 @@ class ScriptHarness:
             source=source,
             sha256=hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest(),
             line=1,
+            warnings=warnings,
         )
         chosen = mode_of(mode, self._mode)
         if chosen == "disabled":
@@ -479,7 +482,8 @@ class ScriptHarness:
             params=params,
             limits=limits,
         )
-        return self._runs.start(self._new_run_id(), asked, cancel=cancel)
+        result = self._runs.start(self._new_run_id(), asked, cancel=cancel)
+        return msgspec.structs.replace(result, warnings=(*result.warnings, *call.warnings))
 
     def _counted(self, mode: Mode, result: ScriptResult) -> ScriptResult:
         self.metrics.count(result, mode=mode)

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from cloche.errors import ErrorDocument  # noqa: TC001 - msgspec reads the annotations
+from cloche.script.errors import phase_of
 from cloche.script.finder import Language  # noqa: TC001 - as above
 
 Api = Literal["openai.responses", "openai.chat", "anthropic.messages"]
@@ -42,10 +43,17 @@ class Thinking(msgspec.Struct, frozen=True, kw_only=True, tag="thinking"):
 
 
 class Text(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
-    """Text of a message; `slot` says which of its texts it is a part of."""
+    """Text of a message.
+
+    Args:
+        slot: which of its texts it is a part of.
+        text: of it.
+        is_ahead: it stands behind a script: the model did not know the result when it wrote it.
+    """
 
     slot: int
     text: str
+    is_ahead: bool = False
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True, tag="tool_call"):
@@ -74,6 +82,7 @@ class ScriptCall(msgspec.Struct, frozen=True, kw_only=True, tag="script_call"):
         sha256: of the source.
         line: of the text, from 1, where the program begins.
         error: what is wrong with the block.
+        warnings: what was changed in it.
     """
 
     slot: int
@@ -84,6 +93,7 @@ class ScriptCall(msgspec.Struct, frozen=True, kw_only=True, tag="script_call"):
     sha256: str = ""
     line: int = 0
     error: ErrorDocument | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +121,7 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True, tag="script_result
         error: why it is not "completed".
         usage: `time_ms`, `memory_bytes` and whatever else was counted.
         journal_id: names the record of the run, None where there is none.
+        warnings: what should be known beside it.
     """
 
     script_id: str
@@ -122,12 +133,26 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True, tag="script_result
     error: ErrorDocument | None = None
     usage: dict[str, int] = {}
     journal_id: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def phase(self) -> str:
+        """Where it went wrong, see `errors.phase_of`; empty if nothing did."""
+        return "" if self.error is None else phase_of(self.error["code"])
+
+    @property
+    def summary(self) -> str:
+        """What became of it, in one line."""
+        count = len(self.tool_calls)
+        made = f"{count} tool call{'' if count == 1 else 's'}"
+        said = f"{self.status}: {made}, {self.usage.get('time_ms', 0)} ms"
+        return said if self.error is None else f"{said}, {self.error['code']}"
 
     def to_document(self) -> dict[str, Any]:
         """Return the JSON-ready form that commands print and models read."""
         document = msgspec.to_builtins(self)
         del document["type"]
-        return dict(document)
+        return {**document, "summary": self.summary, "phase": self.phase}
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True, tag="tool_result"):

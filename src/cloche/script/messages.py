@@ -235,7 +235,8 @@ class _Reader:
         self._slots.append((*path, name))
         for part in find(text, limits=self._limits, default=self._default):
             if isinstance(part, TextPart):
-                self._items.append(Text(slot=slot, text=part.raw))
+                ahead = self._script_count > 0
+                self._items.append(Text(slot=slot, text=part.raw, is_ahead=ahead))
                 continue
             self._script_count += 1
             script_id = f"script_{self._script_count}"
@@ -251,6 +252,7 @@ class _Reader:
                     source=part.source,
                     sha256=part.sha256,
                     line=part.line,
+                    warnings=part.warnings,
                 )
             self._items.append(call)
 

@@ -28,6 +28,7 @@ from cloche.script.errors import (
     SerializationError,
 )
 from cloche.script.items import Status  # noqa: TC001 - msgspec reads it
+from cloche.script.programs import JAVASCRIPT_BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
 PREVIEW_CHARACTERS: Final = 1000  # of a return value that is too large
 _JAVASCRIPT_LINE: Final = re.compile(r"script\.[jt]s:(\d+)")
 _PYTHON_LINE: Final = re.compile(r'"script\.py", line (\d+)')
+FRAME_COUNT_MAX: Final = 10
+_JAVASCRIPT_FRAME: Final = re.compile(
+    r"^\s*at (?:(?P<name>[^\s(]{1,100})[^(\n]* )?\(?"
+    r"(?P<file>script\.[jt]s):(?P<line>\d+):(?P<column>\d+)\)?$",
+    re.MULTILINE,
+)
+_PYTHON_FRAME: Final = re.compile(r'"script\.py", line (?P<line>\d+), in (?P<name>[^\n]{1,100})')
 _CARET: Final = re.compile(r"^(?P<shown>.*)\n(?P<before> *)\^", re.MULTILINE)
 _STACK: Final = re.compile(r"RecursionError|RangeError: Maximum call stack|InternalError: stack")
 
@@ -74,7 +82,7 @@ def script_error(
         return HarnessInternalError(problem=error.message)
     if last_error is not None and last_error.message in error.message:
         return last_error
-    return ScriptRuntimeError(error.message, line=line_of(stderr))
+    return ScriptRuntimeError(error.message, line=line_of(stderr), stack=stack_of(stderr))
 
 
 def syntax_error(problem: str, *, source: str, stderr: str) -> ScriptSyntaxError:
@@ -199,6 +207,23 @@ def line_of(stderr: str) -> int | None:
         return int(javascript[1])
     python = _PYTHON_LINE.findall(stderr)
     return int(python[-1]) if python else None
+
+
+def stack_of(stderr: str) -> list[str]:
+    """Return the script's own frames of a traceback, the innermost first: `name script.ts:3:5`."""
+    frames: list[str] = []
+    for found in _JAVASCRIPT_FRAME.finditer(stderr):
+        line, column = int(found["line"]), int(found["column"])
+        if line == 1:
+            column -= len(JAVASCRIPT_BEFORE)
+        if column > 0:  # else it is the program around the script
+            frames.append(f"{found['name'] or '<script>'} {found['file']}:{line}:{column}")
+    python = [(found["name"], int(found["line"])) for found in _PYTHON_FRAME.finditer(stderr)]
+    if [name for name, _ in python].count("<module>") > 1:
+        del python[0]  # as above
+    for name, line in reversed(python):
+        frames.append(f"{'<script>' if name == '<module>' else name} script.py:{line}")
+    return frames[:FRAME_COUNT_MAX]
 
 
 def _limit_error(

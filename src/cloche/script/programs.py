@@ -47,7 +47,7 @@ _NAME: Final = re.compile(r"[A-Za-z_$][\w$]*")
 
 # Everything stands on the first line before the script, or behind it: lines keep their numbers. The
 # inner function lets a script have a `tools` or `context` of its own.
-_JAVASCRIPT_BEFORE: Final = "await $run((tools, context, help) => async () => {"
+JAVASCRIPT_BEFORE: Final = "await $run((tools, context, help) => async () => {"
 _JAVASCRIPT_CHECK: Final = "(async () => {%s\n});\n"
 
 _PYTHON_MODULE: Final = "__import__('sys').modules['_cloche.script']"
@@ -76,7 +76,7 @@ def wrap(
         return f"{_PYTHON_MODULE}.run({arguments})\n"
     # One text: a guest reads JSON faster than it compiles it, and types have not to be looked for.
     text = encode_plain(encode_plain(given).decode()).decode()
-    return f"{_JAVASCRIPT_BEFORE}{source}\n}}, {text});\n"
+    return f"{JAVASCRIPT_BEFORE}{source}\n}}, {text});\n"
 
 
 def _told(limits: Limits) -> dict[str, int]:

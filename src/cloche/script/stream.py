@@ -135,7 +135,8 @@ class ScriptStream:
 
     def _prose(self, until: int) -> tuple[Piece, ...]:
         text, self._told = self._text[self._told : until], max(until, self._told)
-        return (Text(slot=0, text=text),) if text else ()
+        ahead = bool(self._results)
+        return (Text(slot=0, text=text, is_ahead=ahead),) if text else ()
 
 
 def _begun(text: str) -> int:
@@ -158,6 +159,7 @@ def _call_of(part: Part, number: int) -> ScriptCall:
             source=part.source,
             sha256=part.sha256,
             line=part.line,
+            warnings=part.warnings,
         )
     error = part.error.to_document() if isinstance(part, BrokenPart) else None
     return ScriptCall(slot=0, raw=part.raw, script_id=script_id, error=error)

@@ -32,7 +32,6 @@ from cloche.script.schemas import Invalid, Signature, read_signature
 
 if TYPE_CHECKING:
     from cloche.limits import Limits
-    from cloche.store.ports import Store
 
 # A rule sees the arguments and decides: True, "ask" or "deny" with what it says, or no approval.
 ApprovalRule: TypeAlias = Callable[[dict[str, Any]], "bool | Literal['allow', 'ask', 'deny']"]
@@ -61,13 +60,13 @@ class ToolContext:
         run_id: of the script's run.
         idempotency_key: equal when the same call is performed again after a crash.
         cancelled: whether the call's result is no longer wanted; long tools look at it.
-        store: where the run is kept, for tools that keep something beside it.
+        store: where the run is kept (a `Store`), for tools that keep something beside it.
     """
 
     run_id: str
     idempotency_key: str
     cancelled: Callable[[], bool]
-    store: Store | None = None
+    store: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

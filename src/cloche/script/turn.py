@@ -9,7 +9,9 @@ Owns what of a turn runs. Invariants:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from cloche.script.errors import ScriptCancelledError, ScriptError
 from cloche.script.items import ScriptCall, ScriptResult, ToolCall, ToolResult
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     from cloche.limits import Limits
     from cloche.script.tools import ToolSet
+
+
+DISABLED_WARNING: Final = "scripts are disabled: this one did not run"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,7 +55,9 @@ class Turn:
         """Run a script, or say why it is skipped."""
         last = self._last
         if self.mode == "disabled":
-            result = self.count(skipped(call, "scripts are disabled"))
+            warnings = (DISABLED_WARNING,)
+            off = skipped(call, "scripts are disabled")
+            result = self.count(msgspec.structs.replace(off, warnings=warnings))
         elif (
             last is None
             or last.status in {"completed", "checked"}
