@@ -63,7 +63,7 @@ def test_a_run_that_is_stopped_is_two_changes(counted):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_session_that_is_used_once(counted, language):
-    """Taking it and letting go of it are one change each; where little happened there are no more."""
+    """Taking it and letting go of it are one change each, and where little happened all else."""
     with Session.create(language, store=counted) as session:
         session.run("1")
 
