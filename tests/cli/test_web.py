@@ -115,6 +115,71 @@ def test_an_application_that_is_not_there(folder):
     )
 
 
+FAILS = """
+from cloche.web.app import App
+
+app = App()
+
+@app.on_start
+async def connect(state):
+    raise RuntimeError("no database")
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_hook_that_fails(folder, workers):
+    """Its own lines are shown, and none of the server's."""
+    (folder / "fails.py").write_text(FAILS)
+    options = ("--workers", workers, "--bind", "127.0.0.1:0", "--limit", "web.worker_restart_ms=10")
+    done = cloche("web", "serve", "fails", *options, cwd=folder)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "RuntimeError: no database\n" in done.stderr
+    assert "fails.py" in done.stderr
+    assert "server.py" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("import a_library_that_is_missing", "No module named 'a_library_that_is_missing'"),
+        ("def f(:", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_module_that_fails(folder, source, line):
+    """A module that is there and cannot be imported is shown with its own lines."""
+    (folder / "fails.py").write_text(source)
+    for command in ("serve", "routes", "openapi"):
+        done = cloche("web", command, "fails", cwd=folder)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr.startswith("cloche: fails cannot be loaded\n")
+        assert line in done.stderr
+        assert "importlib" not in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("chain", "key", "problem"),
+    [
+        ("none.pem", "key.pem", "none.pem: No such file or directory"),
+        ("chain.pem", "none.pem", "none.pem: No such file or directory"),
+        ("chain.pem", "chain.pem", "chain.pem and chain.pem: the chain or the key is no PEM"),
+        ("chain.pem", "other.pem", "the key is not that of the first certificate of the chain"),
+    ],
+)
+def test_certificates_that_cannot_be_used(folder, workers, chain, key, problem):
+    """It is said once which file is wrong and how, and nothing is served."""
+    authority = trustme.CA()
+    issued, other = authority.issue_cert("a.test"), authority.issue_cert("b.test")
+    issued.cert_chain_pems[0].write_to_path(folder / "chain.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    other.private_key_pem.write_to_path(folder / "other.pem")
+    options = ("--certificate", chain, "--key", key, "--workers", workers)
+    done = cloche("web", "serve", "shop", *options, "--bind", "127.0.0.1:0", cwd=folder)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"cloche: TLS of the server: {problem}\n"
+
+
 def test_replay(folder):
     """The same bytes exit with 0, others with 1 and what differs."""
     same = cloche("web", "replay", "same.x7wt", "shop", cwd=folder)

@@ -81,9 +81,8 @@ def serve(
     """
     from cloche.cli import web_serve
 
-    found = _load(name, folder, factory=factory)
     code = web_serve.run(
-        found,
+        _load(name, folder, factory=factory),
         binds=bind or [web_serve.DEFAULT_BIND],
         worker_count=workers,
         tls=web_serve.tls_settings(certificate, key, tls_1_2=tls_1_2),
@@ -275,9 +274,18 @@ def _read(file: Path) -> tuple[Exchange, ...]:
 
 
 def _load(name: str, folder: Path, *, factory: bool) -> App:
-    from cloche.web.adapters.loading import load_app
+    from cloche.errors import ClocheError
+    from cloche.web.adapters.loading import describe_failure, load_app
 
-    return load_app(name, folder=folder, factory=factory)
+    try:
+        return load_app(name, folder=folder, factory=factory)
+    except ClocheError:
+        raise
+    except Exception as failure:  # noqa: BLE001 - of the application's own module, whatever it is
+        typer.echo(
+            f"cloche: {name} cannot be loaded\n{describe_failure(failure)}", err=True, nl=False
+        )
+        raise typer.Exit(1) from None
 
 
 def _printable(text: str) -> str:

@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Final
 from cloche.errors import ClocheError
 from cloche.limits.adapters.settings import load_limits
 from cloche.web.adapters.asyncio_services import AsyncioServices, JsonLines
-from cloche.web.adapters.server import ServerSettings, serve
+from cloche.web.adapters.loading import describe_failure
+from cloche.web.adapters.server import EXIT_FAILED, ServerSettings, serve
 from cloche.web.adapters.server_forwarded import Forwarding
 from cloche.web.adapters.service_manager import ServiceManager
 from cloche.web.adapters.tls import CertificateFiles, TlsSettings
@@ -132,15 +133,21 @@ def run(
             )
             app.wrap(recorder.middleware())
         if worker_count == 1:
-            return serve(
-                app,
-                *binds,
-                settings=settings,
-                limits=limits,
-                services=stack.enter_context(_services(stream)),
-                on_start=lambda server: _announce(scheme, server.addresses),
-                manager=manager,
-            )
+            try:
+                return serve(
+                    app,
+                    *binds,
+                    settings=settings,
+                    limits=limits,
+                    services=stack.enter_context(_services(stream)),
+                    on_start=lambda server: _announce(scheme, server.addresses),
+                    manager=manager,
+                )
+            except ClocheError:
+                raise
+            except Exception as failure:  # noqa: BLE001 - of a hook of the application
+                sys.stderr.write(f"cloche: a hook failed\n{describe_failure(failure)}")
+                return EXIT_FAILED
         return Supervisor(
             app,
             *binds,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +15,8 @@ from cloche.web.adapters.asgi_client import AsgiBridge
 from cloche.web.app import App
 
 _ASGI_COUNT: Final = 3  # scope, receive, send
+_OURS: Final = str(Path(__file__).parents[2])
+_IMPORTS: Final = ("<frozen importlib", importlib.__file__)
 
 
 class AppNotFoundError(ClocheError):
@@ -51,6 +55,19 @@ def load_app(name: str, *, folder: str | Path = ".", factory: bool = False) -> A
     if callable(found) and not factory:
         problem += "; is it a function that makes one (--factory)?"
     raise AppNotFoundError(name=name, problem=problem)
+
+
+def describe_failure(failure: BaseException) -> str:
+    """Return what an application raised, with the lines of the application and none of ours."""
+    if isinstance(failure, ClocheError):
+        return f"{failure.message}\n"
+    steps = traceback.extract_tb(failure.__traceback__)
+    ours = [index for index, step in enumerate(steps) if step.filename.startswith(_OURS)]
+    theirs = steps[ours[-1] + 1 :] if ours else steps
+    # The machinery of imports stands between us and a module that fails.
+    shown = [step for step in theirs if not step.filename.startswith(_IMPORTS)]
+    head = ["Traceback of the application:\n", *traceback.format_list(shown)] if shown else []
+    return "".join([*head, *traceback.format_exception_only(failure)])
 
 
 def _attribute(name: str, module_name: str, attribute: str) -> Any:

@@ -110,14 +110,37 @@ class TlsContexts:
         try:
             context.set_ciphers(":".join(self._settings.ciphers) or _CIPHERS)
             if isinstance(certificate, CertificateFiles):
+                _check_files(subject, certificate)
                 context.load_cert_chain(certificate.chain, certificate.key, password=_no_password)
             else:
                 with _as_file(certificate) as path:
                     context.load_cert_chain(path, password=_no_password)
         except (OSError, ValueError) as error:
-            problem = getattr(error, "reason", None) or getattr(error, "strerror", None)
-            raise TlsError(subject=subject, problem=str(problem or error)) from error
+            raise TlsError(subject=subject, problem=_problem(certificate, error)) from error
         return context
+
+
+def _check_files(subject: str, files: CertificateFiles) -> None:
+    """Say which of the two files cannot be read; the library does not."""
+    for path in (files.chain, files.key):
+        try:
+            with path.open("rb"):
+                pass
+        except OSError as error:
+            raise TlsError(subject=subject, problem=f"{path}: {error.strerror}") from error
+
+
+def _problem(certificate: Certificate, error: OSError | ValueError) -> str:
+    """Return what is wrong in words; the library's own say which call failed."""
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+    if reason == "KEY_VALUES_MISMATCH":
+        return "the key is not that of the first certificate of the chain"
+    if isinstance(error, ssl.SSLError) and "PEM" in f"{reason} {error}":
+        where = ""
+        if isinstance(certificate, CertificateFiles):
+            where = f" {certificate.chain} and {certificate.key}:"
+        return f"{where} the chain or the key is no PEM".strip()
+    return str(reason)
 
 
 def self_signed(names: Sequence[str], *, days: int = 30) -> TlsServerConfig:

@@ -31,9 +31,11 @@ from cloche.web.adapters.listen import (
     open_sockets,
     parse_bind,
 )
+from cloche.web.adapters.loading import describe_failure
 from cloche.web.adapters.server import EXIT_CUT, EXIT_DRAINED, EXIT_FAILED, serve
 from cloche.web.adapters.server_errors import BindError
 from cloche.web.adapters.service_manager import ServiceManager
+from cloche.web.adapters.tls import TlsContexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,6 +110,8 @@ class Supervisor:
         self._manager = manager or ServiceManager()
         self._is_ready = False
         self._fed_s = 0.0
+        if settings is not None and settings.tls is not None:
+            TlsContexts(settings.tls)  # wrong files are said once, and nothing is begun
         self._workers = [_Worker(sockets) for sockets in _open(self._binds, worker_count)]
 
     @property
@@ -238,7 +242,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             code = self._serve(worker)
         except BaseException as failure:  # noqa: BLE001 - the process ends here, whatever it was
-            os.write(2, f"cloche: a worker failed: {failure!r}\n".encode())
+            os.write(2, f"cloche: a worker failed: {describe_failure(failure)}".encode())
         finally:
             # Nothing of the supervisor may run in this process: no hook, no buffer twice.
             os._exit(code)
