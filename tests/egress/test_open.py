@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from cloche.egress.adapters.database import NetDatabase
+from cloche.egress.open import default_service, use_store
 from cloche.limits import Limits
 
 PROGRAM = """
@@ -18,6 +19,20 @@ service = egress_open.default_service()
 service.call(lambda egress: egress.record(record))
 service.call(lambda egress: print(len(egress.log)))
 """
+
+
+def test_calls_that_name_no_store(tmp_path, monkeypatch):
+    """They are those of the store that is served, whatever the environment names."""
+    monkeypatch.delenv("CLOCHE_SECRET_STORE", raising=False)
+    monkeypatch.setenv("CLOCHE_STORE", str(tmp_path / "another.db"))
+    url = f"sqlite:///{tmp_path / 'served.db'}"
+    use_store(url)
+    try:
+        assert default_service() is default_service(url)
+    finally:
+        use_store(None)
+    assert default_service() is default_service(str(tmp_path / "another.db"))
+    assert default_service() is not default_service(url)
 
 
 def test_the_log_is_kept_when_the_process_ends(tmp_path):

@@ -19,7 +19,7 @@ from cloche.web.adapters.asgi import AsgiApp
 from .support import Asker
 from .tools import TOOLS
 
-EXAMPLE_COUNT = 12
+EXAMPLE_COUNT = 8
 # A body can be right field by field and make no sense as a whole: then it is 422.
 LEFT_OUT = [positive_data_acceptance]
 KEY_OF_SECRETS = b64encode(bytes(32)).decode()

@@ -363,6 +363,26 @@ def test_every_change_is_in_the_audit(asker):
     assert asker.get("/v1/audit?after=nothing").status == 404
 
 
+def test_keys_are_in_the_audit(asker):
+    """Who made, rotated and revoked a key; what was refused is not there, and no key is."""
+    made = asker.post("/v1/keys", {"scopes": ["run"], "name": "ci", "tenant": "other"}).document
+    asker.post("/v1/keys", {"scopes": ["run"], "name": "ci", "tenant": "Other"})
+    asker.ask("DELETE", "/v1/keys/nothing")
+    own = asker.post("/v1/keys", {"scopes": ["run"]}).document
+    asker.post(f"/v1/keys/{own['id']}/rotate", {})
+    asker.ask("DELETE", f"/v1/keys/{own['id']}")
+    answer = asker.get("/v1/audit")
+    found = [(each["action"], each["target"]) for each in answer.document["items"]]
+    assert found == [
+        ("key.revoke", own["id"]),
+        ("key.rotate", own["id"]),
+        ("key.make", ""),
+        ("key.make", "ci"),
+    ]
+    assert answer.document["items"][3]["details"] == {"tenant": "other", "scopes": ["run"]}
+    assert made["key"] not in answer.body.decode()
+
+
 def test_the_audit_has_an_end(store):
     """Maintenance leaves the newest records."""
     asker = Asker(store=store, audit_count_max=2)

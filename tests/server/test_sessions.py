@@ -170,6 +170,28 @@ def test_how_many():
     assert (answer.status, answer.document["code"]) == (409, "SERVER_QUOTA")
 
 
+def test_pages_of_files_and_history(asker):
+    """They come whole, or in pages where a limit is given."""
+    asker.post("/v1/sessions", {"language": "javascript", "name": "paged"})
+    for name in "abc":
+        asker.ask("PUT", f"/v1/sessions/paged/files/d/{name}.txt", content=b"1")
+    for path, names in (
+        ("/v1/sessions/paged/files?path=/d", ["/d/a.txt", "/d/b.txt", "/d/c.txt"]),
+        ("/v1/sessions/paged/history?", [1, 2, 3]),
+    ):
+        whole = asker.get(path).document
+        found = [each.get("ordinal") or each["path"] for each in whole["items"]]
+        assert (found, whole["next"]) == (names, None)
+        first = asker.get(f"{path}&limit=2").document
+        assert first["items"] == whole["items"][:2]
+        second = asker.get(f"{path}&limit=2&after={first['next']}").document
+        assert (second["items"], second["next"]) == (whole["items"][2:], None)
+        assert asker.get(f"{path}&after={first['next']}").document == second
+        assert asker.get(f"{path}&limit=2&after=nothing").status == 404
+    empty = asker.get("/v1/sessions/paged/files?path=/&limit=1").document
+    assert [each["path"] for each in empty["items"]] == ["/d"]
+
+
 def test_time_travel(asker):
     """Forks go their own ways; snapshots and reverts go back."""
     run(asker, "x = 1")

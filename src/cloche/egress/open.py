@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 _services: dict[Path, NetService] = {}
 _used: NetService | None = None
+_store: str | None = None
 
 
 def open_database(store: str | None = None, *, limits: Limits | None = None) -> NetDatabase:
@@ -49,7 +50,7 @@ def open_database(store: str | None = None, *, limits: Limits | None = None) -> 
 
 def default_service(store: str | None = None) -> NetService:
     """Return the service of this process for a store; see `open_database`."""
-    path = default_path(store).absolute()
+    path = default_path(store or _store).absolute()
     with _lock:
         if _used is not None:
             return _used
@@ -58,6 +59,12 @@ def default_service(store: str | None = None) -> NetService:
             service = _services[path] = NetService(functools.partial(_make, path))
             atexit.register(service.close)
         return service
+
+
+def use_store(store: str | None) -> None:
+    """Make one store, by path or URL, that of all calls that name none: the one that is served."""
+    global _store  # noqa: PLW0603 - one per process is the point
+    _store = store
 
 
 def use_service(service: NetService | None) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from cloche.server.pages import PageRequest, page_request
+from cloche.server.pages import Page, PageRequest, page_request, sliced
 from cloche.web.errors import ValidationFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cloche.limits import Limits
     from cloche.server.answers import Answers
@@ -79,6 +79,19 @@ class Context:
             except msgspec.ValidationError as error:
                 raise ValidationFailedError(where="body", name="", problem=str(error)) from None
         return await request.json(type_, limit)
+
+    def cut(
+        self, request: Request, found: Sequence[Value], id_of: Callable[[Value], str], *, kind: str
+    ) -> Page[Value]:
+        """Return the page of a list that a request asks for; all of it where it names no limit.
+
+        Raises:
+            UnknownObjectError: the page begins behind something that is not there.
+        """
+        wanted = self.page(request)
+        if "limit" not in request.query:
+            wanted = PageRequest(limit=max(1, len(found)), after=wanted.after)
+        return sliced(found, wanted, id_of, kind=kind)
 
     def page(self, request: Request) -> PageRequest:
         """Return the page that a request asks for."""

@@ -366,9 +366,10 @@ class FileDocument(Answer, frozen=True, kw_only=True):
 
 
 class FileList(Answer, frozen=True, kw_only=True):
-    """What is in a directory, sorted by path."""
+    """What is in a directory, sorted by path: all of it, or a page where a limit was asked for."""
 
     items: list[FileDocument]
+    next: str | None = None
 
 
 class NameBody(Body, frozen=True, kw_only=True):
@@ -406,9 +407,10 @@ class StepDocument(Answer, frozen=True, kw_only=True):
 
 
 class HistoryDocument(Answer, frozen=True, kw_only=True):
-    """Every operation of a session so far, in order."""
+    """Operations of a session, in order: all so far, or a page where a limit was asked for."""
 
     items: list[StepDocument]
+    next: str | None = None
 
 
 # --- keys ---

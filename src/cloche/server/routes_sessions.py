@@ -69,7 +69,8 @@ class SessionRoutes:
                   request_type=_BYTES, query=(("name", str, "What it is called."),)),
             route("GET", "/:id", self.get_session, answer=SessionDocument),
             route("DELETE", "/:id", self.delete_session, status=204),
-            route("GET", "/:id/files", self.list_files, answer=FileList, query=(where, deep)),
+            route("GET", "/:id/files", self.list_files, answer=FileList,
+                  query=(where, deep, *pages)),
             route("POST", "/:id/files", self.upload_files, answer=FileList,
                   request_type="multipart/form-data", query=(_READ_ONLY,)),
             route("GET", "/:id/files/*path", self.download_file, media_type=_BYTES),
@@ -78,7 +79,8 @@ class SessionRoutes:
             route("DELETE", "/:id/files/*path", self.remove_file, status=204),
             route("GET", "/:id/cwd", self.get_cwd, answer=CwdDocument),
             route("PUT", "/:id/cwd", self.set_cwd, body=CwdDocument, answer=CwdDocument),
-            route("GET", "/:id/history", self.get_history, answer=HistoryDocument),
+            route("GET", "/:id/history", self.get_history, answer=HistoryDocument,
+                  query=pages),
             route("POST", "/:id/fork", self.fork_session, body=NameBody, answer=SessionDocument,
                   status=201),
             route("POST", "/:id/snapshot", self.take_snapshot, answer=SnapshotDocument,
@@ -139,11 +141,11 @@ class SessionRoutes:
         tenant, name = tenant_of(request), request.params["id"]
         path = text(request, "path", ".")
         recursive = query(request, "recursive", bool, default=False)
-        return FileList(
-            items=await self._context.call(
-                lambda: self._sessions.files(tenant, name, path, recursive=recursive)
-            )
+        found = await self._context.call(
+            lambda: self._sessions.files(tenant, name, path, recursive=recursive)
         )
+        page = self._context.cut(request, found, lambda file: file.path, kind="file")
+        return FileList(items=list(page.items), next=page.next)
 
     async def upload_files(self, request: Request) -> FileList:
         """Upload the files of a form; the name of each is its path."""
@@ -209,8 +211,9 @@ class SessionRoutes:
     async def get_history(self, request: Request) -> HistoryDocument:
         """Return every operation of a session so far, in order."""
         tenant, name = tenant_of(request), request.params["id"]
-        items = await self._context.call(lambda: self._sessions.history(tenant, name))
-        return HistoryDocument(items=items)
+        found = await self._context.call(lambda: self._sessions.history(tenant, name))
+        page = self._context.cut(request, found, lambda step: str(step.ordinal), kind="operation")
+        return HistoryDocument(items=list(page.items), next=page.next)
 
     async def fork_session(self, request: Request) -> Response:
         """Create a session in the same state; the two go their own ways."""

@@ -14,7 +14,7 @@ from cloche.server.documents import (
     RotateBody,
 )
 from cloche.server.errors import TenantError
-from cloche.server.guard import tenant_of
+from cloche.server.guard import key_of, tenant_of
 from cloche.server.keys import DEFAULT_TENANT
 from cloche.server.operations import Operation
 from cloche.server.pages import page_of
@@ -85,27 +85,41 @@ class SystemRoutes:
         if own not in (tenant, DEFAULT_TENANT):
             raise TenantError
         expires_ns = None if body.expires_ms is None else body.expires_ms * NS_PER_MS
-        key, secret = await self._context.call(
-            lambda: self._context.keyring.make(
-                tenant=tenant, scopes=tuple(body.scopes), name=body.name, expires_ns=expires_ns
-            )
-        )
+        scopes, actor = tuple(body.scopes), key_of(request)
+
+        def make() -> tuple[Key, str]:
+            details = {"tenant": tenant, "scopes": scopes}
+            with self._context.audit.noted(own, actor, "key.make", body.name, details):
+                return self._context.keyring.make(
+                    tenant=tenant, scopes=scopes, name=body.name, expires_ns=expires_ns
+                )
+
+        key, secret = await self._context.call(make)
         return json(_key_document(key, secret), 201)
 
     async def rotate_key(self, request: Request) -> Response:
         """Make a key that may do the same; the old one ends after `overlap_ms`."""
         tenant, key_id = tenant_of(request), request.params["id"]
         body = await self._context.body(request, RotateBody)
-        key, secret = await self._context.call(
-            lambda: self._context.keyring.rotate(tenant, key_id, overlap_ms=body.overlap_ms)
-        )
+        actor = key_of(request)
+
+        def rotate() -> tuple[Key, str]:
+            with self._context.audit.noted(tenant, actor, "key.rotate", key_id):
+                return self._context.keyring.rotate(tenant, key_id, overlap_ms=body.overlap_ms)
+
+        key, secret = await self._context.call(rotate)
         return json(_key_document(key, secret), 201)
 
     async def revoke_key(self, request: Request) -> KeyDocument:
         """End a key now."""
         tenant, key_id = tenant_of(request), request.params["id"]
-        key = await self._context.call(lambda: self._context.keyring.revoke(tenant, key_id))
-        return _key_document(key)
+        actor = key_of(request)
+
+        def revoke() -> Key:
+            with self._context.audit.noted(tenant, actor, "key.revoke", key_id):
+                return self._context.keyring.revoke(tenant, key_id)
+
+        return _key_document(await self._context.call(revoke))
 
     # --- the server ---
 

@@ -18,6 +18,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cloche.egress.open import use_store
 from cloche.errors import ClocheError
 from cloche.exec.api import default_runner, use_runner
 from cloche.exec.session import sessions_of
@@ -110,9 +111,11 @@ def run_server(settings: ServeSettings, say: Callable[[str], None]) -> int:
     url = settings.store or os.environ.get(VARIABLE) or None
     store = open_store(url, limits=limits, durability=settings.durability)
     log = JsonLines(sys.stderr.buffer)
+    use_store(store.url)
     try:
         return _Process(settings, limits, store, log, say, tools).run(bind, tls)
     finally:
+        use_store(None)
         log.close()
         store.close()
 
