@@ -110,28 +110,8 @@ class Server:
         self.is_warm = threading.Event()
         self._turn_count = 0
         self.keyring = Keyring(store, limits, now_ns=host.now_ns, random_bytes=host.random_bytes)
-        self.runs = Runs(
-            store,
-            limits,
-            host=host,
-            owners=owners,
-            tenants=tenants,
-            stored=stored,
-            execution=Execution(store, limits, effects=effects, now_ns=host.now_ns),
-            effects=effects,
-            log=log,
-            webhooks=self.webhooks,
-        )
-        self.scripts = Scripts(
-            store,
-            limits,
-            host=host,
-            owners=owners,
-            runs=self.runs,
-            sets=tools or {},
-            log=log,
-            webhooks=self.webhooks,
-        )
+        self.runs = self._runs(owners, stored, effects)
+        self.scripts = self._scripts(owners, tools or {})
         audit = Audit(store, limits, now_ns=host.now_ns, random_bytes=host.random_bytes)
         server_id = host.random_bytes(_SERVER_ID_BYTES).hex()
         self.context = Context(
@@ -156,6 +136,33 @@ class Server:
         )
         self.operations: list[Operation] = []
         self.app = self._app(logs_access, cors_origins)
+
+    def _runs(self, owners: Owners, stored: Stored, effects: frozenset[str]) -> Runs:
+        store, limits, host = self._store, self._limits, self._host
+        return Runs(
+            store,
+            limits,
+            host=host,
+            owners=owners,
+            tenants=self.tenants,
+            stored=stored,
+            execution=Execution(store, limits, effects=effects, now_ns=host.now_ns),
+            effects=effects,
+            log=self._log,
+            webhooks=self.webhooks,
+        )
+
+    def _scripts(self, owners: Owners, sets: Mapping[str, ToolSet]) -> Scripts:
+        return Scripts(
+            self._store,
+            self._limits,
+            host=self._host,
+            owners=owners,
+            runs=self.runs,
+            sets=sets,
+            log=self._log,
+            webhooks=self.webhooks,
+        )
 
     def _app(self, logs_access: bool, cors_origins: tuple[str, ...]) -> App:
         context, app = self.context, App()
