@@ -5,7 +5,8 @@ python bench/scripts.py --quick   without the scripts that wait
 python bench/scripts.py --json    for machines
 
 What is compared is measured in turns, so that a machine that others use is as slow for the one as
-for the other. Processor time is that of all threads of the process.
+for the other. Measured is the median; processor time, of all threads, is the lowest: what the work
+takes where nobody else is.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MANY = {
     "python": f"for a in range({CALLS}): tools.add(a=a)",
 }
 TARGETS_MS = {"javascript": 1.0, "typescript": 2.0, "python": 2.0}
-Times = tuple[float, float]  # of the clock, and of the processor
+Times = tuple[float, float]  # the median by the clock, the lowest of the processor
 ASKING = "const a = await tools.add({ a: 1 }); return tools.write({ a })"
 
 
@@ -74,7 +75,7 @@ def harness(store: Any = None) -> cloche.ScriptHarness:
 
 
 def medians_ms(works: dict[str, Callable[[], object]], count: int) -> dict[str, Times]:
-    """Return the median times of some calls in milliseconds, after one that does not count."""
+    """Return the times of some calls in milliseconds, after one of each that does not count."""
     times: dict[str, list[Times]] = {name: [] for name in works}
     for work in works.values():
         work()
@@ -87,7 +88,7 @@ def medians_ms(works: dict[str, Callable[[], object]], count: int) -> dict[str, 
     return {
         name: (
             statistics.median(one for one, _ in found) * 1000,
-            statistics.median(cpu for _, cpu in found) * 1000,
+            min(cpu for _, cpu in found) * 1000,
         )
         for name, found in times.items()
     }

@@ -347,6 +347,7 @@
 
   const earliest = () => {
     let first;
+    if (timers.size === 0) return first;
     // What keeps nobody waiting fires all the same while something else does: AbortSignal.timeout.
     for (const timer of timers.values()) {
       if ((timer.isReferenced || effects.size) && (first === undefined || timer._.due_us < first)) {

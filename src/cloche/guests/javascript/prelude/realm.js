@@ -11,7 +11,7 @@
 "use strict";
 (() => {
   const internal = globalThis.__cloche;
-  const { defineProperty, freeze, getOwnPropertyDescriptor, getPrototypeOf } = Object;
+  const { defineProperty, freeze, getOwnPropertyDescriptor, getPrototypeOf, hasOwn } = Object;
   const { apply, ownKeys } = Reflect;
   const { parse, stringify } = JSON;
   const { isFinite } = Number;
@@ -64,27 +64,30 @@
   };
 
   /** Where a value cannot cross whole, and why. As in JSON, undefined is absent or null. */
-  const misfit = (value, path = "$", above = new Set()) => {
+  const misfit = (value, path = "$", above = undefined) => {
     const kind = typeof value;
     if (kind === "number" && !isFinite(value)) return { path, problem: `is ${value}` };
     if (kind === "bigint" || kind === "symbol" || kind === "function") {
       return { path, problem: `is a ${kind}` };
     }
     if (kind !== "object" || value === null) return undefined;
-    if (above.has(value)) return { path, problem: "holds itself" };
-    if (above.size >= DEPTH_MAX) return { path, problem: "is nested too deep" };
+    if (above?.has(value)) return { path, problem: "holds itself" };
+    if (above?.size >= DEPTH_MAX) return { path, problem: "is nested too deep" };
     for (let one = getPrototypeOf(value); !plain.has(one); one = getPrototypeOf(one)) {
       if (builtIn.has(one)) return { path, problem: `is a ${builtIn.get(one)}` };
     }
-    above.add(value);
     const isList = Array.isArray(value);
-    for (const key of isList ? value.keys() : Object.keys(value)) {
+    const keys = isList ? value : Object.keys(value);
+    for (let index = 0; index < keys.length; index++) {
+      const key = isList ? index : keys[index];
       const inner = value[key];
-      if (fits(inner)) continue; // before a path is made for it
+      if (fits(inner)) continue; // before anything is made for it
+      above ??= new Set();
+      above.add(value);
       const found = misfit(inner, isList ? `${path}[${key}]` : `${path}.${key}`, above);
       if (found !== undefined) return found;
     }
-    above.delete(value);
+    above?.delete(value);
     return undefined;
   };
 
@@ -176,7 +179,7 @@
     });
     for (const name of Object.keys(known)) keep(name, undefined); // made when it is looked at
     const make = (name) => {
-      if (target[name] === undefined && Object.hasOwn(known, name)) {
+      if (target[name] === undefined && hasOwn(known, name)) {
         keep(name, space(prefix + name, known[name]));
       }
     };
@@ -187,9 +190,11 @@
         return getOwnPropertyDescriptor(inner, name);
       },
       get(inner, name) {
-        make(name);
         if (name === INSPECT) return () => (path === "" ? "[tools]" : `[tool ${path}]`);
-        if (Object.hasOwn(inner, name)) return inner[name];
+        if (hasOwn(inner, name)) {
+          if (inner[name] === undefined) make(name);
+          return inner[name];
+        }
         if (typeof name === "symbol" || name === "then" || name === "toJSON") return undefined;
         if (path !== "" && name in inner) return inner[name];
         if (path === "" && name in Object.prototype) return Object.prototype[name];
