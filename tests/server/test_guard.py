@@ -63,6 +63,49 @@ def test_only_these_are_for_anybody():
     assert unguarded == PUBLIC
 
 
+# Beside the tables: pages and files for whoever signs in, and what is no JSON over HTTP.
+FOR_ANYBODY = {
+    ("GET", "/console/sign-in"),
+    ("POST", "/console/sign-in"),
+    ("POST", "/console/sign-out"),
+    ("GET", "/console/static/*rest"),
+    ("GET", "/console/static/"),
+}
+PROTOCOLS = {
+    ("GET", "/v1/sessions/:id/attach"),
+    ("GET", "/mcp"),
+    ("POST", "/mcp"),
+    ("DELETE", "/mcp"),
+}
+
+
+def test_every_route_is_known(asker):
+    """What the application answers is in a table whose routes are asked here, or on these lists."""
+    server = asker.server
+    routes = {(route.method, route.template) for route in server.app.router.routes}
+    tables = {(each.method, each.template) for each in server.operations}
+    console = {(each.method, f"/console{each.path}") for each in server.console.routes}
+    assert routes == tables | console | FOR_ANYBODY | PROTOCOLS
+
+
+@pytest.mark.parametrize(("method", "template"), sorted(PROTOCOLS))
+def test_protocols_need_a_key(asker, method, template):
+    """Without a key, or with a wrong or expired one, it is 401 before anything else."""
+    expired = asker.new_key("admin", expires_ns=asker.host.now_ns() + 1_000_000)
+    asker.host.time_ns += 1_000_000
+    for key in ("", "nonsense", "clk_aaaaaaaaaaaa_" + "A" * 43, expired):
+        answer = asker.ask(method, template.replace(":id", "mine"), key=key)
+        assert (answer.status, answer.document["code"]) == (401, "WEB_UNAUTHORIZED")
+
+
+def test_pages_need_a_sign_in(asker):
+    """Every page and form of the console leads who is not signed in to the page of signing in."""
+    for route in asker.server.console.routes:
+        path = f"/console{route.path}".replace(":id", "x").replace("*path", "x")
+        answer = asker.ask(route.method, path, key="")
+        assert (answer.status, answer.fields["location"][:16]) == (303, "/console/sign-in")
+
+
 @pytest.mark.parametrize("operation", GUARDED)
 def test_no_key_or_a_wrong_one(asker, operation):
     """Without a key, or with one that is malformed or unknown, it is 401 with a challenge."""
