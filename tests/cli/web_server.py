@@ -31,7 +31,7 @@ class Served:
 
     def __exit__(self, *failure):
         self._process.send_signal(signal.SIGTERM)
-        self.stderr = self._process.communicate(timeout=20)[1].decode()
+        self.stderr = self._process.communicate(timeout=60)[1].decode()
         self.exit_code = self._process.returncode
 
     def get(self, target="/", **headers):

@@ -12,7 +12,7 @@ from cloche.testing.web import Answer, Conversation
 from cloche.web.adapters.fixture import FixtureChannel, FixtureServices, converse, read_body
 from cloche.web.request import Request
 
-WAIT_S = 10
+WAIT_S = 60
 
 
 class FixtureClient:

@@ -16,7 +16,7 @@ from cloche.web.adapters.server import Server
 from ..clients import HttpClient  # noqa: TID252 - the tests of a room are one package
 
 PIECE = b"x" * 65_536
-WAIT_S = 10
+WAIT_S = 60
 
 
 def build(seen):

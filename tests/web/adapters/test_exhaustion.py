@@ -20,7 +20,7 @@ from cloche.web.adapters.tls import self_signed
 
 FILES = 48  # of which the program itself has some twenty
 CLIENTS = 150
-WAIT_S = 20
+WAIT_S = 60
 SOON = ("--limit", "web.head_timeout_ms=100", "--limit", "web.linger_timeout_ms=100")
 SOURCE = """
 import resource

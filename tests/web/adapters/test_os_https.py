@@ -37,7 +37,7 @@ from cloche.web.http1.errors import Http1Error
 
 CERTIFICATE = self_signed(["127.0.0.1"])
 TLS = tls_cfg_v1(CERTIFICATE.certificates, CERTIFICATE.key)
-WAIT_S = 20
+WAIT_S = 60
 
 
 def hello_app():

@@ -17,7 +17,7 @@ from cloche.web.adapters.workers import Supervisor
 from cloche.web.app import App
 
 PROGRAM = Path(__file__).with_name("workers_app.py")
-WAIT_S = 20
+WAIT_S = 60
 
 
 class Program:
