@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -500,6 +501,48 @@ def test_a_second_run_is_refused_if_it_will_not_wait(session):
     assert caught.value.retryable
     leave.set()
     thread.join()
+
+
+@both_stores
+def test_who_is_on_the_way_to_a_session_finds_it(session):
+    """A session that is put to sleep under somebody is not forgotten: two would work in it."""
+    session.run("1")
+    sessions = session._sessions
+    live = sessions._entry(session.id)
+    asleep(session)
+    with sessions.turn(session.id) as again:
+        assert again is live
+    sessions._leave(live)
+    asleep(session, snapshot=False)
+    with sessions.turn(session.id) as again:
+        assert again is not live
+
+
+def test_what_is_no_session_is_not_remembered(tmp_path):
+    """Asking for it leaves nothing behind."""
+    store = open_store(tmp_path / "cloche.db", durability="normal")
+    sessions = sessions_of(store)
+    with pytest.raises(SessionNotFoundError), sessions.turn("ses-absent"):
+        pass
+    assert not sessions._live
+    sessions.close()
+    store.close()
+
+
+def test_another_process_moved_it_to_another_image(tmp_path):
+    """Whoever comes back to it goes on on that image, with what it was made with by now."""
+    ours, theirs = (open_store(tmp_path / "cloche.db", durability="normal") for _ in range(2))
+    with Session.create("python", store=ours) as session:
+        session.run("x = 1")
+        hour_ns = 3600 * 10**9
+        sessions_of(theirs).now_ns = lambda: time.time_ns() + hour_ns  # our lease is over
+        with Session.open(session.id, store=theirs) as moved:
+            moved.update("python+numpy")
+        sessions_of(ours).now_ns = lambda: time.time_ns() + 2 * hour_ns
+        assert session.run("import numpy; print(numpy.array([x]))").run.stdout == "[1]\n"
+    for store in (ours, theirs):
+        sessions_of(store).close()
+        store.close()
 
 
 @both_stores
