@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+from tests.script.cases import LANGUAGES, add, run
 
 import cloche
-from tests.script.cases import LANGUAGES, add, run
 
 MIB = 1024 * 1024
 SOURCES = {"python": "tools.add(a=1, b=2)", "other": "return tools.add({ a: 1, b: 2 })"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from tests.script.cases import add, block, fail, run, write
@@ -230,3 +231,32 @@ def test_the_other_apis(api):
     harness = cloche.ScriptHarness(add, limits=load_limits())
     history = harness.handle(message, api=api, structured=True)
     assert (history.items[1].call_id, history.items[1].value) == ("c", 3)
+
+
+def test_a_place_before_an_approval():
+    """Who is asked about is asked when its turn comes; a call that waits leaves its place again."""
+    order = []
+
+    @cloche.tool(read_only=True)
+    def slow() -> None:
+        """Take a moment."""
+        time.sleep(0.05)
+        order.append("slow is done")
+
+    def rule(args):
+        order.append(f"asked about {args['name']}")
+        return True
+
+    @cloche.tool(requires_approval=rule)
+    def change(name: str) -> str:
+        """Change something."""
+        return name
+
+    source = """
+return Promise.all([tools.slow(), tools.change({ name: "a" }), tools.change({ name: "b" })]);
+"""
+    harness = cloche.ScriptHarness(slow, change)
+    parked = harness.run(source, limits={"call_concurrency_max": 1})
+    assert (parked.status, len(harness.pending)) == ("suspended", 2)
+    assert order[0] == "slow is done"
+    assert sorted(order[1:3]) == ["asked about a", "asked about b"]

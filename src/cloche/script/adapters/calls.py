@@ -1,7 +1,7 @@
 """Performs the tool calls of one run.
 
 Owns what happens between a script's `tools.name(args)` and the function. Invariants:
-- the order is: known? arguments valid? budget? policy and approval? a free place? call; result
+- the order is: known? arguments valid? budget? a free place? policy and approval? call; result
   valid? What fails on the way is an answer for the script, with the code of its error;
 - no more than `scripts.call_concurrency_max` functions run at once, the others wait;
 - a call that waits for a person holds nothing: the run is put away, and asks again when it goes on;
@@ -291,9 +291,9 @@ class ScriptCalls:
         self._count(request, tool, args)
         try:
             self._check_wanted(request)
-            args = self._admit(request, tool, args)
             with self._places:
                 self._check_wanted(request)
+                args = self._admit(request, tool, args)
                 value, duration_ms = self._invoke(request, tool, args)
             value = tool.check_result(value, limits=self._limits)
         except ScriptError as error:
