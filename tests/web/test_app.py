@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Literal
 
 import msgspec
@@ -171,15 +172,32 @@ def test_a_failure_is_told_to_the_log_alone():
     response = ask(APP, target="/broken", services=services)
     assert response.status == 500
     assert b"1234" not in response.body
-    assert services.records == [
-        {
-            "event": "failure",
-            "method": "GET",
-            "template": "/broken",
-            "type": "ValueError",
-            "message": "the password is 1234",
-        }
-    ]
+    (record,) = services.records
+    where = record.pop("where")
+    assert record == {
+        "event": "failure",
+        "method": "GET",
+        "template": "/broken",
+        "type": "ValueError",
+        "message": "the password is 1234",
+    }
+    assert len(where) <= 5
+    assert re.fullmatch(r".*test_app\.py:\d+ in .*broken", where[-1])
+
+
+def test_a_failure_that_is_deep():
+    """The log has its innermost lines."""
+
+    def deeper():
+        return deeper()
+
+    app = App()
+    app.add("GET", "/", deeper)
+    services = FixtureServices()
+    assert ask(app, services=services).status == 500
+    (record,) = services.records
+    assert record["type"] == "RecursionError"
+    assert [line.rpartition(".")[2] for line in record["where"]] == ["deeper"] * 5
 
 
 def test_streamed_bodies():

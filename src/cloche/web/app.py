@@ -16,6 +16,7 @@ Invariants:
 
 from __future__ import annotations
 
+from collections import deque
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     Hook = Callable[[dict[str, Any]], Awaitable[None]]
 
 _SWITCHING: Final = 101
+_WHERE_COUNT_MAX: Final = 5  # lines of a failure that the log has
 INTERNAL_DOCUMENT: Final[dict[str, Any]] = {
     "code": "INTERNAL",
     "message": "the server failed; the failure was logged",
@@ -372,6 +374,7 @@ def answer_failure(request: Request, raised: Exception) -> Response:
         "template": request.template,
         "type": type(raised).__name__,
         "message": str(raised),
+        "where": _where(raised),
     }
     if isinstance(raised, ClocheError):
         record["code"] = raised.code
@@ -381,6 +384,17 @@ def answer_failure(request: Request, raised: Exception) -> Response:
     identity = request.context.get("request_id")
     document = {**INTERNAL_DOCUMENT, "fields": {"request_id": identity} if identity else {}}
     return json(document, 500)
+
+
+def _where(raised: BaseException) -> list[str]:
+    """Return the innermost lines that a failure passed, the last one where it was raised."""
+    lines: deque[str] = deque(maxlen=_WHERE_COUNT_MAX)
+    step = raised.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        lines.append(f"{code.co_filename}:{step.tb_lineno} in {code.co_qualname}")
+        step = step.tb_next
+    return list(lines)
 
 
 def _chain(middleware: list[Middleware], last: Next) -> Next:
