@@ -418,6 +418,8 @@ class _Source:
             after = ""
             while page := self._rows.docs(self._collection, after=after, limit=_PAGE_COUNT):
                 yield list(page)
+                if len(page) < _PAGE_COUNT:
+                    return
                 after = page[-1].id
 
     def _range_pages(self, chosen: Range) -> Iterator[list[DocRow]]:
@@ -432,6 +434,8 @@ class _Source:
         ):
             ids = [doc_id for _, doc_id in page]
             yield list(self._rows.get_docs(self._collection, ids))
+            if len(page) < _PAGE_COUNT:
+                return
             after = page[-1]
 
 

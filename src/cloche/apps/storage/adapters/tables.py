@@ -7,11 +7,13 @@ of all. Every statement has its values as parameters, and names the app.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import and_, delete, func, or_, select, tuple_, union
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, tuple_, union
+from sqlalchemy.dialects import postgresql
 
 from cloche.apps.storage.adapters.job_rows import JobStatements
+from cloche.apps.storage.adapters.statements import APP, LIMIT, removal_of, rows_of
 from cloche.apps.storage.rows import BlobRow, DocRow, KvRow, Section, Usage, pin_holder
 from cloche.store.adapters.sql.app_schema import (
     APP_TABLES,
@@ -31,6 +33,7 @@ from cloche.store.adapters.sql.schema import pins
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
     from cloche.apps.storage.ports import AppRows
@@ -40,6 +43,72 @@ T = TypeVar("T")
 
 _kv, _docs, _entries, _blobs = app_kv.c, app_docs.c, app_doc_entries.c, app_blobs.c
 _indexes, _jobs = app_doc_indexes.c, app_jobs.c
+
+_COUNTS: Final = (app_usage.c.count, app_usage.c.size_bytes, app_usage.c.sequence)
+_USAGE: Final = select(*_COUNTS).where(
+    app_usage.c.app == APP, app_usage.c.section == bindparam("section")
+)
+_LOCK_USAGE: Final = _USAGE.with_for_update()
+_EFFECT: Final = select(app_effects.c.value).where(
+    app_effects.c.app == APP, app_effects.c.key == bindparam("key")
+)
+
+_OF_KEY: Final = _kv.key == bindparam("key")
+_KEY: Final = rows_of(app_kv, _OF_KEY)
+_REMOVE_KEY: Final = removal_of(app_kv, _OF_KEY)
+_KEYS: Final = rows_of(
+    app_kv,
+    _kv.key >= bindparam("start"),
+    _kv.key > bindparam("after"),
+    or_(_kv.expires_ns.is_(None), _kv.expires_ns > bindparam("now_ns")),
+    order=[_kv.key],
+    limited=True,
+)
+_EXPIRED: Final = rows_of(app_kv, _kv.expires_ns <= bindparam("now_ns"), limited=True)
+
+_IN_DOCS: Final = _docs.collection == bindparam("collection")
+_OF_DOC: Final = and_(_IN_DOCS, _docs.id == bindparam("id"))
+_DOC: Final = rows_of(app_docs, _OF_DOC)
+_REMOVE_DOC: Final = removal_of(app_docs, _OF_DOC)
+_DOCS_OF: Final = rows_of(app_docs, _IN_DOCS, _docs.id.in_(bindparam("ids", expanding=True)))
+_DOCS: Final = rows_of(
+    app_docs, _IN_DOCS, _docs.id > bindparam("after"), order=[_docs.id], limited=True
+)
+_COUNT_DOCS: Final = select(func.count()).where(_docs.app == APP, _IN_DOCS)
+_ALL_INDEXES: Final = rows_of(app_doc_indexes, order=[_indexes.field])
+_INDEXES: Final = rows_of(
+    app_doc_indexes, _indexes.collection == bindparam("collection"), order=[_indexes.field]
+)
+_IN_ENTRIES: Final = _entries.collection == bindparam("collection")
+_REMOVE_ENTRIES: Final = removal_of(app_doc_entries, _IN_ENTRIES, _entries.id == bindparam("id"))
+_ENTRIES: Final = (
+    select(_entries.key, _entries.id)
+    .where(
+        _entries.app == APP,
+        _IN_ENTRIES,
+        _entries.field == bindparam("field"),
+        _entries.key <= bindparam("high"),
+        _entries.key >= bindparam("after_key"),
+        or_(_entries.key > bindparam("after_key"), _entries.id > bindparam("after_id")),
+    )
+    .order_by(_entries.key, _entries.id)
+    .limit(LIMIT)
+)
+# Every key begins with the rank of its type, a small number.
+_ABOVE_ALL_KEYS: Final = b"\xff"
+
+_OF_PATH: Final = _blobs.path == bindparam("path")
+_BLOB: Final = rows_of(app_blobs, _OF_PATH)
+_REMOVE_BLOB: Final = removal_of(app_blobs, _OF_PATH)
+_BLOBS: Final = rows_of(
+    app_blobs,
+    _blobs.path >= bindparam("start"),
+    _blobs.path > bindparam("after"),
+    order=[_blobs.path],
+    limited=True,
+)
+_PIN: Final = insert(pins)
+_UNPIN: Final = delete(pins).where(pins.c.holder == bindparam("holder"))
 
 
 class SqlAppTables:
@@ -137,7 +206,7 @@ class _Rows(JobStatements):
     def usage(self) -> Usage:
         """What the section holds."""
         if self._usage is None:
-            self._usage = self._read_usage(lock=False) or Usage()
+            self._usage = self._read_usage(_USAGE) or Usage()
         return self._usage
 
     @usage.setter
@@ -145,110 +214,106 @@ class _Rows(JobStatements):
         self._usage = usage
 
     def _locked_usage(self) -> Usage:
-        found = self._read_usage(lock=True)
-        if found is None:
-            statement = self._insert(app_usage).values(
-                app=self._app, section=self._section, **asdict(Usage())
-            )
-            self._connection.execute(statement.on_conflict_do_nothing())
-            found = self._read_usage(lock=True)
+        found = self._read_usage(_LOCK_USAGE)
+        if found is None and not self._is_sqlite:
+            # Whoever comes at the same time waits here for the row, then finds it.
+            row = {"app": self._app, "section": self._section, **asdict(Usage())}
+            statement = postgresql.insert(app_usage).on_conflict_do_nothing()
+            self._connection.execute(statement, row)
+            found = self._read_usage(_LOCK_USAGE)
         return found or Usage()
 
-    def _read_usage(self, *, lock: bool) -> Usage | None:
-        columns = app_usage.c
-        query = select(columns.count, columns.size_bytes, columns.sequence)
-        query = query.where(columns.app == self._app, columns.section == self._section)
-        found: Any = self._connection.execute(query.with_for_update() if lock else query).first()
-        return None if found is None else Usage(**found._mapping)
+    def _read_usage(self, query: Select[Any]) -> Usage | None:
+        found = self._row(query, section=self._section)
+        return None if found is None else Usage(**found)
 
     def finish(self) -> None:
         """Keep what is used now."""
         if self._usage is not None and self._usage != self._before:
-            self._put(app_usage, section=self._section, **asdict(self._usage))
+            self._put(app_usage, {"section": self._section, **asdict(self._usage)})
 
     def recall(self, key: str) -> bytes | None:
         """Return what was remembered of an effect."""
-        row = self._row(app_effects, app_effects.c.key == key)
-        return None if row is None else row["value"]
+        found: bytes | None = self._value(_EFFECT, key=key)
+        return found
 
     def remember(self, key: str, value: bytes, now_ns: int) -> None:
         """Remember what an effect did."""
-        self._put(app_effects, key=key, value=value, remembered_ns=now_ns)
+        self._put(app_effects, {"key": key, "value": value, "remembered_ns": now_ns})
 
     # --- keys ---
 
     def get_key(self, key: str) -> KvRow | None:
         """Return a row."""
-        row = self._row(app_kv, _kv.key == key)
+        row = self._row(_KEY, key=key)
         return None if row is None else KvRow(**row)
 
     def put_key(self, row: KvRow) -> None:
         """Add or replace a row."""
-        self._put(app_kv, **asdict(row))
+        self._put_row(app_kv, row)
 
     def remove_key(self, key: str) -> None:
         """Remove a row."""
-        self._delete(app_kv, _kv.key == key)
+        self._remove(_REMOVE_KEY, key=key)
 
     def keys(self, *, start: str, after: str, now_ns: int, limit: int) -> Sequence[KvRow]:
         """Return rows that have not expired."""
-        live = or_(_kv.expires_ns.is_(None), _kv.expires_ns > now_ns)
-        place = (_kv.key >= start, _kv.key > after, live)
-        return [KvRow(**row) for row in self._rows(app_kv, *place, order=[_kv.key], limit=limit)]
+        rows = self._rows(_KEYS, start=start, after=after, now_ns=now_ns, limit=limit)
+        return [KvRow(**row) for row in rows]
 
     def expired_keys(self, now_ns: int, limit: int) -> Sequence[KvRow]:
         """Return rows that have expired."""
-        return [KvRow(**row) for row in self._rows(app_kv, _kv.expires_ns <= now_ns, limit=limit)]
+        return [KvRow(**row) for row in self._rows(_EXPIRED, now_ns=now_ns, limit=limit)]
 
     # --- documents ---
 
     def get_doc(self, collection: str, doc_id: str) -> DocRow | None:
         """Return a document."""
-        row = self._row(app_docs, _docs.collection == collection, _docs.id == doc_id)
+        row = self._row(_DOC, collection=collection, id=doc_id)
         return None if row is None else DocRow(**row)
 
     def get_docs(self, collection: str, doc_ids: Sequence[str]) -> Sequence[DocRow]:
         """Return those documents that are there."""
-        place = (_docs.collection == collection, _docs.id.in_(doc_ids))
-        return [DocRow(**row) for row in self._rows(app_docs, *place)]
+        if not doc_ids:
+            return []
+        rows = self._rows(_DOCS_OF, collection=collection, ids=list(doc_ids))
+        return [DocRow(**row) for row in rows]
 
     def put_doc(self, row: DocRow) -> None:
         """Add or replace a document."""
-        self._put(app_docs, **asdict(row))
+        self._put_row(app_docs, row)
 
     def remove_doc(self, collection: str, doc_id: str) -> None:
         """Remove a document; its entries go with it, by their foreign key."""
-        self._delete(app_docs, _docs.collection == collection, _docs.id == doc_id)
+        self._remove(_REMOVE_DOC, collection=collection, id=doc_id)
 
     def docs(self, collection: str, *, after: str, limit: int) -> Sequence[DocRow]:
         """Return documents in the order of their ids."""
-        place = (_docs.collection == collection, _docs.id > after)
-        rows = self._rows(app_docs, *place, order=[_docs.id], limit=limit)
+        rows = self._rows(_DOCS, collection=collection, after=after, limit=limit)
         return [DocRow(**row) for row in rows]
 
     def count_docs(self, collection: str) -> int:
         """Return how many documents a collection has."""
-        query = select(func.count()).where(self._of(app_docs, _docs.collection == collection))
-        return self._connection.execute(query).scalar_one()
+        return int(self._value(_COUNT_DOCS, collection=collection))
 
     def indexes(self, collection: str | None) -> Sequence[str]:
         """Return the indexed fields."""
-        of = () if collection is None else (_indexes.collection == collection,)
-        rows = self._rows(app_doc_indexes, *of, order=[_indexes.field])
-        return [row["field"] for row in rows]
+        if collection is None:
+            return [row["field"] for row in self._rows(_ALL_INDEXES)]
+        return [row["field"] for row in self._rows(_INDEXES, collection=collection)]
 
     def add_index(self, collection: str, field: str) -> None:
         """Remember that a field is indexed."""
-        self._put(app_doc_indexes, collection=collection, field=field)
+        self._put(app_doc_indexes, {"collection": collection, "field": field})
 
     def put_entry(self, collection: str, field: str, key: bytes, doc_id: str) -> None:
         """Add an entry."""
-        self._put(app_doc_entries, collection=collection, id=doc_id, field=field, key=key)
+        row = {"collection": collection, "id": doc_id, "field": field, "key": key}
+        self._put(app_doc_entries, row)
 
     def remove_entries(self, collection: str, doc_id: str) -> None:
         """Remove all entries of a document."""
-        place = (_entries.collection == collection, _entries.id == doc_id)
-        self._delete(app_doc_entries, *place)
+        self._remove(_REMOVE_ENTRIES, collection=collection, id=doc_id)
 
     def entries(
         self,
@@ -261,40 +326,40 @@ class _Rows(JobStatements):
         limit: int,
     ) -> Sequence[tuple[bytes, str]]:
         """Return keys and ids of documents."""
-        place = [_entries.collection == collection, _entries.field == field, _entries.key >= low]
-        if high is not None:
-            place.append(_entries.key <= high)
-        if after is not None:
-            key, doc_id = after
-            place.append(or_(_entries.key > key, and_(_entries.key == key, _entries.id > doc_id)))
-        query = select(_entries.key, _entries.id).where(self._of(app_doc_entries, *place))
-        query = query.order_by(_entries.key, _entries.id).limit(limit)
-        return [(bytes(key), doc_id) for key, doc_id in self._connection.execute(query).all()]
+        # Behind the place of the last page, or behind all that could be before the range.
+        key, doc_id = after or (low, "")
+        rows = self._rows(
+            _ENTRIES,
+            collection=collection,
+            field=field,
+            high=_ABOVE_ALL_KEYS if high is None else high,
+            after_key=key,
+            after_id=doc_id,
+            limit=limit,
+        )
+        return [(bytes(row["key"]), row["id"]) for row in rows]
 
     # --- blobs ---
 
     def get_blob(self, path: str) -> BlobRow | None:
         """Return what is at a path."""
-        row = self._row(app_blobs, _blobs.path == path)
+        row = self._row(_BLOB, path=path)
         return None if row is None else BlobRow(**row)
 
     def put_blob(self, row: BlobRow) -> None:
         """Add or replace what is at a path, and hold its content."""
         require_blobs(self._connection, {row.sha256})
         holder = pin_holder(self._app, row.path)
-        self._connection.execute(delete(pins).where(pins.c.holder == holder))
-        pin = self._insert(pins).values(holder=holder, sha256=row.sha256)
-        self._connection.execute(pin)
-        self._put(app_blobs, **asdict(row))
+        self._connection.execute(_UNPIN, {"holder": holder})
+        self._connection.execute(_PIN, {"holder": holder, "sha256": row.sha256})
+        self._put_row(app_blobs, row)
 
     def remove_blob(self, path: str) -> None:
         """Remove what is at a path."""
-        holder = pin_holder(self._app, path)
-        self._connection.execute(delete(pins).where(pins.c.holder == holder))
-        self._delete(app_blobs, _blobs.path == path)
+        self._connection.execute(_UNPIN, {"holder": pin_holder(self._app, path)})
+        self._remove(_REMOVE_BLOB, path=path)
 
     def blobs(self, *, start: str, after: str, limit: int) -> Sequence[BlobRow]:
         """Return rows in the order of their paths."""
-        place = (_blobs.path >= start, _blobs.path > after)
-        rows = self._rows(app_blobs, *place, order=[_blobs.path], limit=limit)
+        rows = self._rows(_BLOBS, start=start, after=after, limit=limit)
         return [BlobRow(**row) for row in rows]
