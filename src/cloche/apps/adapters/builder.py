@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cloche.apps.adapters.effects import TopLevel
+from cloche.apps.adapters.guest_web import wants_web, web_files
 from cloche.apps.bundle import ROOT, Bundle
 from cloche.apps.errors import (
     AppImageError,
@@ -240,7 +241,10 @@ class Builder:
     ) -> tuple[Instance, bytearray]:
         images, printed = self._runner.images, bytearray()
         base = images.get(_image_name(bundle, manifest), fuel=self._fuel(manifest))
-        image = images.with_files(base, bundle.mounted())
+        files = bundle.mounted()
+        if manifest.language == "python" and wants_web(bundle):
+            files |= web_files()
+        image = images.with_files(base, files)
         machine = Machine(
             self._limits,
             now_ns=WARM_CLOCK_NS,

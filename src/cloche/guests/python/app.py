@@ -26,6 +26,7 @@ _U32 = struct.Struct("<I")
 # A piece of a response; the host takes effects of a megabyte, and base64 is a third longer.
 _PIECE_BYTES = 512 * 1024
 _PIECE_LETTERS = 128 * 1024  # in JSON each may become twelve bytes
+_WEB = "/web"
 # The host cannot give memory between runs: what requests take lies ready in the image.
 _ROOM_BYTES = 1 << 20
 
@@ -91,6 +92,11 @@ class Request:
         self._body, self._is_large = body, large
 
     @property
+    def is_large(self):
+        """Whether the body is still to be read."""
+        return self._is_large
+
+    @property
     def url(self):
         return self.origin + self.path_text
 
@@ -154,10 +160,11 @@ class Response:
     `body` is text, bytes, what JSON can hold, None, or a generator of texts and bytes, async or not.
     """
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "is_exact", "status")
 
     def __init__(self, body=None, status=200, headers=None, content_type=None):
         self.body, self.status = body, status
+        self.is_exact = False  # whether it gets no type of its own
         pairs = headers.items() if hasattr(headers, "items") else headers or ()
         self.headers = [(str(name), str(value)) for name, value in pairs]
         if content_type is not None:
@@ -298,7 +305,7 @@ def _respond(value):
     response = _response(value)
     content, kind = _content(response.body)
     headers = response.headers
-    if kind is not None and all(name.lower() != "content-type" for name, _ in headers):
+    if kind is not None and not response.is_exact and all(name.lower() != "content-type" for name, _ in headers):
         headers = [*headers, ("content-type", kind)]
     head = {"status": response.status, "headers": headers}
     if content is not None:
@@ -336,9 +343,20 @@ async def _stream(body):
 # --- what is asked ---
 
 
+def _take_application(application):
+    """Let an application of `cloche.web` answer, where the module has one."""
+    web = sys.modules.get("cloche.web.app")
+    if web is not None and isinstance(application, web.App):
+        _handlers["fetch"] = importlib.import_module("cloche_app_web").handler_of(application)
+
+
 def _load(main):
     module.env.update(os.environ)
     _offer_storage()
+    if os.path.isdir(_WEB):
+        # The host has put `cloche.web` there, since the app imports it.
+        sys.path.append(_WEB)
+        sys.modules["cloche"].__path__ = [f"{_WEB}/cloche"]
     folder = os.path.dirname(main)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -353,6 +371,8 @@ def _load(main):
         if not callable(function):
             raise TypeError(f"`{handler}` is no function but a {type(function).__name__}")
         _handlers[found] = function
+    if _WEB in sys.path and "fetch" not in _handlers:
+        _take_application(getattr(entry, "app", None))
     host.effect(_KIND, "ready", {"handlers": sorted(_handlers)})
     bytearray(_ROOM_BYTES)
 

@@ -1,0 +1,204 @@
+"""Applications of `cloche.web` as apps: the same code answers inside the guest."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from apps.adapters.test_host import Pieces, Slow
+from apps.support import ask, build, parts
+from cloche.apps.adapters.guest_web import ROOT, wants_web, web_files
+from cloche.web.adapters.fixture import FixtureServices
+from cloche.web.request import Request
+
+CODE = """
+import msgspec
+from cloche.web.app import App
+from cloche.web.request import Request
+from cloche.web.response import Response, html, redirect, sse, stream, text
+
+app = App()
+
+
+class Item(msgspec.Struct):
+    name: str
+    count: int = 1
+
+
+@app.get("/users/:id")
+def user(id: int, q: str = "none") -> dict:
+    return {"id": id, "q": q}
+
+
+@app.post("/items")
+async def make(item: Item) -> Item:
+    return item
+
+
+@app.get("/page")
+def page():
+    return html("<p>ä</p>").with_field(b"set-cookie", b"a=1").with_field(b"set-cookie", b"b=2")
+
+
+@app.get("/away")
+def away():
+    return redirect("/page")
+
+
+@app.post("/form")
+async def form(request: Request):
+    pairs = await request.form()
+    return {"a": pairs.get("a"), "cookie": request.cookies.get("k"), "client": request.client}
+
+
+@app.post("/size")
+async def size(request: Request):
+    return {"size": len(await request.read_all(10_000_000))}
+
+
+@app.get("/stream")
+def pieces():
+    async def parts():
+        for n in range(3):
+            yield b"%d;" % n
+    return stream(parts(), "text/plain")
+
+
+@app.get("/broken")
+def broken():
+    raise ValueError("inside")
+
+
+@app.use
+async def stamp(request, inner):
+    response = await inner(request)
+    return response.with_field(b"x-stamp", b"s")
+"""
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Return the application, built."""
+    return build(CODE, "python")
+
+
+def outside(method, target, fields, body):
+    """Return what the same application answers without a guest."""
+    names = {}
+    exec(compile(CODE, "main.py", "exec"), names)  # our own text
+    request = Request(
+        method=method,
+        target=target,
+        services=FixtureServices(),
+        fields=fields,
+        body=body,
+        scheme="https",
+        client="192.0.2.1",
+    )
+    return asyncio.run(names["app"].handle(request))
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "body"),
+    [
+        ("GET", "/users/5?q=x", {}, b""),
+        ("GET", "/users/x", {}, b""),
+        ("GET", "/none", {}, b""),
+        ("DELETE", "/users/5", {}, b""),
+        ("OPTIONS", "/users/5", {}, b""),
+        ("GET", "/page", {}, b""),
+        ("GET", "/away", {}, b""),
+        ("POST", "/items", {"content-type": "application/json"}, b'{"name": "a", "count": 3}'),
+        ("POST", "/items", {"content-type": "application/json"}, b'{"count": 3}'),
+        ("POST", "/items", {"content-type": "application/json"}, b"{"),
+        ("POST", "/items", {"content-type": "text/plain"}, b"{}"),
+        ("POST", "/form", {"content-type": "application/x-www-form-urlencoded", "cookie": "k=v"},
+         b"a=1%202"),
+        ("GET", "/broken", {}, b""),
+    ],
+)  # fmt: skip
+def test_it_answers_as_on_a_server(built, method, target, headers, body):
+    """Status, fields and body are those of the same application outside."""
+    asked = ask(built, target, method=method, headers=headers, body=body)
+    lines = {"host": "app.example", **headers}
+    fields = tuple((name.encode(), value.encode()) for name, value in lines.items())
+    expected = outside(method, target, fields, body)
+    assert asked.execution.failure is None, asked.printed
+    assert asked.status == expected.status
+    assert asked.reply.lines == [f for f in expected.fields if f[0] != b"content-length"]
+    if b"WEB_BAD_REQUEST" in expected.body:  # the words are the parser's own
+        assert asked.json["code"] == "WEB_BAD_REQUEST"
+    else:
+        assert bytes(asked.reply.body) == expected.body
+
+
+def test_streams_and_large_bodies(built):
+    """Pieces go out one by one, and come in one by one."""
+    reply = Slow()
+    ask(built, "/stream", reply=reply)
+    assert reply.pieces == [b"0;", b"1;", b"2;"]
+    asked = ask(built, "/size", method="POST", body=Pieces(b"a" * 70_000, b"b"))
+    assert asked.json == {"size": 70_001}
+
+
+def test_failures_are_in_the_log(built):
+    """The client gets nothing of the inside; the app's log does."""
+    asked = ask(built, "/broken")
+    ((level, message, fields),) = asked.log
+    assert (level, message, fields["type"], fields["message"]) == (
+        "error", "failure", "ValueError", "inside",
+    )  # fmt: skip
+    assert "inside" not in asked.text
+
+
+def test_start_hooks_run_before_the_first_request():
+    """They may ask for what the top level may not, in each instance."""
+    code = """
+from cloche.web.app import App
+app = App()
+@app.on_start
+async def begin(state):
+    state["n"] = state.get("n", 0) + 1
+@app.get("/")
+def count():
+    return {"n": app.state["n"]}
+"""
+    built = build(code, "python")
+    assert [ask(built).json for _ in range(2)] == [{"n": 1}, {"n": 1}]
+
+
+def test_websockets_are_refused():
+    """A guest has no connection to keep."""
+    code = """
+from cloche.web.app import App
+from cloche.web.websocket.channel import WebSocket
+app = App()
+@app.websocket("/ws")
+async def talk(socket: WebSocket):
+    pass
+"""
+    headers = {
+        "connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }  # fmt: skip
+    asked = ask(build(code, "python"), "/ws", headers=headers)
+    assert (asked.status, asked.json["code"]) == (501, "APP_WEBSOCKET")
+
+
+def test_only_who_imports_it_has_it():
+    """Apps without it have neither the folder nor the names; a handler beside it goes first."""
+    plain = build("import os\ndef handle(r): return str(os.path.isdir('/web'))", "python")
+    assert ask(plain).text == "False"
+    code = "from cloche.web.app import App\napp = App()\ndef handle(r): return 'mine'"
+    assert ask(build(code, "python")).text == "mine"
+    assert not any("/adapters/" in path for path in web_files())
+    assert f"{ROOT}/msgspec.py" in web_files()
+    for text, wanted in (
+        ("import cloche.web.app", True),
+        ("  from cloche.web import app", True),
+        ("# from cloche.web import app", False),
+        ("from cloche.website import x", False),
+    ):
+        bundle, _ = parts(text, "python")
+        assert wants_web(bundle) is wanted
