@@ -201,7 +201,9 @@ class Worker:
             done = Done(job=job.number, error=error_frame(told))
         if not self._is_awake(frame):
             done = msgspec.structs.replace(done, is_awake=False)
-        self._streams.end(job.number)
+        output = self._streams.end(job.number)
+        if output:
+            done = msgspec.structs.replace(done, output=output)
         del self._jobs[job.number]
         try:
             self._connection.send(done)

@@ -259,6 +259,7 @@ class Done(Frame, frozen=True, kw_only=True, array_like=True, tag=22):
         is_fault: what the server itself met when it was asked; it knows the error.
         records: the journal, where it comes with the end.
         value: what a call returned, in msgpack.
+        output: what the program wrote last.
         is_awake: whether the machine of the job lives on.
     """
 
@@ -268,6 +269,7 @@ class Done(Frame, frozen=True, kw_only=True, array_like=True, tag=22):
     records: list[bytes] = []
     value: bytes = b""
     is_awake: bool = True
+    output: list[tuple[Literal["stdout", "stderr"], bytes]] = []
 
 
 class ExecutionFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _RECEIVE_BYTES: Final = 1 << 18
 _STREAM_PAUSE_S: Final = 0.002
 _STREAM_HELD_BYTES: Final = 1 << 16
+_STREAM_HELD_COUNT: Final = 256
 
 
 class Fault(BaseException):
@@ -117,58 +118,51 @@ class Job:
 
 
 class Streams:
-    """Tells what programs write: at once where they are quiet, in larger pieces where not."""
+    """Tells what programs write a moment later, in larger pieces; the last ones go with the end.
+
+    Most runs are over before that moment, and tell all of their output with one frame.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self._held: dict[int, list[tuple[Stream, bytearray]]] = {}
-        self._is_busy: set[int] = set()
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
 
     def write(self, job: int, stream: Stream, data: bytes) -> None:
-        """Tell of a piece of output, now or soon."""
+        """Tell of a piece of output soon."""
         with self._lock:
-            if job not in self._is_busy:
-                self._is_busy.add(job)
-                self._connection.send(frames.Output(job=job, stream=stream, data=data))
-                self._want()
-                return
             held = self._held.setdefault(job, [])
             if held and held[-1][0] == stream:
                 held[-1][1].extend(data)
             else:
                 held.append((stream, bytearray(data)))
-            if sum(len(text) for _, text in held) >= _STREAM_HELD_BYTES:
+            if len(held[-1][1]) >= _STREAM_HELD_BYTES or len(held) >= _STREAM_HELD_COUNT:
                 self._flush(job)
-            self._want()
-
-    def _want(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="cloche-output", daemon=True)
             self._thread.start()
-        self._wanted.set()
+        if not self._wanted.is_set():
+            self._wanted.set()
 
     def _work(self) -> None:
         while True:
             self._wanted.wait()
-            self._wanted.clear()
             time.sleep(_STREAM_PAUSE_S)
+            self._wanted.clear()
             with self._lock:
                 for job in tuple(self._held):
                     self._flush(job)
-                self._is_busy.clear()
 
     def _flush(self, job: int) -> None:
         for stream, text in self._held.pop(job, ()):
             self._connection.send(frames.Output(job=job, stream=stream, data=bytes(text)))
 
-    def end(self, job: int) -> None:
-        """Tell of all that a job has written."""
+    def end(self, job: int) -> list[tuple[Stream, bytes]]:
+        """Return what a job has written and nobody was told of."""
         with self._lock:
-            self._flush(job)
-            self._is_busy.discard(job)
+            return [(stream, bytes(text)) for stream, text in self._held.pop(job, ())]
 
 
 class Handlers:

@@ -206,6 +206,7 @@ class Conversation:
             if frame is None:
                 raise process.loss()
             if isinstance(frame, Done):
+                _tell(self._on_output, frame)
                 return frame
             self._take(process, job, frame)
 
@@ -387,6 +388,8 @@ class QuickJob:
             return
         execution: Execution | None = None
         error: BaseException | None = None
+        if isinstance(frame, Done):
+            _tell(self._on_output, frame)
         if frame is None:
             error = self._process.loss()
         elif isinstance(frame, Done) and frame.execution is not None:
@@ -399,6 +402,12 @@ class QuickJob:
         self._process.close(self._job)
         self._runner.forget(self)
         self._done(execution, error)
+
+
+def _tell(on_output: OutputListener | None, done: Done) -> None:
+    if on_output is not None:
+        for stream, data in done.output:
+            on_output(stream, data)
 
 
 def execution_of(frame: frames.ExecutionFrame) -> Execution:
