@@ -307,6 +307,7 @@ DEFAULTS = {
     "apps.schedule_count_max": 32,
     "apps.schedule_catch_up_count_max": 10,
     "apps.list_count_max": 1000,
+    "apps.storage_left_min_ms": 50,
     "apps.effect_memory_ms": 86_400_000,
     "arch.module_count_max": 5000,
     "arch.edge_count_max": 50_000,

@@ -370,6 +370,14 @@ class AppsLimits(Group):
     list_count_max: int = limit(
         1000, "count", 1, 100_000, label="Storage List", description="Entries of one answer"
     )
+    storage_left_min_ms: int = limit(
+        50,
+        "ms",
+        0,
+        60_000,
+        label="Storage Time",
+        description="What a run must have left; SQL gets at most half of it",
+    )
     effect_memory_ms: int = limit(
         DAY_MS,
         "ms",

@@ -19,8 +19,8 @@ NOW_NS = 1_700_000_000_000_000_000
 class App:
     """One run of one app: `app("kv", "get", key="k")`."""
 
-    def __init__(self, storage, app_id="shop", tenant="", run_id="run", job=None):
-        self.handlers = storage.handlers(app_id, tenant=tenant, job=job)
+    def __init__(self, storage, app_id="shop", tenant="", run_id="run", **options):
+        self.handlers = storage.handlers(app_id, tenant=tenant, **options)
         self.run_id = run_id
         self.ordinals = count()
 
@@ -64,7 +64,9 @@ def opened(folder, url="memory:", **limits):
     store = open_store(url)
     found = Limits().replace({"apps": limits})
     clock = Clock()
-    storage = open_storage(store, folder=folder / "apps", limits=found, now_ns=clock)
+    storage = open_storage(
+        store, folder=folder / "apps", limits=found, now_ns=clock, monotonic_ns=clock
+    )
     storage.clock, storage.store = clock, store
     try:
         yield storage

@@ -228,6 +228,35 @@ def test_a_store_that_is_gone(tmp_path):
         assert "cloche.db" not in raised.value.error.message
 
 
+def test_a_run_that_is_almost_over_begins_nothing(storage):
+    """With less than the limit left each kind refuses; until then all go on."""
+    app = App(storage, timeout_ms=1000)
+    storage.clock.now_ns += 950 * 10**6
+    app("kv", "set", key="k", value=1)
+    storage.clock.now_ns += 10**6
+    for kind, target, args in (
+        ("kv", "get", {"key": "k"}),
+        ("docs", "count", {"collection": "c"}),
+        ("sql", "query", {"text": "SELECT 1"}),
+    ):
+        with fails("STORAGE_TIME") as messages:
+            app(kind, target, **args)
+        assert messages == [
+            (
+                "insufficient time: the run ends in 49 ms, and storage needs "
+                "apps.storage_left_min_ms = 50"
+            )
+        ]
+
+
+def test_sql_gets_half_of_what_is_left(storage):
+    """What would take longer is stopped while the run can still say so."""
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"
+    with fails("SQL_TIMEOUT") as messages:
+        App(storage, timeout_ms=300).sql(endless)
+    assert "after 150 ms" in messages[0]
+
+
 def test_removing_an_app_leaves_the_others(storage, app):
     """Everything of the app is gone, from all kinds."""
     other = App(storage, "other")
@@ -258,6 +287,17 @@ def test_every_limit_of_storage_has_a_use():
 
     folder = Path(cloche.apps.__file__).parent
     text = "\n".join(path.read_text("utf-8") for path in folder.rglob("*.py"))
-    prefixes = ("kv_", "doc_", "docs_", "query_", "blob_", "blobs_", "upload_", "sql_", "job_")
+    prefixes = (
+        "kv_",
+        "doc_",
+        "docs_",
+        "query_",
+        "blob_",
+        "blobs_",
+        "upload_",
+        "sql_",
+        "job_",
+        "storage_",
+    )
     names = [name for name in Limits().apps.to_dict() if name.startswith(prefixes)]
     assert [name for name in names if f".{name}" not in text] == []

@@ -39,6 +39,7 @@ class Call:
         now_ns: the wall clock.
         run_id: the run that asks.
         job: the job that this run is, if it is one.
+        time_ms: what the effect may take at most; None where nothing says.
     """
 
     app: str
@@ -46,6 +47,7 @@ class Call:
     now_ns: int
     run_id: str = ""
     job: JobRow | None = None
+    time_ms: int | None = None
 
 
 class Args(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -78,6 +78,22 @@ class QuotaError(AppStorageError):
         )
 
 
+class StorageTimeError(AppStorageError):
+    """The run ends too soon for what it asks of the storage. A later run has its own time."""
+
+    code = "STORAGE_TIME"
+    blame = "limit"
+    retryable = True
+
+    def __init__(self, *, left_ms: int, needed_ms: int) -> None:
+        super().__init__(
+            f"insufficient time: the run ends in {left_ms} ms, and storage needs "
+            f"apps.storage_left_min_ms = {needed_ms}",
+            left_ms=left_ms,
+            needed_ms=needed_ms,
+        )
+
+
 # --- docs ---
 
 
@@ -195,8 +211,8 @@ class SqlTimeoutError(AppStorageError):
 
     def __init__(self, *, timeout_ms: int) -> None:
         super().__init__(
-            f"SQL was stopped after apps.sql_timeout_ms = {timeout_ms} ms; nothing was changed. "
-            "Make an index, or ask for less",
+            f"SQL was stopped after {timeout_ms} ms (apps.sql_timeout_ms, or half of what the run "
+            "had left); nothing was changed. Make an index, or ask for less",
             timeout_ms=timeout_ms,
         )
 

@@ -28,6 +28,7 @@ def open_storage(
     folder: Path | None = None,
     limits: Limits | None = None,
     now_ns: Callable[[], int] = time.time_ns,
+    monotonic_ns: Callable[[], int] = time.monotonic_ns,
 ) -> Storage:
     """Return the storage of apps; it lasts as long as the store is open.
 
@@ -38,6 +39,7 @@ def open_storage(
             the same apps need the same folder.
         limits: the groups `apps` and `gate`.
         now_ns: the wall clock.
+        monotonic_ns: the clock that runs end by.
 
     Raises:
         TypeError: it is none of the stores of cloche.
@@ -46,7 +48,7 @@ def open_storage(
     tables = open_app_tables(store)
     databases = SqlFiles(folder or _folder_beside(store.url), limits)
     streams = ProcessBlobStreams(tables.read_content, limits)
-    return Storage(tables, databases, streams, limits, now_ns=now_ns)
+    return Storage(tables, databases, streams, limits, now_ns=now_ns, monotonic_ns=monotonic_ns)
 
 
 def _folder_beside(url: str) -> Path:

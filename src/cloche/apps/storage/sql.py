@@ -48,15 +48,20 @@ class Statement:
 class SqlDatabases(Protocol):
     """The databases of all apps."""
 
-    def query(self, app: str, statement: Statement) -> dict[str, Any]:
-        """Return what a statement reads.
+    def query(self, app: str, statement: Statement, time_ms: int | None = None) -> dict[str, Any]:
+        """Return what a statement reads, in `time_ms` or `apps.sql_timeout_ms` if that is less.
 
         Raises:
             AppStorageError: it writes, is wrong, takes too long, or answers too much.
         """
 
     def execute(
-        self, app: str, key: str, statements: Sequence[Statement], now_ns: int
+        self,
+        app: str,
+        key: str,
+        statements: Sequence[Statement],
+        now_ns: int,
+        time_ms: int | None = None,
     ) -> list[dict[str, Any]]:
         """Return what statements did, or did before under this key. Raises as `query`."""
 
@@ -93,16 +98,19 @@ class Sql:
         }
 
     def _query(self, call: Call, args: StatementArgs) -> Any:
-        return self._databases.query(call.app, self._statement(args))
+        return self._databases.query(call.app, self._statement(args), call.time_ms)
 
     def _execute(self, call: Call, args: StatementArgs) -> Any:
-        return self._databases.execute(call.app, call.key, [self._statement(args)], call.now_ns)[0]
+        return self._write(call, [self._statement(args)])[0]
 
     def _batch(self, call: Call, args: BatchArgs) -> Any:
         most = self._limits.sql_statement_count_max
         check_count("sql.batch statements", len(args.statements), 1, most)
         statements = [self._statement(one) for one in args.statements]
-        return self._databases.execute(call.app, call.key, statements, call.now_ns)
+        return self._write(call, statements)
+
+    def _write(self, call: Call, statements: list[Statement]) -> list[dict[str, Any]]:
+        return self._databases.execute(call.app, call.key, statements, call.now_ns, call.time_ms)
 
     def _statement(self, args: StatementArgs) -> Statement:
         most = self._limits.sql_value_limit_bytes

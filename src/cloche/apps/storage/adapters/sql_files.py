@@ -124,17 +124,26 @@ class SqlFiles:
         self._lock = threading.Lock()
         self._open: dict[str, _File] = {}  # the one used last is the last
 
-    def query(self, app: str, statement: Statement) -> dict[str, Any]:
+    def query(self, app: str, statement: Statement, time_ms: int | None = None) -> dict[str, Any]:
         """Return what a statement reads."""
         with self._file(app) as file:
-            return file.query(statement)
+            return file.query(statement, self._timeout_ms(time_ms))
 
     def execute(
-        self, app: str, key: str, statements: Sequence[Statement], now_ns: int
+        self,
+        app: str,
+        key: str,
+        statements: Sequence[Statement],
+        now_ns: int,
+        time_ms: int | None = None,
     ) -> list[dict[str, Any]]:
         """Return what statements did."""
         with self._file(app) as file:
-            return file.execute(key, statements, now_ns)
+            return file.execute(key, statements, now_ns, self._timeout_ms(time_ms))
+
+    def _timeout_ms(self, time_ms: int | None) -> int:
+        most = self._limits.apps.sql_timeout_ms
+        return most if time_ms is None else min(time_ms, most)
 
     @property
     def open_apps(self) -> list[str]:
@@ -193,18 +202,18 @@ class _File:
         self._writer = _Connection(path, limits, writes=True)
         self._reader = _Connection(path, limits, writes=False)
 
-    def query(self, statement: Statement) -> dict[str, Any]:
+    def query(self, statement: Statement, timeout_ms: int) -> dict[str, Any]:
         if not self._path.exists():
-            with self._writer.used():
+            with self._writer.used(timeout_ms):
                 pass  # an empty one
-        with self._reader.used() as connection:
+        with self._reader.used(timeout_ms) as connection:
             budget = self._budget()
             return connection.run(statement, budget)
 
     def execute(
-        self, key: str, statements: Sequence[Statement], now_ns: int
+        self, key: str, statements: Sequence[Statement], now_ns: int, timeout_ms: int
     ) -> list[dict[str, Any]]:
-        with self._writer.used() as connection:
+        with self._writer.used(timeout_ms) as connection:
             connection.own("BEGIN IMMEDIATE")
             known = connection.own(f"SELECT value FROM {OWN_TABLE} WHERE key = ?", key)  # noqa: S608
             if known:
@@ -249,23 +258,24 @@ class _Connection:
         self._is_own = False  # whether what is prepared now is ours
         self._denied = ""
         self._deadline_s = math.inf
+        self._timeout_ms = limits.apps.sql_timeout_ms
 
     @contextlib.contextmanager
-    def used(self) -> Iterator[_Connection]:
+    def used(self, timeout_ms: int) -> Iterator[_Connection]:
         """Be the only one on it, until the deadline; what was begun and not ended is rolled back.
 
         Raises:
             AppStorageError: for everything that SQLite raises.
         """
-        timeout_s = self._limits.sql_timeout_ms / 1000
-        if not self._lock.acquire(timeout=timeout_s):
-            raise SqlBusyError(timeout_ms=self._limits.sql_timeout_ms)
+        deadline_s = time.monotonic() + timeout_ms / 1000
+        if not self._lock.acquire(timeout=timeout_ms / 1000):
+            raise SqlBusyError(timeout_ms=timeout_ms)
         try:
-            self._denied = ""
+            self._denied, self._timeout_ms = "", timeout_ms
             try:
                 if self._raw is None:
                     self._raw = self._connect()
-                self._deadline_s = time.monotonic() + timeout_s
+                self._deadline_s = deadline_s
                 yield self
             except (sqlite3.Error, sqlite3.Warning) as error:
                 raise self._translate(error) from error
@@ -415,7 +425,7 @@ class _Connection:
         if self._denied:
             return SqlDeniedError(action=self._denied)
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
-        timeout_ms, most = self._limits.sql_timeout_ms, self._limits.sql_value_limit_bytes
+        timeout_ms, most = self._timeout_ms, self._limits.sql_value_limit_bytes
         found: AppStorageError
         match code:
             case sqlite3.SQLITE_INTERRUPT:
