@@ -316,3 +316,31 @@ def test_a_run_that_is_not_kept():
     keyed = [("idempotency-key", b"k")]
     first, second = (asker.post("/v1/run", body, fields=keyed) for _ in range(2))
     assert first.body == second.body
+
+
+def test_a_kept_run_is_two_changes_of_the_store(monkeypatch):
+    """Whose it is comes with its row, its journal with its end: each change is a write."""
+    asker = Asker()
+    made = []
+    changes = (("runs", "create"), ("runs", "update"), ("journals", "append"), ("documents", "put"))
+    for name, change in changes:
+        part = getattr(asker.store, name)
+        monkeypatch.setattr(part, change, _noted(f"{name}.{change}", getattr(part, change), made))
+    asker.run("print(1)", keep=False)
+    made.clear()  # when the key was used first
+    run = asker.run("print(1)")
+    assert made == ["runs.create", "runs.update"]
+    assert asker.store.journals.head(run["id"]).count > 1
+    assert asker.get(f"/v1/runs/{run['id']}").document["stdout"] == "1\n"
+    asker.run("print(1)", keep=False)
+    assert made == ["runs.create", "runs.update"]
+
+
+def _noted(name, change, made):
+    """Return what makes a change, and notes it."""
+
+    def noted(*args, **options):
+        made.append(name)
+        return change(*args, **options)
+
+    return noted
