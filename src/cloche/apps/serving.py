@@ -272,7 +272,9 @@ class AppServer:
                 built,
                 asked,
                 reply,
-                handlers=self.apps.storage.handlers(app.name, tenant=app.tenant),
+                handlers=self.apps.storage.handlers(
+                    app.name, tenant=app.tenant, timeout_ms=built.limits.guests.timeout_ms
+                ),
                 record=work.records,
                 cancel=cancel,
                 log=work.log,
@@ -316,7 +318,12 @@ class AppServer:
                 ready.built,
                 kind,
                 event,
-                handlers=self.apps.storage.handlers(app.name, tenant=app.tenant, job=job),
+                handlers=self.apps.storage.handlers(
+                    app.name,
+                    tenant=app.tenant,
+                    job=job,
+                    timeout_ms=options.get("timeout_ms") or ready.built.limits.guests.timeout_ms,
+                ),
                 record=work.records,
                 log=work.log,
                 on_output=work.log.printed,
