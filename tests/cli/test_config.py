@@ -96,6 +96,17 @@ def test_flags_of_serve(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "cloche.toml"]
 
 
+def test_keys_and_tenants_of_the_store_that_is_served(tmp_path):
+    """They are kept in the store that the configuration names, unless an option names another."""
+    (tmp_path / "cloche.toml").write_text('[serve]\nstore = "named.db"\n')
+    cloche("keys", "new", "--tenant", "acme", cwd=tmp_path)
+    assert (tmp_path / "named.db").exists()
+    found = cloche("tenants", "list", "--json", cwd=tmp_path).document["tenants"]
+    assert [each["id"] for each in found] == ["acme"]
+    other = cloche("tenants", "list", "--store", "other.db", "--json", cwd=tmp_path)
+    assert other.document == {"tenants": []}
+
+
 def test_a_file_that_is_served(tmp_path):
     """A server listens where the file says, on the store that it names, within its limits."""
     path, store = tmp_path / "served.toml", tmp_path / "named.db"

@@ -314,6 +314,8 @@ def test_the_log(asker, store):
     assert [c["at_ms"] for c in asker.get("/v1/net/logs?scope=global").document["items"]] == [1, 0]
     assert [c["at_ms"] for c in asker.get("/v1/net/logs?run=r1").document["items"]] == [1]
     assert asker.get("/v1/net/logs?host=b.example").document["items"] == []
+    assert len(asker.get("/v1/net/logs?host=A.EXAMPLE").document["items"]) == 3
+    assert asker.get("/v1/net/logs?host=a%20b").status == 422
     assert asker.get("/v1/net/logs?after=x").status == 422
     theirs = asker.get("/v1/net/logs", key=asker.other).document["items"]
     assert [(call["at_ms"], call["scope"]) for call in theirs] == [(3, "global")]

@@ -49,6 +49,18 @@ def configured(flags: Mapping[str, Any] | None = None) -> tuple[Configured, Path
     return settings, path
 
 
+def served_store(store: str | None) -> str | None:
+    """Return the store that a server would serve here, unless one is named.
+
+    Raises:
+        ConfigError, LimitError: something in the configuration is wrong.
+    """
+    if store is not None:
+        return store
+    found: str | None = configured()[0].values["store"]
+    return found
+
+
 def print_config(flags: Mapping[str, Any] | None, *, as_json: bool, every: bool = False) -> None:
     """Print all settings and limits with the place of each; in words only limits that were set.
 

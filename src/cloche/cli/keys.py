@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from cloche.cli.config import served_store
 from cloche.cli.output import print_json, table
 from cloche.cli.session import AsJson, Store, time_text
 
@@ -28,9 +29,8 @@ def _keyring(store: str | None) -> Keyring:
     from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
     from cloche.server.keyring import Keyring  # noqa: PLC0415
 
-    return Keyring(
-        store_at(store), load_limits(), now_ns=time.time_ns, random_bytes=secrets.token_bytes
-    )
+    opened = store_at(served_store(store))
+    return Keyring(opened, load_limits(), now_ns=time.time_ns, random_bytes=secrets.token_bytes)
 
 
 def _document(key: Key) -> dict[str, Any]:

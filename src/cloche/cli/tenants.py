@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cloche.cli.config import served_store
 from cloche.cli.output import print_json, table
 from cloche.cli.session import AsJson, Store
 
@@ -25,7 +26,7 @@ def _opened(store: str | None) -> tuple[Any, Limits, Tenants]:
     from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
     from cloche.server.tenants import Tenants  # noqa: PLC0415
 
-    opened, limits = store_at(store), load_limits()
+    opened, limits = store_at(served_store(store)), load_limits()
     return opened, limits, Tenants(opened, limits)
 
 

@@ -21,6 +21,7 @@ from cloche.egress.allowlist import (
     SCOPE,
     TENANT_PREFIX,
     Entry,
+    canonical_pattern,
     scope_in,
     scope_of_tenant,
 )
@@ -263,14 +264,14 @@ class TenantNet:
         """Return calls of a tenant's runs, newest first, one more than wanted if there are more.
 
         Raises:
-            InvalidFieldError: the page does not begin behind a call.
+            InvalidFieldError: the page does not begin behind a call. NetPolicyError: it is no host.
         """
         if wanted.after and not (wanted.after.isascii() and wanted.after.isdigit()):
             raise InvalidFieldError(field="after", problem="is the `next` of another page")
         before = int(wanted.after[:_CALL_DIGITS]) if wanted.after else None
         rows = self._with(
             lambda database: database.numbered_records(
-                host=host,
+                host=None if host is None else canonical_pattern(host),
                 scope=None if scope is None else _list(tenant, scope),
                 run_id=run_id,
                 tenant=net_tenant(tenant),
