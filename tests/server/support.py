@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from cloche.apps.open import open_apps
 from cloche.limits import Limits
 from cloche.server.adapters.inline import InlineHost
 from cloche.server.api import Server
@@ -62,6 +63,7 @@ class Asker:
             allow_net=allow_net,
             tools=tools,
             cors_origins=cors_origins,
+            apps=open_apps(self.store, self.limits),
         )
         self.server.is_warm.set()
         self.key = self.new_key("admin")

@@ -6,6 +6,10 @@ from base64 import b64encode
 
 import pytest
 
+from cloche.apps.recordings import RecordedRequest
+from cloche.apps.routing import AppName
+from cloche.server.keys import SCOPES
+
 from .support import Asker
 from .tools import TOOLS
 
@@ -32,7 +36,8 @@ PUBLIC = {
 
 def target(operation, identity="x"):
     """Return a path for a route."""
-    return operation.template.replace(":id", identity).replace("*path", "a.txt")
+    path = operation.template.replace(":name", "x").replace("*path", "a.txt")
+    return path.replace(":id", identity)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +53,7 @@ def own_lists(tmp_path_factory):
 def asker(own_lists):
     """A server with a key of each scope, and a second tenant."""
     found = Asker(tools={"default": TOOLS})
-    found.keys = {scope: found.new_key(scope) for scope in ("run", "session", "approve", "admin")}
+    found.keys = {scope: found.new_key(scope) for scope in SCOPES}
     found.other = found.new_key("admin", tenant="other")
     return found
 
@@ -158,8 +163,14 @@ def objects(asker):
     entry = asker.post("/v1/net/allowlist", {"host": "a.example"}).document
     secret = {"value": "a-long-value", "domains": ["a.example"]}
     asker.ask("PUT", "/v1/net/secrets/KEY", body=secret)
+    recorded = RecordedRequest(
+        id="aa" * 16, app="default/x", version="v", env={}, created_ms=1, duration_ms=1
+    )
+    app = AppName(tenant="default", name="x")
+    asker.server.apps.apps.recordings.keep(app, recorded, [b"x"], language="python")
     hook = asker.post("/v1/webhooks", {"url": "https://a.example/"}).document
     return {
+        "requests": [recorded.id],
         "webhooks": [hook["id"]],
         "tenants": ["default"],
         "allowlist": [entry["id"]],

@@ -74,8 +74,8 @@ def test_scopes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scopes": ()}, "scopes: at least one of run, session, approve, admin"),
-        ({"scopes": ("root",)}, "scopes: at least one of run, session, approve, admin"),
+        ({"scopes": ()}, "scopes: at least one of run, session, approve, app, admin"),
+        ({"scopes": ("root",)}, "scopes: at least one of run, session, approve, app, admin"),
         ({"name": "a\nb"}, "name: it has up to 100 characters, all printable"),
         ({"name": "a" * 101}, "name: it has up to 100 characters, all printable"),
         ({"expires_ns": NOW_NS}, "expires: it is not in the future"),

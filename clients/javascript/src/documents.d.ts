@@ -137,7 +137,7 @@ export interface HostDocument {
 export interface KeyBody {
   expires_ms?: number | null;
   name?: string;
-  scopes: Array<"admin" | "approve" | "run" | "session">;
+  scopes: Array<"admin" | "app" | "approve" | "run" | "session">;
   tenant?: string | null;
 }
 
@@ -149,7 +149,7 @@ export interface KeyDocument {
   key: string | null;
   name: string;
   revoked_ms: number | null;
-  scopes: Array<"admin" | "approve" | "run" | "session">;
+  scopes: Array<"admin" | "app" | "approve" | "run" | "session">;
   tenant: string;
   used_ms: number | null;
 }

@@ -10,10 +10,11 @@ Owns the logs of all apps of a process. Invariants:
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cloche.apps.kinds import LEVELS, Level
 from cloche.store.errors import StoreChangedError
 from cloche.store.rows import Document
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from cloche.apps.routing import AppName
     from cloche.limits import Limits
     from cloche.store.ports import Store
-
-Level = Literal["debug", "info", "warn", "error"]
-LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warn", "error")
 
 _KIND: Final = "apps.logs."
 _BLOCK_LINE_COUNT: Final = 200

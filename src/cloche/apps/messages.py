@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cloche.apps.errors import AppMethodError, AppRequestError
-from cloche.apps.ports import BodyReader, ClientGoneError, Line, ReplySink
+from cloche.apps.ports import AppSocket, BodyReader, ClientGoneError, Line, ReplySink
 from cloche.gate.canonical import decode
 from cloche.gate.entries import EffectStarted
 from cloche.gate.ports import EffectFailure
@@ -26,6 +26,8 @@ from cloche.web.encodings.headers import HeaderTable
 from cloche.web.encodings.messages import HttpRequest, Method, encode_request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
 
@@ -50,6 +52,11 @@ DROPPED: Final = frozenset(
     }
 )
 DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+CLOSE_NORMAL: Final = 1000  # RFC 6455 section 7.4.1
+CLOSE_FAILED: Final = 1011
+CLOSE_CODES: Final = range(3000, 5000)
+CLOSE_REASON_LIMIT_BYTES: Final = 123
+POLL_S: Final = 0.1  # how often who waits for a message looks whether the run is over
 HEAD_OVERHEAD_BYTES: Final = 4  # colon, space and line end of a header line
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
 # RFC 9110 section 5.5: no control character but the tab.
@@ -107,12 +114,12 @@ def input_of(request: AppRequest) -> bytes:
         raise AppRequestError("the target or a header field is none that HTTP has") from None
 
 
-def question_of(request: AppRequest) -> str:
+def question_of(request: AppRequest, do: Literal["fetch", "websocket"] = "fetch") -> str:
     """Return what the run of a request is asked to do."""
     if not _HOST.fullmatch(request.host) or request.scheme not in DEFAULT_PORTS:
         raise AppRequestError(f"{request.host[:80]!r} is no host")
     host = request.host.lower().removesuffix(DEFAULT_PORTS[request.scheme])
-    document: dict[str, Any] = {"do": "fetch", "origin": f"{request.scheme}://{host}"}
+    document: dict[str, Any] = {"do": do, "origin": f"{request.scheme}://{host}"}
     if request.client:
         document["client"] = request.client
     if not isinstance(request.body, bytes):
@@ -285,6 +292,116 @@ class Answer:
         except ClientGoneError:
             self.client_gone = True
             raise EffectFailure(CLIENT_GONE, "the client is gone") from None
+
+
+# --- WebSockets ---
+
+
+class Conversation:
+    """The WebSocket of one request, as its effects come.
+
+    Args:
+        socket: carries the messages.
+        limits: group `apps`.
+        offered: subprotocols that the client named.
+        is_over: whether the run is to end: nobody waits for messages any more.
+    """
+
+    def __init__(
+        self,
+        socket: AppSocket,
+        limits: Limits,
+        *,
+        offered: tuple[str, ...],
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._socket = socket
+        self._limit_bytes = limits.apps.socket_message_limit_bytes
+        self._offered = offered
+        self._is_over = is_over
+        self.is_accepted = False
+        self.is_closed = False
+        self.sent_bytes = 0
+
+    def accept(self, args: Any) -> None:
+        """Answer the handshake, with one of the subprotocols that were offered or with none."""
+        if self.is_accepted:
+            raise EffectFailure(ANSWERED, "this WebSocket was accepted already")
+        protocol = args.get("protocol") if isinstance(args, dict) else None
+        if protocol is not None and protocol not in self._offered:
+            raise _bad(f"the client did not offer the subprotocol {ascii(protocol)[:80]}")
+        self.is_accepted = True
+        try:
+            self._socket.accept(protocol)
+        except ClientGoneError:
+            raise self._gone() from None
+
+    def send(self, args: Any) -> None:
+        """Send a message: a text, or bytes in base64."""
+        self._check_open()
+        data = args.get("data") if isinstance(args, dict) else None
+        content = data if isinstance(data, str) else data_of(data)
+        size = len(content.encode()) if isinstance(content, str) else len(content)
+        if size > self._limit_bytes:
+            problem = f"a message has at most {self._limit_bytes} bytes"
+            raise EffectFailure(TOO_LARGE, f"{problem} (apps.socket_message_limit_bytes)")
+        self.sent_bytes += size
+        try:
+            self._socket.send(content)
+        except ClientGoneError:
+            raise self._gone() from None
+
+    def receive(self) -> dict[str, str] | None:
+        """Return the next message as `{"text"}` or `{"b64"}`, None when there is none any more."""
+        if not self.is_accepted:
+            raise EffectFailure(ANSWERED, "this WebSocket is not open: accept it first")
+        content: str | bytes | None = None
+        while not self.is_closed:
+            try:
+                content = self._socket.receive(POLL_S)
+                break
+            except TimeoutError:
+                if self._is_over():
+                    break
+        if content is None:
+            self.is_closed = True
+            return None
+        if isinstance(content, str):
+            return {"text": content}
+        return {"b64": base64.b64encode(content).decode()}
+
+    def close(self, args: Any) -> None:
+        """Close with a code that applications may use (RFC 6455 section 7.4)."""
+        code = args.get("code", CLOSE_NORMAL) if isinstance(args, dict) else None
+        reason = args.get("reason", "") if isinstance(args, dict) else None
+        if type(code) is not int or (code != CLOSE_NORMAL and code not in CLOSE_CODES):
+            raise _bad("a code is 1000, or from 3000 to 4999")
+        if not isinstance(reason, str) or len(reason.encode()) > CLOSE_REASON_LIMIT_BYTES:
+            raise _bad(f"a reason is a text of at most {CLOSE_REASON_LIMIT_BYTES} bytes")
+        self._check_open()
+        self.is_closed = True
+        self._socket.close(code, reason)
+
+    def finish(self, *, is_well: bool) -> None:
+        """The run is over: close what it left open."""
+        if self.is_accepted:
+            self.is_closed = True
+            self._socket.close(CLOSE_NORMAL if is_well else CLOSE_FAILED, "")
+
+    def _check_open(self) -> None:
+        if not self.is_accepted or self.is_closed:
+            raise EffectFailure(CLIENT_GONE, "this WebSocket is not open")
+
+    def _gone(self) -> EffectFailure:
+        self.is_closed = True
+        return EffectFailure(CLIENT_GONE, "the client is gone")
+
+
+def offered_protocols(request: AppRequest) -> tuple[str, ...]:
+    """Return the subprotocols that a handshake names, in order."""
+    values = [value for name, value in request.lines if name == b"sec-websocket-protocol"]
+    texts = (text.strip() for value in values for text in value.decode("latin-1").split(","))
+    return tuple(text for text in texts if text)
 
 
 # --- recorded ---

@@ -119,6 +119,22 @@ class Apps:
         self.schedule(name, ready.manifest)
         return app
 
+    def set_env(self, name: AppName, changes: Mapping[str, str | None], *, who: str) -> App:
+        """Change the environment, if what answers can be evaluated with it.
+
+        Raises:
+            AppUnknownError: there is no such app.
+            ManifestError, BuildError: it cannot; nothing was changed.
+        """
+        app = self.registry.app(name)
+        values = {**app.env, **{key: value for key, value in changes.items() if value is not None}}
+        for key, value in changes.items():
+            if value is None:
+                values.pop(key, None)
+        for version in filter(None, (app.live, app.canary)):
+            self.versions.get(name, version, values)
+        return self.registry.set_env(name, changes, who=who)
+
     def schedule(self, name: AppName, manifest: Manifest) -> None:
         """Make the schedules of a manifest those of its app."""
         crons = {each.name: each.cron for each in manifest.schedules}

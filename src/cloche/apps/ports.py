@@ -54,6 +54,38 @@ class BodyReader(Protocol):
         """
 
 
+class AppSocket(Protocol):
+    """The WebSocket of one request, as seen from the thread that runs the app.
+
+    `accept` comes first and once; the others behind it. `receive` may be called while another
+    thread sends.
+    """
+
+    def accept(self, protocol: str | None) -> None:
+        """Answer the handshake.
+
+        Raises:
+            ClientGoneError: the client left.
+        """
+
+    def receive(self, timeout_s: float) -> str | bytes | None:
+        """Return the next message, None once the WebSocket is closed.
+
+        Raises:
+            TimeoutError: none came in this time.
+        """
+
+    def send(self, content: str | bytes) -> None:
+        """Send a message; returns when there is room for another.
+
+        Raises:
+            ClientGoneError: the WebSocket is closed.
+        """
+
+    def close(self, code: int, reason: str) -> None:
+        """Close it; again is nothing."""
+
+
 class LogSink(Protocol):
     """Gets the lines of an app's log."""
 

@@ -12,7 +12,7 @@ It runs nothing: whoever deploys builds a version first, so that none answers th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,6 +24,7 @@ from cloche.apps.errors import (
     AppVersionError,
     TooManyAppsError,
 )
+from cloche.apps.kinds import Action  # noqa: TC001 - msgspec reads it
 from cloche.apps.routing import AppName, Routes, Traffic
 from cloche.store.errors import StoreChangedError, StoreUnknownError
 from cloche.store.rows import Document
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from cloche.apps.manifest import Manifest
     from cloche.limits import Limits
     from cloche.store.ports import Store
-
-Action = Literal["deploy", "rollback", "canary", "promote", "env", "stop", "start"]
 
 _STATE_KIND: Final = "apps"
 _STATE_NAME: Final = "state"

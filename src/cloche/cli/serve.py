@@ -52,6 +52,10 @@ def serve_command(
         list[str] | None,
         typer.Option("--cors", help="Pages of this origin may ask; repeatable, * for all."),
     ] = None,
+    app_domain: Annotated[
+        str | None,
+        typer.Option("--app-domain", help="Apps answer at NAME.DOMAIN; localhost by default."),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -92,6 +96,7 @@ def serve_command(
         "insecure": insecure,
         "allow_net": allow_net,
         "cors": cors,
+        "app_domain": app_domain,
         "workers": workers,
         "log": log,
     }

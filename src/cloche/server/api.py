@@ -13,6 +13,8 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche._version import __version__
+from cloche.apps.events import job_loop
+from cloche.apps.serving import AppServer
 from cloche.engine.adapters.keys import load_key
 from cloche.errors import ClocheError
 from cloche.server.answers import Answers
@@ -31,6 +33,7 @@ from cloche.server.net import TenantNet
 from cloche.server.openapi import document_of, page_of_operations
 from cloche.server.owners import Owners
 from cloche.server.requests import EFFECTS, NET_EFFECTS
+from cloche.server.routes_apps import AppRoutes
 from cloche.server.routes_net import NetRoutes
 from cloche.server.routes_runs import RunRoutes
 from cloche.server.routes_scripts import ScriptRoutes
@@ -53,15 +56,20 @@ from cloche.web.middleware.security import cors
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cloche.apps.adapters.jobs import JobLoop
+    from cloche.apps.open import Apps
     from cloche.limits import Limits
     from cloche.script.tools import ToolSet
     from cloche.server.deliveries import Sender
     from cloche.server.operations import Operation
     from cloche.server.ports import Host
     from cloche.store.ports import Store
-    from cloche.web.app import Middleware
+    from cloche.web.app import Middleware, Next
+    from cloche.web.request import Request
+    from cloche.web.response import Response
 
 _SERVER_ID_BYTES: Final = 12
+MS_PER_S: Final = 1000
 _SWEEP_INTERVAL: Final = 600  # turns of maintenance between two looks for old answers
 _ASKED: Final = ("authorization", "content-type", "idempotency-key", "last-event-id")
 _TOLD: Final = ("cloche-run", "idempotency-replayed", "location", "retry-after", "x-request-id")
@@ -80,6 +88,7 @@ class Server:
         logs_access: whether each request is logged.
         cors_origins: pages of these origins may ask, with a key of their own.
         send_webhook: sends the messages of webhooks; through the egress when None.
+        apps: of the store, where they are served.
     """
 
     def __init__(
@@ -94,6 +103,7 @@ class Server:
         logs_access: bool = False,
         cors_origins: tuple[str, ...] = (),
         send_webhook: Sender | None = None,
+        apps: Apps | None = None,
     ) -> None:
         send = send_webhook or EgressSender(store.url, limits)
         self.webhooks = Webhooks(store, limits, host=host, key=load_key, send=send, log=log)
@@ -134,6 +144,10 @@ class Server:
             version=__version__,
             reasons=self._reasons,
         )
+        self.apps: AppServer | None = None
+        self.jobs: JobLoop | None = None
+        if apps is not None:
+            self.apps = AppServer(apps, random_bytes=host.random_bytes, report=log)
         self.operations: list[Operation] = []
         self.app = self._app(logs_access, cors_origins)
 
@@ -173,6 +187,8 @@ class Server:
         app.use(catch_errors())
         if cors_origins:
             app.use(_cors(cors_origins))
+        if self.apps is not None:
+            app.use(_to_apps(self.apps))
         runs, system = RunRoutes(context), SystemRoutes(context)
         self.operations = [
             *runs.operations(),
@@ -181,6 +197,7 @@ class Server:
             *NetRoutes(context).operations(),
             *TenantRoutes(context).operations(),
             *WebhookRoutes(context).operations(),
+            *([] if self.apps is None else AppRoutes(context, self.apps).operations()),
             *system.operations(),
         ]
         guard = Guard(
@@ -208,6 +225,10 @@ class Server:
     def recover(self) -> int:
         """Take up what a dead server left; call it once, before requests come."""
         self.webhooks.load()
+        if self.apps is not None:
+            self.apps.refresh()
+            self.jobs = job_loop(self.apps)
+            self.jobs.start()
         return self.runs.recover() + self.scripts.recover(self.keyring.tenants())
 
     def maintain(self) -> None:
@@ -215,6 +236,9 @@ class Server:
         self._turn_count += 1
         try:
             self.tenants.refresh()
+            if self.apps is not None:
+                self.apps.refresh()
+                self.apps.apps.logs.flush()
             self.runs.wake_due()
             self.scripts.take_up()
             if self._turn_count % _SWEEP_INTERVAL == 0:
@@ -228,7 +252,12 @@ class Server:
     def stop(self) -> bool:
         """Take no more runs and wait for those that were begun; False when that takes too long."""
         self._is_stopping.set()
-        return self._host.workers.stop(self._limits.server.drain_ms)
+        if self.jobs is not None:
+            self.jobs.stop(drain_s=self._limits.server.drain_ms / MS_PER_S)
+        has_ended = self._host.workers.stop(self._limits.server.drain_ms)
+        if self.apps is not None:
+            self.apps.close()
+        return has_ended
 
     def _reasons(self) -> list[str]:
         if self._is_stopping.is_set():
@@ -240,6 +269,16 @@ class Server:
         except ClocheError:
             return ["the store cannot be read"]
         return []
+
+
+def _to_apps(apps: AppServer) -> Middleware:
+    """Give the requests that are for an app to that app; nothing of the server is around it."""
+
+    async def middleware(request: Request, following: Next) -> Response:
+        found = apps.find(request)
+        return await (following(request) if found is None else apps.answer(request, found))
+
+    return middleware
 
 
 def _cors(origins: tuple[str, ...]) -> Middleware:

@@ -72,6 +72,12 @@ SETTINGS: Final = (
     Setting(name="allow_net", kind="flag", default=False, says="Policies may allow outbound HTTP."),
     Setting(name="cors", kind="list", default=(), says="Pages of these origins may ask."),
     Setting(
+        name="app_domain",
+        kind="text",
+        default="localhost",
+        says="Apps answer at NAME.DOMAIN.",
+    ),
+    Setting(
         name="workers",
         kind="count",
         default=None,

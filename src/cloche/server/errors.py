@@ -9,6 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from cloche.apps.errors import (
+    AppError,
+    AppRouteError,
+    AppUnknownError,
+    AppVersionError,
+    BundleTooLargeError,
+    RecordingUnknownError,
+    TooManyAppsError,
+)
 from cloche.errors import Blame, ClocheError
 from cloche.exec.errors import (
     ArchiveError,
@@ -292,6 +301,13 @@ _STATUSES: Final[tuple[tuple[type[ClocheError], int], ...]] = (
     (StoreInvalidError, 422),
     (StoreTooLargeError, 413),
     (WorkerLostError, 503),
+    (AppUnknownError, 404),
+    (AppVersionError, 404),
+    (RecordingUnknownError, 404),
+    (AppRouteError, 409),
+    (TooManyAppsError, 409),
+    (BundleTooLargeError, 413),
+    (AppError, 422),
 )
 # What a file operation can meet; anything else is the state of the session's files.
 _FILE_STATUSES: Final = {"NOENT": 404, "FBIG": 413, "NOSPC": 413, "NAMETOOLONG": 422, "INVAL": 422}

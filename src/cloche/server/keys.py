@@ -18,7 +18,7 @@ from typing import Final, Literal, get_args
 
 from cloche.server.errors import InvalidFieldError
 
-Scope = Literal["run", "session", "approve", "admin"]
+Scope = Literal["run", "session", "approve", "app", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 DEFAULT_TENANT: Final = "default"

@@ -18,6 +18,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cloche.apps.open import open_apps
 from cloche.egress.open import use_store
 from cloche.errors import ClocheError
 from cloche.exec.api import default_runner, use_runner
@@ -75,6 +76,7 @@ class ServeSettings:
         allow_net: let policies allow outbound HTTP.
         log: write a line of JSON for each request on stderr.
         cors_origins: pages of these origins may ask; `*` for all.
+        app_domain: apps answer at `name.app_domain`.
         workers: processes that run guests; 0 for threads of this one, None for one a processor.
     """
 
@@ -89,6 +91,7 @@ class ServeSettings:
     allow_net: bool = False
     log: bool = False
     cors_origins: tuple[str, ...] = ()
+    app_domain: str = "localhost"
     workers: int | None = None
 
 
@@ -137,6 +140,8 @@ class _Process:
         self._log = log
         self._say = say
         self._ended = threading.Event()
+        # Apps run in this process: before its runner becomes that of the workers.
+        apps = open_apps(store, limits, domain=settings.app_domain)
         self._processes = self._workers(settings)
         self._host = ThreadHost(limits, self._worker_failed)
         self._server = Server(
@@ -148,6 +153,7 @@ class _Process:
             allow_net=settings.allow_net,
             logs_access=settings.log,
             cors_origins=settings.cors_origins,
+            apps=apps,
         )
         self._server.app.on_start(self._begin)
         self._server.app.on_stop(self._end)

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.apps.errors import AppRequestTooLargeError
-from cloche.apps.messages import CLIENT_GONE, Answer
+from cloche.apps.messages import CLIENT_GONE, Answer, Conversation
 from cloche.apps.ports import BodyReader, ClientGoneError
 from cloche.gate.ports import EffectFailure
 
@@ -31,10 +31,11 @@ class AppEffects:
     """Answers the effects of one request or event (an `EffectHandler`).
 
     Args:
-        answer: of the request; None for an event, which has none.
+        answer: of the request; None for what has none: an event, a WebSocket.
         body: of the request, where it was too large to be given at once.
         log: gets the lines of the app's log; None where nobody does.
         limits: group `apps`.
+        conversation: of a WebSocket.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class AppEffects:
         *,
         body: BodyReader | None = None,
         log: LogSink | None = None,
+        conversation: Conversation | None = None,
     ) -> None:
         self._limits = limits
         self._body = body
@@ -52,7 +54,16 @@ class AppEffects:
         self.value: Any = None
         self.has_value = False
         self._targets: dict[str, Callable[[Any], Any]] = {"log": self._write_log}
-        if answer is None:
+        # Messages come while others are sent, so these wait for nobody.
+        self._at_once: dict[str, Callable[[Any], Any]] = {}
+        if conversation is not None:
+            self._targets |= {
+                "socket.accept": conversation.accept,
+                "socket.send": conversation.send,
+                "socket.close": conversation.close,
+            }
+            self._at_once["socket.receive"] = lambda _args: conversation.receive()
+        elif answer is None:
             self._targets["return"] = self._return
         else:
             self._targets |= {
@@ -65,6 +76,9 @@ class AppEffects:
 
     def perform(self, request: EffectRequest, run_id: str) -> Any:  # noqa: ARG002 - of the port
         """Perform one effect."""
+        at_once = self._at_once.get(request.target)
+        if at_once is not None:
+            return at_once(request.args)
         perform = self._targets.get(request.target)
         if perform is None:
             known = ", ".join(sorted(self._targets))

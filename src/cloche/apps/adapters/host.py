@@ -24,9 +24,11 @@ from cloche.apps.adapters.effects import AppEffects
 from cloche.apps.errors import AppRequestError, HandlerFailedError, NoResponseError
 from cloche.apps.messages import (
     Answer,
+    Conversation,
     RecordedResponse,
     event_question,
     input_of,
+    offered_protocols,
     question_of,
     recorded_response,
 )
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from cloche.apps.bundle import Bundle
     from cloche.apps.manifest import Manifest
     from cloche.apps.messages import AppRequest
-    from cloche.apps.ports import Line, LogSink, ReplySink
+    from cloche.apps.ports import AppSocket, Line, LogSink, ReplySink
     from cloche.engine.virtual_os import Stream
     from cloche.errors import ClocheError
     from cloche.exec.adapters.effects import CancelToken
@@ -65,6 +67,9 @@ FAILURE_LINES: Final[tuple[Line, ...]] = (
 )
 STATUS_FAILED: Final = 500
 STATUS_TIMEOUT: Final = 504
+STATUS_SWITCHING: Final = 101
+STATUS_REFUSED: Final = 403
+NS_PER_MS: Final = 1_000_000
 SEED_BITS: Final = 64
 
 
@@ -200,6 +205,71 @@ class AppHost:
             failure=failure,
             body_bytes=answer.body_bytes,
             client_gone=answer.client_gone,
+        )
+
+    def handle_socket(
+        self,
+        built: BuiltApp,
+        request: AppRequest,
+        socket: AppSocket,
+        *,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        record: JournalSink | None = None,
+        cancel: CancelToken | None = None,
+        log: LogSink | None = None,
+        on_output: Callable[[Stream, bytes], None] | None = None,
+        run_id: str = "",
+    ) -> AppExecution:
+        """Let an app talk over a WebSocket; blocks until its handler is over.
+
+        The status of what is returned is 101; 403 where the handler ended without accepting, 500
+        where it failed before: who has the connection then answers the handshake so.
+
+        Args:
+            built: the version; `handlers` has `websocket`.
+            request: the handshake.
+            socket: carries the messages; it is closed at the end if it was accepted.
+            handlers: as for `handle`, as for all that follow.
+            record: keeps the journal.
+            cancel: stops the run.
+            log: gets the lines of the log.
+            on_output: gets what is printed.
+            run_id: names the run in idempotency keys.
+
+        Raises:
+            AppRequestError: the request cannot be given to an app; nothing ran.
+        """
+        stdin, question = input_of(request), question_of(request, "websocket")
+        run = built.request(
+            question, seed=secrets.randbits(SEED_BITS), now_ns=time.time_ns(), stdin=stdin
+        )
+        timeout_ms = built.limits.apps.socket_timeout_ms
+        run = dataclasses.replace(
+            run, limits=run.limits.replace({"guests": {"timeout_ms": timeout_ms}})
+        )
+        token = cancel or CancelToken()
+        ends_ns = time.monotonic_ns() + timeout_ms * NS_PER_MS
+        conversation = Conversation(
+            socket,
+            built.limits,
+            offered=offered_protocols(request),
+            is_over=lambda: token.cancelled or time.monotonic_ns() >= ends_ns,
+        )
+        effects = AppEffects(None, built.limits, log=log, conversation=conversation)
+        is_well = False
+        try:
+            execution = self._execute(
+                built, run, effects, handlers, record, token, on_output, run_id
+            )
+            is_well = execution.error is None
+        finally:
+            conversation.finish(is_well=is_well)
+        refused = STATUS_REFUSED if is_well else STATUS_FAILED
+        return AppExecution(
+            **_fields(execution),
+            status=STATUS_SWITCHING if conversation.is_accepted else refused,
+            failure=execution.error,
+            body_bytes=conversation.sent_bytes,
         )
 
     def handle_event(
