@@ -47,6 +47,20 @@ def test_it_opens_after_failures_in_a_row():
     assert not refused(breakers, 0, "b")
 
 
+def test_tenants_have_breakers_of_their_own():
+    """Who meets failures closes a domain to itself alone, and another's success opens nothing."""
+    breakers = Breakers(LIMITS)
+    for _ in range(3):
+        breakers.failed("a", 0, tenant="one")
+    with pytest.raises(NetRateError):
+        breakers.check("a", 0, tenant="one")
+    breakers.check("a", 0, tenant="two")
+    breakers.check("a", 0)
+    breakers.succeeded("a", tenant="two")
+    with pytest.raises(NetRateError):
+        breakers.check("a", 0, tenant="one")
+
+
 def test_a_success_forgets_failures():
     """Failures count only in a row."""
     breakers = Breakers(LIMITS)

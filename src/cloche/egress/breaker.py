@@ -35,24 +35,24 @@ class _State:
 
 
 class Breakers:
-    """The breakers of a process, by domain."""
+    """The breakers of a process, by domain and tenant: who meets failures closes it to no other."""
 
     __slots__ = ("_limits", "_states")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits.egress
-        self._states: OrderedDict[str, _State] = OrderedDict()
+        self._states: OrderedDict[tuple[str, str], _State] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._states)
 
-    def check(self, domain: str, now_ns: int) -> None:
+    def check(self, domain: str, now_ns: int, *, tenant: str = "") -> None:
         """Let a call pass, perhaps as the probe, or refuse it.
 
         Raises:
             NetRateError: the breaker is open; `retry_after_ms` says until when.
         """
-        state = self._states.get(domain)
+        state = self._states.get((tenant, domain))
         if state is None or state.opened_ns is None:
             return
         since_ns = state.opened_ns if state.probe_ns is None else state.probe_ns
@@ -68,16 +68,17 @@ class Breakers:
             host=domain,
         )
 
-    def succeeded(self, domain: str) -> None:
+    def succeeded(self, domain: str, *, tenant: str = "") -> None:
         """Say that the server of a domain answered."""
-        self._states.pop(domain, None)
+        self._states.pop((tenant, domain), None)
 
-    def failed(self, domain: str, now_ns: int) -> None:
+    def failed(self, domain: str, now_ns: int, *, tenant: str = "") -> None:
         """Say that the server of a domain did not work."""
         if not self._limits.breaker_failure_count:
             return
-        state = self._states.setdefault(domain, _State())
-        self._states.move_to_end(domain)
+        key = (tenant, domain)
+        state = self._states.setdefault(key, _State())
+        self._states.move_to_end(key)
         if len(self._states) > self._limits.bucket_count_max:
             self._states.popitem(last=False)
         state.failures += 1

@@ -368,7 +368,8 @@ class _Call:
             burst=entry.rate_burst or net.rate_burst,
         )
         await self._take_slot()
-        egress._breakers.check(hop.url.host, egress._clock())
+        tenant = self._run.policy.tenant
+        egress._breakers.check(hop.url.host, egress._clock(), tenant=tenant)
 
     async def _take_slot(self) -> None:
         if self._holds_slot:
@@ -474,7 +475,7 @@ class _Call:
         if reply.status >= _SERVER_ERROR:
             self._failed(hop)
         else:
-            egress._breakers.succeeded(hop.url.host)
+            egress._breakers.succeeded(hop.url.host, tenant=self._run.policy.tenant)
         now_ms = egress._clock() // NS_PER_MS
         if key is not None and stored is not None and reply.status == NOT_MODIFIED:
             fresh = egress.cache.revalidated(key, stored.stored, every, now_ms)
@@ -545,7 +546,8 @@ class _Call:
     # --- what is remembered ---
 
     def _failed(self, hop: Hop) -> None:
-        self._egress._breakers.failed(hop.url.host, self._egress._clock())
+        tenant = self._run.policy.tenant
+        self._egress._breakers.failed(hop.url.host, self._egress._clock(), tenant=tenant)
 
     def _record(
         self,
