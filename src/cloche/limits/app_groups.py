@@ -116,6 +116,22 @@ class AppsLimits(Group):
         label="Effects",
         description="Effects of one request: storage, calls, pieces of its response",
     )
+    socket_timeout_ms: int = limit(
+        3_600_000,
+        "ms",
+        1,
+        86_400_000,
+        label="WebSocket Time",
+        description="One WebSocket that an app handles, from its request to its end",
+    )
+    socket_message_limit_bytes: int = limit(
+        512 * KIB,
+        "bytes",
+        KIB,
+        8 * MIB,
+        label="WebSocket Message",
+        description="A message that an app sends or gets",
+    )
     warm_request_count_max: int = limit(
         1000,
         "count",

@@ -36,6 +36,7 @@ from cloche.engine.adapters.instance import Instance
 from cloche.engine.adapters.machine import Machine
 from cloche.engine.adapters.pool import Pool
 from cloche.engine.virtual_os import Entropy
+from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.runner import Execution, new_run_id
 from cloche.exec.api import request_of
 from cloche.exec.errors import (
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from cloche.apps.ports import AppSocket, Line, LogSink, ReplySink
     from cloche.engine.virtual_os import Stream
     from cloche.errors import ClocheError
-    from cloche.exec.adapters.effects import CancelToken
     from cloche.exec.adapters.runner import Runner
     from cloche.exec.request import RunRequest
     from cloche.gate.journal import Journal

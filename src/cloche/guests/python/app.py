@@ -5,6 +5,7 @@ its module, once, when the app's image is made; everything else is asked of that
 A request is answered at most once; a client that left ends the stream that was meant for it.
 """
 
+import asyncio
 import base64
 import importlib.util
 import inspect
@@ -15,7 +16,7 @@ import sys
 import types
 from urllib.parse import parse_qsl, unquote
 
-from _cloche import host
+from _cloche import host, tools
 
 NAME = "<app>"
 _KIND = "app"
@@ -171,6 +172,63 @@ class Response:
             self.headers.append(("content-type", content_type))
 
 
+class Socket:
+    """What a handler of WebSockets gets: `accept`, then messages by `receive` or by iterating.
+
+    In async code `receive` and iterating are awaited; a handler that is not async waits there.
+    """
+
+    __slots__ = ("_is_accepted", "request")
+
+    def __init__(self, request):
+        self.request, self._is_accepted = request, False
+
+    def accept(self, protocol=None):
+        host.effect(_KIND, "socket.accept", {} if protocol is None else {"protocol": protocol})
+        self._is_accepted = True
+
+    def send(self, data):
+        """Send a text or bytes; False once the client is gone."""
+        try:
+            host.effect(_KIND, "socket.send", {"data": _argument(data)})
+        except host.EffectError as error:
+            if error.code != "CLIENT_GONE":
+                raise
+            return False
+        return True
+
+    def receive(self):
+        """The next message, text or bytes; None once the WebSocket is closed."""
+        if tools.wants_await(sys._getframe(1)):
+            return self._coming()
+        return _message(host.effect(_KIND, "socket.receive", {}))
+
+    async def _coming(self):
+        future = asyncio.get_running_loop().create_future()
+        return _message(await host.submit(_KIND, "socket.receive", {}, future))
+
+    def close(self, code=1000, reason=""):
+        host.effect(_KIND, "socket.close", {"code": code, "reason": reason})
+
+    def __iter__(self):
+        if not self._is_accepted:
+            self.accept()
+        while (message := _message(host.effect(_KIND, "socket.receive", {}))) is not None:
+            yield message
+
+    async def __aiter__(self):
+        if not self._is_accepted:
+            self.accept()
+        while (message := await self._coming()) is not None:
+            yield message
+
+
+def _message(value):
+    if value is None:
+        return None
+    return value["text"] if "text" in value else base64.b64decode(value["b64"])
+
+
 class _Log:
     """`log.info("text", user=1)`: lines of the app's log, with fields."""
 
@@ -196,6 +254,7 @@ module = types.ModuleType("cloche_app", "What the host offers to an app.")
 module.env = {}
 module.log = _Log()
 module.Request, module.Response, module.Headers = Request, Response, Headers
+module.Socket = Socket
 module.EffectError = host.EffectError
 
 
@@ -364,7 +423,8 @@ def _load(main):
     spec = importlib.util.spec_from_file_location(name, main)
     entry = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(entry)
-    for found, handler in (("fetch", "handle"), ("scheduled", "scheduled"), ("job", "job")):
+    for found in ("fetch", "scheduled", "job", "websocket"):
+        handler = "handle" if found == "fetch" else found
         function = getattr(entry, handler, None)
         if function is None:
             continue
@@ -386,6 +446,8 @@ def ask(text):
     handler = _handlers[name]
     if name == "fetch":
         finish, event = _respond, _request(document)
+    elif name == "websocket":
+        finish, event = _finish_socket, Socket(_request(document))
     else:
         finish, event = _return, document["event"]
         if name == "job":
@@ -400,6 +462,10 @@ async def _awaited(value, finish):
     rest = finish(await value)
     if rest is not None:
         await rest
+
+
+def _finish_socket(_value):
+    """What a handler of WebSockets returns is nothing to anybody."""
 
 
 def _return(value):

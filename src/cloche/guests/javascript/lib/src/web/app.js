@@ -5,7 +5,7 @@
 // ends; a client that left ends the stream that was meant for it, and nothing else.
 
 import { Buffer } from "../node/buffer.js";
-import { callEffect, readInput } from "../host.js";
+import { abandonable, callEffect, readInput } from "../host.js";
 import { bodyBytes, contentOf, markUsed } from "./body.js";
 import { Response, incomingRequest } from "./fetch.js";
 import { headerLines, knownHeaders } from "./headers.js";
@@ -20,7 +20,7 @@ const TEXT_PIECE = 4096; // letters made at once
 // A piece of a response; the host takes effects of a megabyte, and base64 is a third longer.
 const PIECE_BYTES = 512 * 1024;
 const PIECE_LETTERS = 128 * 1024; // in JSON each may become six bytes
-const HANDLERS = ["fetch", "scheduled", "job"];
+const HANDLERS = ["fetch", "scheduled", "job", "websocket"];
 
 // ---- the module ----
 
@@ -180,6 +180,46 @@ const respond = (response) => {
   return undefined;
 };
 
+// ---- WebSockets ----
+
+/** What a handler of WebSockets gets: `accept`, then messages by `receive` or by iterating. */
+class AppSocket {
+  #isAccepted = false;
+  constructor(request) { this.request = request; }
+
+  accept({ protocol } = {}) {
+    callEffect(KIND, "socket.accept", protocol === undefined ? {} : { protocol });
+    this.#isAccepted = true;
+  }
+
+  /** Send a text or bytes; false once the client is gone. */
+  send(data) {
+    try {
+      callEffect(KIND, "socket.send", { data: asArgument(data) });
+      return true;
+    } catch (error) {
+      if (error?.code === "CLIENT_GONE") return false;
+      throw error;
+    }
+  }
+
+  /** The next message: a text or a Uint8Array; null once the WebSocket is closed. */
+  async receive() {
+    const message = await abandonable(KIND, "socket.receive", {}).promise;
+    if (message === null) return null;
+    return message.text ?? new Uint8Array(Buffer.from(message.b64, "base64"));
+  }
+
+  close(code = 1000, reason = "") { callEffect(KIND, "socket.close", { code, reason }); }
+
+  async* [Symbol.asyncIterator]() {
+    if (!this.#isAccepted) this.accept();
+    for (let message = await this.receive(); message !== null; message = await this.receive()) {
+      yield message;
+    }
+  }
+}
+
 // ---- what is asked ----
 
 const call = (name, event, env) => {
@@ -204,6 +244,10 @@ export function ask(document, env, jobOf) {
   if (name === "fetch") {
     const { result, waiting } = call(name, requestOf(document), env);
     return Promise.resolve(result).then(respond).then(() => (waiting.length ? wait(waiting) : undefined));
+  }
+  if (name === "websocket") {
+    const { result, waiting } = call(name, new AppSocket(requestOf(document)), env);
+    return Promise.resolve(result).then(() => wait(waiting));
   }
   const event = name === "job" ? jobOf(document.event) : document.event;
   const { result, waiting } = call(name, event, env);
