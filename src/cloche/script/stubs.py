@@ -75,13 +75,15 @@ def prompt(tools: ToolSet, *, language: Typed = "typescript") -> str:
         how = (
             "Write Python. `tools.name(argument=value)` gives the result; inside `async def` you "
             "may await calls to run several at once. The value of the last expression is the "
-            "script's result."
+            "script's result. Arguments and result are plain JSON: text, numbers, lists and "
+            "dictionaries with text as keys, no sets, bytes or dates."
         )
         stubs, tag = python_stubs(tools), "python"
     else:
         how = (
             "Write TypeScript. `await tools.name({ argument: value })` gives the result; "
-            "`Promise.all` runs several at once. `return` gives the script's result."
+            "`Promise.all` runs several at once. `return` gives the script's result. Arguments and "
+            "result are plain JSON: no Map, Set, Date or BigInt."
         )
         stubs, tag = typescript_stubs(tools), "ts"
     return (
@@ -90,7 +92,8 @@ def prompt(tools: ToolSet, *, language: Typed = "typescript") -> str:
         "message is complete, and the next message holds its result.\n\n"
         f"{how} Await every call. Failed calls throw errors with `code` and `message`. Some calls "
         "wait for a person's approval: write the script as if they did not. There is no network, "
-        "no import and no file system but what the tools give.\n\n"
+        "no import and no file system but what the tools give. Return what matters, and print "
+        "little.\n\n"
         f"```{tag}\n{stubs}```\n"
     )
 
