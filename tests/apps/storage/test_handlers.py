@@ -7,6 +7,7 @@ import pytest
 from cloche.apps.storage.errors import StorageArgumentsError
 from cloche.gate.ports import EffectFailure
 from cloche.limits import Limits
+from cloche.testing.app_storage import Asker
 
 from .support import App, fails, opened
 
@@ -301,3 +302,35 @@ def test_every_limit_of_storage_has_a_use():
     )
     names = [name for name in Limits().apps.to_dict() if name.startswith(prefixes)]
     assert [name for name in names if f".{name}" not in text] == []
+
+
+class Interrupted:
+    """Tables between whose reads and writes somebody else comes, once."""
+
+    def __init__(self, tables, before):
+        self.tables, self.before = tables, before
+
+    def read(self, *args):
+        return self.tables.read(*args)
+
+    def write(self, *args):
+        before, self.before = self.before, lambda: None
+        before()
+        return self.tables.write(*args)
+
+
+@pytest.mark.parametrize("target", ["update", "delete"])
+def test_what_changed_meanwhile_is_looked_at_again(storage, target):
+    """A document that matched when it was found, and does not any more, is left alone."""
+    other = Asker(storage.desk._tables)
+    for doc_id in ("one", "two", "gone"):
+        other.docs("insert", collection="c", doc={"id": doc_id, "state": "free"})
+
+    def take():
+        other.docs("update", collection="c", query="one", changes={"state": "taken"})
+        other.docs("delete", collection="c", query="gone")
+
+    ask = Asker(Interrupted(storage.desk._tables, take))
+    args = {"changes": {"owner": "me"}} if target == "update" else {}
+    assert ask.docs(target, collection="c", query={"state": "free"}, **args) == 1
+    assert "owner" not in other.docs("get", collection="c", id="one")
