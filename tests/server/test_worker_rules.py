@@ -64,6 +64,10 @@ def test_what_is_looked_at(machine):
     assert call("clone", THREAD) == ALLOW
     assert call("clone", CHILD) == REFUSE
     assert (call("clone3"), call("openat2")) == (UNKNOWN, UNKNOWN)
+    assert [call("prlimit64", pid, 7, 8) for pid in (0, PID)] == [ALLOW] * 2
+    assert [call("prlimit64", pid, 7, 8) for pid in (1, PID + 1)] == [REFUSE] * 2
+    assert call("ioctl", 1, 0x5401) == ALLOW
+    assert [call("ioctl", 1, number) for number in (0x5412, 0x541C)] == [REFUSE] * 2
     for name in ("kill", "tgkill"):
         assert call(name, PID, 9) == ALLOW
         assert [call(name, other, 9) for other in (PID + 1, 1, 0, -1)] == [REFUSE] * 4

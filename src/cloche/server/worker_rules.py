@@ -38,6 +38,8 @@ _RETURN: Final = 0x06  # BPF_RET | BPF_K
 _CLONE_THREAD: Final = 0x10000
 # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND: the same numbers on both machines.
 _WRITING: Final = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000
+# Types into the terminal that the server may have been started from: TIOCSTI, TIOCLINUX.
+_TERMINAL_CALLS: Final = (0x5412, 0x541C)
 _X32: Final = 0x40000000
 
 
@@ -57,6 +59,12 @@ _TABLE: Final[tuple[tuple[str, int | None, int | None], ...]] = (
     ("process_madvise", 440, 440), ("kcmp", 312, 272), ("pidfd_open", 434, 434),
     ("pidfd_getfd", 438, 438), ("pidfd_send_signal", 424, 424), ("tkill", 200, 130),
     ("rt_sigqueueinfo", 129, 138), ("rt_tgsigqueueinfo", 297, 240),
+    ("process_mrelease", 448, 448), ("migrate_pages", 256, 238), ("move_pages", 279, 239),
+    ("setpriority", 141, 140), ("ioprio_set", 251, 30), ("sched_setparam", 142, 118),
+    ("sched_setscheduler", 144, 119), ("sched_setaffinity", 203, 122), ("sched_setattr", 314, 274),
+    # Memory, messages and semaphores that processes of a user share.
+    ("shmget", 29, 194), ("shmat", 30, 196), ("shmctl", 31, 195), ("semget", 64, 190),
+    ("msgget", 68, 186), ("mq_open", 240, 180),
     # Sockets.
     ("socket", 41, 198), ("socketpair", 53, 199), ("connect", 42, 203), ("bind", 49, 200),
     ("listen", 50, 201), ("accept", 43, 202), ("accept4", 288, 242),
@@ -100,6 +108,8 @@ _SPECIAL: Final[tuple[tuple[str, int | None, int | None], ...]] = (
     ("clone3", 435, 435),
     ("kill", 62, 129),
     ("tgkill", 234, 131),
+    ("prlimit64", 302, 261),
+    ("ioctl", 16, 29),
 )
 
 REFUSED: Final = tuple(name for name, _, _ in _TABLE)
@@ -161,10 +171,13 @@ def program_for(machine: str, pid: int) -> list[Instruction] | None:
         found += _refuse(_equal(numbers[name]), ENOSYS)
     for name, place in (("open", 1), ("openat", 2)):
         if name in numbers:
-            found += _looked_at(numbers[name], place, _ANY_BIT, _WRITING, refused_if=True)
-    found += _looked_at(numbers["clone"], 0, _ANY_BIT, _CLONE_THREAD, refused_if=False)
+            found += _looked_at(numbers[name], place, _ANY_BIT, (_WRITING,), refused_if=True)
+    found += _looked_at(numbers["clone"], 0, _ANY_BIT, (_CLONE_THREAD,), refused_if=False)
     for name in ("kill", "tgkill"):
-        found += _looked_at(numbers[name], 0, _EQUAL, pid, refused_if=False)
+        found += _looked_at(numbers[name], 0, _EQUAL, (pid,), refused_if=False)
+    # 0 is the process itself.
+    found += _looked_at(numbers["prlimit64"], 0, _EQUAL, (0, pid), refused_if=False)
+    found += _looked_at(numbers["ioctl"], 1, _EQUAL, _TERMINAL_CALLS, refused_if=True)
     found.append(Instruction(code=_RETURN, k=_RETURN_ALLOW))
     return found
 
@@ -188,16 +201,20 @@ def _refuse(condition: Instruction, errno: int) -> list[Instruction]:
 
 
 def _looked_at(
-    number: int, place: int, test: int, value: int, *, refused_if: bool
+    number: int, place: int, test: int, values: tuple[int, ...], *, refused_if: bool
 ) -> list[Instruction]:
     """Let a call through, or not, by one of its arguments. It ends the program either way."""
     refuse = Instruction(code=_RETURN, k=_RETURN_ERRNO | EPERM)
     allow = Instruction(code=_RETURN, k=_RETURN_ALLOW)
     first, second = (refuse, allow) if refused_if else (allow, refuse)
+    tests = [
+        instruction
+        for value in values
+        for instruction in (Instruction(code=test, k=value, if_false=1), first)
+    ]
     return [
-        Instruction(code=_EQUAL, k=number, if_false=4),
+        Instruction(code=_EQUAL, k=number, if_false=len(tests) + 2),
         _load(_ARGUMENTS + 8 * place),
-        Instruction(code=test, k=value, if_false=1),
-        first,
+        *tests,
         second,
     ]
