@@ -519,6 +519,33 @@ def test_a_handler_that_fails(language, code, code_told, log):
     assert asked.reply.is_whole
 
 
+class Busy:
+    """Storage that is too busy."""
+
+    def perform(self, request, run_id):
+        after_ms = {"long": 10**9, "short": 1500}.get(request.target)
+        code = "BUSY" if request.target != "broken" else "BROKEN"
+        raise EffectFailure(code, "x", retryable=code == "BUSY", retry_after_ms=after_ms)
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "after"),
+    [("short", 503, ["2"]), ("plain", 503, ["1"]), ("long", 503, ["3600"]), ("broken", 500, [])],
+)
+def test_an_error_that_may_pass_is_503(target, status, after):
+    """Nobody caught it: the client is told when to come back."""
+    python = f"from _cloche import host\ndef handle(r): host.effect('kv', '{target}', 1)"
+    later = f"from _cloche import host\nasync def handle(r): host.effect('kv', '{target}', 1)"
+    failure = "Object.assign(new Error('x'), { retryable: true, retryAfterMs: 1500 })"
+    for code in (python, later):
+        asked = ask(build(code, "python", storage=["kv"]), handlers={"kv": Busy()})
+        assert (asked.status, asked.header("retry-after")) == (status, after)
+    for form in (f"() => {{ throw {failure} }}", f"async () => {{ throw {failure} }}"):
+        asked = ask(build(f"export default {form}"))
+        assert (asked.status, asked.header("retry-after")) == (503, ["2"])
+        assert asked.execution.failure.code == "RUNTIME_FAILED"
+
+
 def test_an_error_in_the_middle_of_a_stream_breaks_it_off():
     """The client must not take half a response for a whole one."""
     for language, code in (

@@ -7,6 +7,7 @@ from its own thread and from those of its pool, and are answered one at a time.
 from __future__ import annotations
 
 import base64
+import math
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from cloche.gate.effect import EffectRequest
     from cloche.limits import Limits
 
+MS_PER_S: Final = 1000
+RETRY_AFTER_MS_MAX: Final = 3_600_000  # nobody is told to wait for longer than an hour
 LEVELS: Final = ("debug", "info", "warn", "error")
 _UNKNOWN: Final = "APP_TARGET"
 _ARGUMENTS: Final = "APP_ARGUMENTS"
@@ -53,7 +56,11 @@ class AppEffects:
         self._lock = threading.Lock()
         self.value: Any = None
         self.has_value = False
-        self._targets: dict[str, Callable[[Any], Any]] = {"log": self._write_log}
+        self.retry_after_s: int | None = None  # where the app says that asking again may help
+        self._targets: dict[str, Callable[[Any], Any]] = {
+            "log": self._write_log,
+            "retry": self._note_retry,
+        }
         # Messages come while others are sent, so these wait for nobody.
         self._at_once: dict[str, Callable[[Any], Any]] = {}
         if conversation is not None:
@@ -112,6 +119,13 @@ class AppEffects:
             limit = self._limits.apps.log_line_limit_bytes
             message = args["message"][:limit]
             self._log.log(level if level in LEVELS else "info", message, fields)
+
+    def _note_retry(self, args: Any) -> None:
+        after_ms = args.get("retry_after_ms") if isinstance(args, dict) else None
+        if isinstance(after_ms, bool) or not isinstance(after_ms, int | float):
+            after_ms = 0
+        after_s = math.ceil(min(max(after_ms, 0), RETRY_AFTER_MS_MAX) / MS_PER_S)
+        self.retry_after_s = max(1, after_s)
 
     def _return(self, args: Any) -> None:
         if self.has_value:

@@ -66,6 +66,7 @@ FAILURE_LINES: Final[tuple[Line, ...]] = (
     (b"cache-control", b"no-store"),
 )
 STATUS_FAILED: Final = 500
+STATUS_UNAVAILABLE: Final = 503
 STATUS_TIMEOUT: Final = 504
 STATUS_SWITCHING: Final = 101
 STATUS_REFUSED: Final = 403
@@ -198,7 +199,11 @@ class AppHost:
         failure = _failure(execution, answer)
         if not answer.is_ended and not answer.client_gone:
             failure = failure or NoResponseError("the handler ended and answered nothing")
-            answer.fail(_status(failure), FAILURE_LINES, _failure_body(failure.code))
+            status, lines = _status(failure), FAILURE_LINES
+            if effects.retry_after_s is not None and status == STATUS_FAILED:
+                status = STATUS_UNAVAILABLE
+                lines = (*lines, (b"retry-after", b"%d" % effects.retry_after_s))
+            answer.fail(status, lines, _failure_body(failure.code))
         return AppExecution(
             **_fields(execution),
             status=answer.status,

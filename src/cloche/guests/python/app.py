@@ -452,16 +452,35 @@ def ask(text):
         finish, event = _return, document["event"]
         if name == "job":
             event = _job_of(event)
-    value = handler(event)
-    if inspect.isawaitable(value):
-        return _awaited(value, finish)
-    return finish(value)
+    try:
+        value = handler(event)
+        if inspect.isawaitable(value):
+            return _awaited(value, finish)
+        rest = finish(value)
+    except Exception as error:
+        _tell_retry(error)
+        raise
+    return None if rest is None else _awaited(rest, lambda value: None)
 
 
 async def _awaited(value, finish):
-    rest = finish(await value)
-    if rest is not None:
-        await rest
+    try:
+        rest = finish(await value)
+        if rest is not None:
+            await rest
+    except Exception as error:
+        _tell_retry(error)
+        raise
+
+
+def _tell_retry(error):
+    """Tell the host that it may be asked again, where that is what an error says."""
+    if getattr(error, "retryable", False) is not True:
+        return
+    after_ms = getattr(error, "retry_after_ms", None)
+    if after_ms is None and isinstance(getattr(error, "retry_after", None), (int, float)):
+        after_ms = error.retry_after * 1000
+    host.effect(_KIND, "retry", {} if after_ms is None else {"retry_after_ms": after_ms})
 
 
 def _finish_socket(_value):

@@ -238,12 +238,28 @@ const wait = async (waiting) => {
   for (let index = 0; index < waiting.length; index += 1) await waiting[index];
 };
 
-/** Ask the app; a promise where it takes time. */
+/** Tell the host that it may be asked again, where that is what an error says; throw it on. */
+const fail = (error) => {
+  if (error?.retryable === true) {
+    const retry_after_ms = error.retryAfterMs ?? error.retryAfter * 1000;
+    callEffect(KIND, "retry", Number.isFinite(retry_after_ms) ? { retry_after_ms } : {});
+  }
+  throw error;
+};
+
+const answer = (document, env) => {
+  const { result, waiting } = call("fetch", requestOf(document), env);
+  return Promise.resolve(result).then(respond)
+    .then(() => (waiting.length ? wait(waiting) : undefined));
+};
+
+/** Ask the app; a promise of when it is done. */
 export function ask(document, env, jobOf) {
   const name = document.do;
   if (name === "fetch") {
-    const { result, waiting } = call(name, requestOf(document), env);
-    return Promise.resolve(result).then(respond).then(() => (waiting.length ? wait(waiting) : undefined));
+    let done;
+    try { done = answer(document, env); } catch (error) { fail(error); }
+    return done.catch(fail);
   }
   if (name === "websocket") {
     const { result, waiting } = call(name, new AppSocket(requestOf(document)), env);
