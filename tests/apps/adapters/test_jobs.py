@@ -151,6 +151,40 @@ def test_apps_take_turns(storage):
     assert order == ["/a", "/b", "/c", "/a", "/a", "/a", "/a"]
 
 
+def test_turns_go_on_behind_the_last_app(storage):
+    """With one free place at a time every app comes, not the first ones again and again."""
+    for name in ("a", "b", "c"):
+        app = App(storage, name)
+        for _ in range(2):
+            app("jobs", "spawn", name="j")
+    order, held = [], Held()
+    loop = new_loop(
+        storage,
+        lambda name, _job, _control: order.append(name),
+        executor=held,
+        job_worker_count=1,
+    )
+    for _ in range(6):
+        loop.step()
+        held.waiting.pop()()
+    assert order == ["/a", "/b", "/c", "/a", "/b", "/c"]
+
+
+def test_apps_that_may_not_run_more(storage, monkeypatch):
+    """Whole pages of apps at their limit do not keep the loop from its other work."""
+    monkeypatch.setattr("cloche.apps.adapters.jobs._APP_COUNT", 2)
+    storage.desk._limits = Limits().replace({"apps": {"job_concurrency_max": 1}}).apps
+    for name in ("a", "b", "c", "d"):
+        app = App(storage, name)
+        for _ in range(2):
+            app("jobs", "spawn", name="j")
+    held = Held()
+    loop = new_loop(storage, lambda *_: None, executor=held)
+    for _ in range(3):
+        loop.step()
+        assert loop.running_count == 4
+
+
 class Held(Executor):
     """Keeps what it is given, to be run later."""
 

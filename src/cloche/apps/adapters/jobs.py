@@ -246,21 +246,28 @@ class JobLoop:
             running.control.stop("cancelled")
 
     def _take(self, now_ns: int) -> None:
-        """Take one job of each app in turn as long as there are any."""
-        while self._free() > 0:
-            apps = list(self._desk.due_apps(now_ns, after=self._next_app, limit=_APP_COUNT))
-            if not apps and self._next_app:
-                self._next_app = ""
-                continue
-            taken = sum(self._take_one(app, now_ns) for app in apps)
-            full = len(apps) == _APP_COUNT
-            self._next_app = apps[-1] if full else ""
-            if not taken and not full:
-                return
+        while self._free() > 0 and self._pass(now_ns):
+            pass
+
+    def _pass(self, now_ns: int) -> bool:
+        """Take a job of each app, from behind the one that had the last; whether there was any."""
+        taken, start, after, is_wrapped = 0, self._next_app, self._next_app, False
+        while True:
+            apps = self._desk.due_apps(now_ns, after=after, limit=_APP_COUNT)
+            for app in apps:
+                if self._free() < 1 or (is_wrapped and app.encode() > start.encode()):
+                    return taken > 0
+                if self._take_one(app, now_ns):
+                    taken += 1
+                    self._next_app = app
+            if len(apps) == _APP_COUNT:
+                after = apps[-1]
+            elif is_wrapped or not start:
+                return taken > 0
+            else:
+                after, is_wrapped = "", True
 
     def _take_one(self, app: str, now_ns: int) -> int:
-        if self._free() < 1:
-            return 0
         jobs, _ = self._desk.claim(app, owner=self._owner, now_ns=now_ns, limit=1)
         self._seen_apps.add(app)
         for job in jobs:
