@@ -8,6 +8,7 @@ import pytest
 
 from cloche.egress.log import Record
 from cloche.egress.open import open_database
+from cloche.exec.session import sessions_of
 from cloche.limits import Limits
 from cloche.server.requests import NET_EFFECTS, policy_of
 from cloche.store.open import open_store
@@ -31,6 +32,7 @@ def store(tmp_path):
     """A store with a file, beside which the lists are."""
     found = open_store(str(tmp_path / "served.db"), limits=Limits())
     yield found
+    sessions_of(found).close()
     found.close()
 
 
