@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from apps.support import LIMITS, ask, build, host
+from apps.support import LIMITS, ask, build, host, parts
 from cloche.apps.errors import AppMethodError, AppRequestError
 from cloche.apps.messages import Collected
 from cloche.apps.ports import ClientGoneError
@@ -88,6 +88,29 @@ def test_a_warm_instance_is_dropped_after_an_error(instances):
     assert ask(built, on=one).text == "1"
     assert ask(built, "/bad", on=one).status == 500
     assert ask(built, on=one).text == "1"
+    one.close()
+
+
+@pytest.mark.parametrize("instances", ["fresh", "warm"])
+def test_a_version_that_was_released_holds_nothing(instances):
+    """Neither what waited nor what a late request leaves; built again it is as before."""
+    code = "let n = 0; export default () => new Response(`${n += 1}`)"
+    one = host()
+    bundle, manifest = parts(code, instances=instances)
+
+    def held():
+        return [len(ready) for ready in one._pool._ready.values() if ready], list(one._warm)
+
+    built = one.build(bundle, manifest)
+    ask(built, on=one)
+    assert held() != ([], [])
+    one.release(built)
+    assert held() == ([], [])
+    assert ask(built, on=one).text == "1"
+    assert held() == ([], [])
+    again = one.build(bundle, manifest)
+    assert ask(again, on=one).text == "1"
+    assert held() != ([], [])
     one.close()
 
 

@@ -111,6 +111,7 @@ class AppHost:
         self._builder = Builder(runner, limits, secret=secret)
         self._lock = threading.Lock()
         self._warm: dict[str, _Warm] = {}
+        self._released: set[str] = set()  # ids of images that nobody is to ask again
 
     # --- versions ---
 
@@ -118,7 +119,7 @@ class AppHost:
         self, bundle: Bundle, manifest: Manifest, env: Mapping[str, str] | None = None
     ) -> BuiltApp:
         """Evaluate a version; see `Builder.build`."""
-        return self._builder.build(bundle, manifest, env)
+        return self._taken_up(self._builder.build(bundle, manifest, env))
 
     def restore(
         self,
@@ -129,13 +130,23 @@ class AppHost:
         key: bytes,
     ) -> BuiltApp:
         """Return a version from its kept form; see `Builder.restore`."""
-        return self._builder.restore(bundle, manifest, env, kept, key)
+        return self._taken_up(self._builder.restore(bundle, manifest, env, kept, key))
+
+    def _taken_up(self, built: BuiltApp) -> BuiltApp:
+        if built.image is not None:
+            with self._lock:
+                self._released.discard(built.image.id)
+        return built
 
     def release(self, built: BuiltApp) -> None:
-        """Give back what a version that is not asked any more holds ready."""
+        """Give back what a version that is not asked any more holds ready.
+
+        Requests that it is answering end as they would; what they leave is given back, too.
+        """
         if built.image is None:
             return
         with self._lock:
+            self._released.add(built.image.id)
             warm = self._warm.pop(built.image.id, None)
         if warm is not None:
             warm.close()
@@ -365,6 +376,8 @@ class AppHost:
                 )
             finally:
                 self._pool.tend()
+                if built.image.id in self._released:
+                    self._pool.drop(built.image)
         warm = self._warm_of(built)
         slot = warm.take(run)
         is_well = False
@@ -389,7 +402,11 @@ class AppHost:
         with self._lock:
             warm = self._warm.get(built.image.id)
             if warm is None:
-                warm = self._warm[built.image.id] = _Warm(built)
+                warm = _Warm(built)
+                if built.image.id in self._released:
+                    warm.close()  # it keeps nothing
+                else:
+                    self._warm[built.image.id] = warm
             return warm
 
 

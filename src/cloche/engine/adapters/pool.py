@@ -86,6 +86,8 @@ class Pool:
         """Free what waits of an image that is not used any more."""
         with self._changed:
             waiting = self._ready.pop(image.key, deque())
+            waiting += (one for one in self._used if one.image.key == image.key)
+            self._used = deque(one for one in self._used if one.image.key != image.key)
         for instance in waiting:
             instance.close()
 
