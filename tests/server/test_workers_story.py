@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,19 +14,29 @@ from pathlib import Path
 import pytest
 
 from cloche.exec.types import Finished
+from cloche.exec.types import Limits as RunLimits
 
 from .process import serving
 
 WAIT_S = 30
+PATIENT = RunLimits(time_ms=100_000)  # the machine may have other things to do
 LONG = "print('on', flush=True)\nn = 0\nfor i in range(2 * 10**6): n += i\nprint(n)\n"
+
+
+def children_of(server):
+    """Return the ids of the processes that a server has started and that live."""
+    found = []
+    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def workers_of(server):
     """Return the ids of the workers of a server, when there are some."""
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
-        tasks = Path(f"/proc/{server.process.pid}/task").iterdir()
-        found = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        found = children_of(server)
         if found:
             return found
     raise AssertionError("it has no workers")
@@ -43,7 +54,7 @@ def is_gone(pid):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A server with one worker, which has run something."""
-    settings = {"CLOCHE_SERVER_WORKER_GRACE_MS": "300"}
+    settings = {"CLOCHE_SERVER_WORKER_GRACE_MS": "1000"}
     with serving(tmp_path_factory.mktemp("served"), "--workers", "1", **settings) as found:
         with found.client() as client:
             client.run("print(1)", language="python")
@@ -68,7 +79,7 @@ def test_a_kept_run_goes_on(server):
     """A run that is kept ends as if nothing had happened, and is heard once."""
     (worker,) = workers_of(server)
     with server.client() as client:
-        run = client.start(LONG, language="python")
+        run = client.start(LONG, language="python", limits=PATIENT)
         heard = client.follow(run.id)
         text = next(heard).data
         os.kill(worker, signal.SIGKILL)
@@ -112,7 +123,7 @@ def test_drained(tmp_path):
         assert len(pids) == 2
         session = client.Session.create("python", name="a")
         session.run("x = 40")
-        run = client.start(LONG, language="python")
+        run = client.start(LONG, language="python", limits=PATIENT)
         assert next(client.follow(run.id)).data == b"on\n"
         key = server.key
         assert server.stop() == 0
@@ -120,8 +131,7 @@ def test_drained(tmp_path):
     with serving(tmp_path, "--workers", "0") as again, again.client(key) as client:
         assert client.get_run(run.id).status == "completed"
         assert client.Session.open("a").run("print(x + 2)").run.stdout == "42\n"
-        tasks = Path(f"/proc/{again.process.pid}/task").iterdir()
-        assert not any((task / "children").read_text() for task in tasks)
+        assert children_of(again) == []
 
 
 def test_workers_die_with_the_server(tmp_path):

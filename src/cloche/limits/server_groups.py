@@ -235,7 +235,7 @@ class ServerLimits(Group):
         description="A worker process that lived for as long is replaced at once",
     )
     worker_grace_ms: int = limit(
-        5000,
+        10_000,
         "ms",
         100,
         600_000,

@@ -129,15 +129,14 @@ class WorkerRunner(Runner):
             )
             return found
         self.prepare(request)
+        process = self.processes.pick()  # before the time of the run begins
         conversation = Conversation(
             self, request, handlers=handlers, on_output=on_output, sink=sink, cancel=cancel
         )
         options = conversation.options(
             run_id or new_run_id(), replay=replay, resume=resume, record=record
         )
-        return conversation.run(
-            self.processes.pick(), lambda job: frames.Run(job=job, options=options)
-        )
+        return conversation.run(process, lambda job: frames.Run(job=job, options=options))
 
     def begin(
         self,
