@@ -34,6 +34,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "net": ("cloche.cli.net", "app"),
     "secret": ("cloche.cli.secret", "app"),
     "serve": ("cloche.cli.serve", "serve_command"),
+    "app": ("cloche.cli.apps", "app"),
     "keys": ("cloche.cli.keys", "app"),
     "tenants": ("cloche.cli.tenants", "app"),
     "mcp": ("cloche.cli.mcp", "mcp_command"),

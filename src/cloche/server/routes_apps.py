@@ -306,7 +306,7 @@ class AppRoutes:
         return RequestReplayDocument(
             id=found.id,
             same=True,
-            status=0 if response is None else response.status,
+            status=found.status if response is None else response.status,
             body_bytes=0 if response is None else len(response.body),
         )
 
