@@ -362,6 +362,14 @@ class AppsLimits(Group):
         label="Job Poll",
         description="How often a process looks for jobs that others made",
     )
+    job_kept_count_max: int = limit(
+        10_000,
+        "count",
+        1,
+        10_000_000,
+        label="Kept Jobs",
+        description="Jobs of an app that ended and can be asked for; the oldest go",
+    )
     job_keep_ms: int = limit(
         7 * DAY_MS,
         "ms",

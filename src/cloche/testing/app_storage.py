@@ -478,6 +478,22 @@ def check_cancelled_jobs(tables: AppTables) -> None:
     assert ask.jobs("list") == []
 
 
+def check_kept_jobs(tables: AppTables) -> None:
+    """Of the jobs that ended the newest are kept; those that did not end stay, however old."""
+    ask = Asker(tables)
+    desk = JobDesk(tables, Limits().replace({"apps": {"job_kept_count_max": 2}}))
+    waiting = ask.jobs("spawn", name="waiting", priority="low")
+    ended = [ask.jobs("spawn", name="j") for _ in range(4)]
+    begun, _ = desk.claim(A, owner="w", now_ns=NOW_NS, limit=4)
+    assert sorted(job.id for job in begun) == sorted(ended)
+    for index, job in enumerate(begun):
+        desk.finish(A, job, None, NOW_NS + index)
+    assert desk.prune(A, NOW_NS + SECOND_NS) == 2  # noqa: PLR2004
+    kept = {begun[2].id, begun[3].id, waiting}
+    assert {job["id"] for job in ask.jobs("list")} == kept
+    assert desk.prune(A, NOW_NS + SECOND_NS) == 0
+
+
 def check_unique_jobs(tables: AppTables) -> None:
     """Of a unique key there is one job that has not ended; the queue has its limit."""
     ask, desk = Asker(tables, job_queue_length_max=2), JobDesk(tables, Limits())
@@ -550,6 +566,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_retries,
     check_lost_jobs,
     check_cancelled_jobs,
+    check_kept_jobs,
     check_unique_jobs,
     check_concurrent_claims,
     check_schedules,

@@ -26,6 +26,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from cloche.apps.storage.errors import JobLostError
+from cloche.apps.storage.job_desk import PRUNE_COUNT
 from cloche.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -284,7 +285,8 @@ class JobLoop:
         self._cleaned_ns = now_ns
         self._desk.forget(now_ns)
         for app in self._seen_apps:
-            self._desk.prune(app, now_ns)
+            while self._desk.prune(app, now_ns) == PRUNE_COUNT:
+                pass
         self._seen_apps.clear()
 
     # --- one job, on a thread of its own ---

@@ -18,8 +18,9 @@ from cloche.apps.storage import job_states
 from cloche.apps.storage.calls import NS_PER_MS
 from cloche.apps.storage.errors import QuotaError, StorageArgumentsError
 from cloche.apps.storage.jobs import NAME_LIMIT_BYTES, new_job_id
-from cloche.apps.storage.rows import JobRow, ScheduleRow
+from cloche.apps.storage.rows import JOB_ENDED, JobRow, ScheduleRow
 from cloche.apps.storage.values import check_name, encode
+from cloche.store.rows import TIME_NS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cloche.limits import Limits
 
 _LOST_COUNT: Final = 100
-_PRUNE_COUNT: Final = 1000
+PRUNE_COUNT: Final = 1000
 _HOUR_NS: Final = 3600 * 10**9
 _WINDOWS_NS: Final = (_HOUR_NS, 48 * _HOUR_NS, 32 * 24 * _HOUR_NS, 10 * 366 * 24 * _HOUR_NS)
 
@@ -181,16 +182,26 @@ class JobDesk:
         return self._tables.write(app, "jobs", work)
 
     def prune(self, app: str, now_ns: int) -> int:
-        """Remove jobs of an app that ended long ago, some; return how many."""
+        """Remove jobs of an app that ended long ago, or are too many, some; return how many.
+
+        Up to `PRUNE_COUNT` go at once: call it again when it was as many.
+        """
         before_ns = now_ns - self._limits.job_keep_ms * NS_PER_MS
-        return self._tables.write(
-            app, "jobs", lambda rows: rows.remove_ended_jobs(before_ns, _PRUNE_COUNT)
-        )
+
+        def work(rows: AppRows) -> int:
+            count = rows.remove_ended_jobs(before_ns, PRUNE_COUNT)
+            ended = sum(rows.count_jobs(state) for state in sorted(JOB_ENDED))
+            excess = min(ended - self._limits.job_kept_count_max, PRUNE_COUNT - count)
+            if excess > 0:
+                count += rows.remove_ended_jobs(TIME_NS_MAX, excess)
+            return count
+
+        return self._tables.write(app, "jobs", work)
 
     def forget(self, now_ns: int) -> int:
         """Forget effects that were performed long ago, some; return how many."""
         before_ns = now_ns - self._limits.effect_memory_ms * NS_PER_MS
-        return self._tables.prune(remembered_before_ns=before_ns, limit=_PRUNE_COUNT)
+        return self._tables.prune(remembered_before_ns=before_ns, limit=PRUNE_COUNT)
 
 
 def _due_times(row: ScheduleRow, now_ns: int, count_max: int) -> tuple[list[int], int]:

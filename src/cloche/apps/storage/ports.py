@@ -142,7 +142,7 @@ class JobRows(Protocol):
         """Return running jobs whose lease has ended."""
 
     def remove_ended_jobs(self, before_ns: int, limit: int) -> int:
-        """Remove jobs that ended before; return how many."""
+        """Remove jobs that ended before, the oldest first; return how many."""
 
     def schedules(self) -> Sequence[ScheduleRow]:
         """Return all schedules, by name."""

@@ -60,7 +60,10 @@ _LOST: Final = rows_of(
     limited=True,
 )
 _ENDED: Final = (
-    select(_jobs.id).where(_jobs.app == APP, _jobs.ended_ns < bindparam("before_ns")).limit(LIMIT)
+    select(_jobs.id)
+    .where(_jobs.app == APP, _jobs.ended_ns < bindparam("before_ns"))
+    .order_by(_jobs.ended_ns, _jobs.id)
+    .limit(LIMIT)
 )
 _REMOVE_ENDED: Final = removal_of(app_jobs, _jobs.id.in_(_ENDED))
 _SCHEDULES: Final = rows_of(app_schedules, order=[app_schedules.c.name])

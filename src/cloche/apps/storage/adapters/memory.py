@@ -354,12 +354,12 @@ class _Rows:
         return sorted(lost, key=lambda row: row.id.encode())[:limit]
 
     def remove_ended_jobs(self, before_ns: int, limit: int) -> int:
-        ended = [
-            row.id
+        ended = sorted(
+            (row.ended_ns, row.id.encode(), row.id)
             for row in self._state.jobs.values()
             if row.ended_ns is not None and row.ended_ns < before_ns
-        ][:limit]
-        for job_id in ended:
+        )[:limit]
+        for _, _, job_id in ended:
             self._remove(self._state.jobs, job_id)
         return len(ended)
 
