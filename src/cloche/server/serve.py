@@ -263,7 +263,8 @@ class _Process:
 
 def processor_count() -> int:
     """Return how many processors this process may use, at least 1."""
-    return max(1, len(os.sched_getaffinity(0)))
+    usable = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return (os.cpu_count() or 1) if usable is None else len(usable(0))
 
 
 def connection_limits(limits: Limits) -> Limits:

@@ -330,7 +330,7 @@ def _execution_frame(execution: Execution) -> frames.ExecutionFrame:
 
 def main(arguments: Sequence[str]) -> None:
     """Be a worker, on the socket that this process was given."""
-    hardening.die_with_parent()
+    dies_with_parent = hardening.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
     limit_bytes = int(arguments[1])
     connection = Connection(socket.socket(fileno=int(arguments[0])), limit_bytes)
@@ -338,7 +338,8 @@ def main(arguments: Sequence[str]) -> None:
     if not isinstance(start, frames.Start):
         raise InternalError(f"a worker was told {type(start).__name__} before its start")
     limits = frames.limits_of(start.limits)
-    protections = _hold(start, limits)
+    protections = ["parent_death"] if dies_with_parent else []
+    protections += _hold(start, limits)
     threading.stack_size(THREAD_STACK_BYTES)
     runner = JobRunner(
         Images(
@@ -368,8 +369,9 @@ def _hold(start: frames.Start, limits: Limits) -> list[str]:
         file_limit_bytes=limits.engine.snapshot_limit_bytes,
         open_file_max=_OPEN_FILE_MAX,
     )
-    hardening.drop_privileges()
-    found = ["parent_death", "rlimits", "no_new_privs"]
+    found = ["rlimits"]
+    if hardening.drop_privileges():
+        found.append("no_new_privs")
     modules = [start.javascript_path, start.python_path]
     places = [Path(start.cache), *(Path(path) for path in modules if path)]
     if hardening.close_files([*hardening.python_places(), *places]):

@@ -35,6 +35,7 @@ from cloche.server.worker_rules import encode, program_for
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_IS_LINUX: Final = sys.platform.startswith("linux")
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_CAPBSET_DROP: Final = 24
@@ -98,16 +99,24 @@ def limit_resources(*, data_limit_bytes: int, file_limit_bytes: int, open_file_m
         resource.setrlimit(kind, (allowed, allowed))
 
 
-def die_with_parent() -> None:
-    """Let the kernel end the process when the one that started it ends."""
+def die_with_parent() -> bool:
+    """Let the kernel end the process when the one that started it ends; False elsewhere.
+
+    Without it a worker ends when it next reads or writes.
+    """
+    if not _IS_LINUX:
+        return False
     parent = os.getppid()
     _checked("parent_death", _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(0)  # it had ended before the kernel knew
+    return True
 
 
-def drop_privileges() -> None:
-    """Gain no rights by running anything, and give up those of root."""
+def drop_privileges() -> bool:
+    """Gain no rights by running anything, and give up those of root; False elsewhere."""
+    if not _IS_LINUX:
+        return False
     libc = _libc()
     _checked("no_new_privs", libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     for capability in range(_CAPABILITY_COUNT):
@@ -117,10 +126,13 @@ def drop_privileges() -> None:
     if number is not None:
         header = struct.pack("<Ii", _CAPABILITY_VERSION, 0)
         _checked("capabilities", libc.syscall(number, header, bytes(24)))
+    return True
 
 
 def landlock_version() -> int:
     """Return the version of Landlock that the kernel has, 0 for none."""
+    if not _IS_LINUX:
+        return 0
     found = _libc().syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), _LANDLOCK_VERSION)
     return max(0, int(found))
 
@@ -206,7 +218,7 @@ def filter_calls() -> bool:
 def has_seccomp() -> bool:
     """Return whether the kernel filters system calls."""
     number = _SYSCALLS.get(platform.machine(), {}).get("seccomp")
-    if number is None:
+    if number is None or not _IS_LINUX:
         return False
     # A filter at address 0 cannot be read: EFAULT, from a kernel that has filters.
     done = _libc().syscall(number, ctypes.c_uint(_SECCOMP_SET_MODE_FILTER), ctypes.c_uint(0), None)
