@@ -22,6 +22,12 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+@cloche.tool(read_only=True)
+def begun() -> None:
+    """Tell the test that the script is at work."""
+    pathlib.Path("begun").touch()
+
+
 def unwrite(args, result):
     pathlib.Path(args["path"]).unlink()
 
@@ -188,16 +194,18 @@ def test_wrong_options(script, arguments, problem):
 
 def test_an_interrupt_keeps_what_is_there(script):
     """Ctrl-C ends the run as cancelled, with what it printed."""
-    (script.folder / "endless.ts").write_text("console.log('begun'); for (;;) {}")
+    program = "console.log('begun'); await tools.begun(); for (;;) {}"
+    (script.folder / "endless.ts").write_text(program)
     process = subprocess.Popen(
-        [*START, "script", "endless.ts", "--json", "--verbose"],
+        [*START, "script", "endless.ts", "--json", *TOOLS],
         cwd=script.folder,
         env=environment(CLOCHE_STORE=str(script.folder / "store.db")),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    assert process.stderr.readline().startswith(b"[script] started")
-    time.sleep(2)  # nothing tells from outside that it has printed
+    deadline_s = time.monotonic() + 60
+    while not (script.folder / "begun").exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     stdout, _ = process.communicate(timeout=30)
     document = json.loads(stdout)
