@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-BUNDLE_LIMIT_BYTES = 450_000
+BUNDLE_LIMIT_BYTES = 470_000  # 450,106 with web streams and the words of apps
 
 
 @pytest.fixture

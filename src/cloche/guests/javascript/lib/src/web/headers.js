@@ -3,19 +3,29 @@
 import { inspect } from "../host.js";
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const BLANK = /^[\t\n\r ]|[\t\n\r ]$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const custom = Symbol.for("nodejs.util.inspect.custom");
 
+// Programs name the same few fields again and again.
+const known = new Map();
+const KNOWN_COUNT_MAX = 256;
+
 function checkName(name) {
+  const found = known.get(name);
+  if (found !== undefined) return found;
   const text = String(name);
   if (!NAME.test(text)) {
     throw new TypeError(`Headers: ${JSON.stringify(text)} is an invalid header name.`);
   }
-  return text.toLowerCase();
+  const lower = text.toLowerCase();
+  if (known.size < KNOWN_COUNT_MAX) known.set(text, lower);
+  return lower;
 }
 
 function checkValue(value) {
-  const text = String(value).replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
+  let text = String(value);
+  if (BLANK.test(text)) text = text.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
   if (!VALUE.test(text)) {
     throw new TypeError("Headers: a value holds characters that headers cannot.");
   }

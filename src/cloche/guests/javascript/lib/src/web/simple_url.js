@@ -1,6 +1,6 @@
-// Plain URLs of the web, taken apart by one expression instead of letter by letter.
+// Plain URLs and queries, taken apart by one expression instead of letter by letter.
 //
-// Owns a shortcut, no rule: what `recordOf` returns is what the standard's own algorithm returns,
+// Owns a shortcut, no rule: what `recordOf` and `pairsOf` return is what the standard's own algorithm returns,
 // and whatever could be changed by that algorithm is left to it (capital letters in a host, dots as
 // a segment, letters to be escaped, an address that is not written in full).
 
@@ -31,4 +31,19 @@ export function recordOf(text) {
     scheme, username: "", password: "", host, port: port === PORTS[scheme] ? null : port,
     path: path.slice(1).split("/"), query, fragment: null,
   };
+}
+
+const PLAIN_PAIRS = /^[!-$&-*,-~]*$/; // no percent sign, no plus
+
+/** The pairs of a query in which nothing is escaped; undefined for every other. */
+export function pairsOf(text) {
+  if (text === "") return [];
+  if (text.length > LENGTH_MAX || !PLAIN_PAIRS.test(text)) return undefined;
+  const pairs = [];
+  for (const part of text.split("&")) {
+    if (part === "") continue;
+    const at = part.indexOf("=");
+    pairs.push(at < 0 ? [part, ""] : [part.slice(0, at), part.slice(at + 1)]);
+  }
+  return pairs;
 }

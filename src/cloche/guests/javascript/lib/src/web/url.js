@@ -1,8 +1,9 @@
 // URL and URLSearchParams: whatwg-url, the standard's own reference implementation.
 
 import machine from "whatwg-url/lib/url-state-machine.js";
+import urlencoded from "whatwg-url/lib/urlencoded.js";
 import wrapper from "whatwg-url/webidl2js-wrapper.js";
-import { recordOf } from "./simple_url.js";
+import { pairsOf, recordOf } from "./simple_url.js";
 import { codedError } from "../node/errors.js";
 import { inspect } from "../host.js";
 
@@ -12,6 +13,9 @@ machine.basicURLParse = (text, options = undefined) => (
   (options?.baseURL || options?.stateOverride || options?.url ? undefined : recordOf(text)) ??
     basicURLParse(text, options)
 );
+
+const { parseUrlencodedString } = urlencoded;
+urlencoded.parseUrlencodedString = (text) => pairsOf(text) ?? parseUrlencodedString(text);
 
 const realm = { Array, Object, Promise, String, TypeError };
 wrapper.URL.install(realm, ["Window"]);
