@@ -356,6 +356,42 @@ def test_quick(workers):
     assert not begin("#" * 100_000), "it would block"
 
 
+def test_quick_but_not_now(workers):
+    """A run is left to a thread while another frame is under way, and when a worker is lost."""
+    process, ended = workers.processes.pick(), []
+
+    def begin():
+        return workers.begin(
+            asked("1"),
+            run_id="r",
+            on_output=None,
+            cancel=CancelToken(),
+            done=lambda *said: ended.append(said),
+        )
+
+    workers.execute(asked("1"))
+    with process._sending:
+        assert not begin()
+    os.kill(process.pid, signal.SIGSTOP)
+    text = asked("#" * 60_000)
+    begun = 0
+    while workers.begin(
+        text,
+        run_id="r",
+        on_output=None,
+        cancel=CancelToken(),
+        done=lambda *said: ended.append(said),
+    ):
+        begun += 1
+        assert begun < 1000, "a socket holds no more than this"
+    kill(workers)
+    deadline = threading.Event()
+    while len(ended) < begun:
+        deadline.wait(0.01)
+    assert {type(error) for _, error in ended} == {WorkerLostError}
+    assert len(ended) == begun > 0
+
+
 def test_pauses(workers):
     """The first replacement comes at once; each pause is twice the one before, up to a limit."""
     delays = [workers.processes._delay_s(count) for count in (0, 1, 2, 3, 4, 40)]

@@ -12,6 +12,7 @@ kept. Invariants:
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
@@ -355,6 +356,8 @@ class QuickJob:
         self._cancel = cancel
         self._done = done
         self._job = 0
+        self._lock = threading.Lock()
+        self._is_over = False
         ends_ns = time.monotonic_ns() + request.limits.guests.timeout_ms * NS_PER_MS
         self._patience = Patience(runner, cancel, ends_ns)
 
@@ -365,16 +368,25 @@ class QuickJob:
             job = self._job = process.open(self)
         except WorkerLostError:
             return False
-        self._runner.watch(self)
         options = frames.RunOptions(
             request=frames.request_frame(self._request, self._runner.limits),
             run_id=run_id,
             is_recorded=False,
             is_streamed=self._on_output is not None,
         )
-        process.send(frames.Run(job=job, options=options))
+        self._runner.watch(self)
+        if not process.send_now(frames.Run(job=job, options=options)):
+            return not self._give_up()
         self._cancel.bind(lambda: process.send(frames.Cancel(job=job)))
         return True
+
+    def _give_up(self) -> bool:
+        """Leave the job to somebody who can wait; False when it is over already: it was lost."""
+        with self._lock:
+            is_over, self._is_over = self._is_over, True
+        self._process.close(self._job)
+        self._runner.forget(self)
+        return not is_over
 
     def check_time(self) -> None:
         """End the worker when it does not stop in time."""
@@ -385,6 +397,10 @@ class QuickJob:
         if isinstance(frame, frames.Output):
             if self._on_output is not None:
                 self._on_output(frame.stream, frame.data)
+            return
+        with self._lock:
+            was_over, self._is_over = self._is_over, True
+        if was_over:
             return
         execution: Execution | None = None
         error: BaseException | None = None

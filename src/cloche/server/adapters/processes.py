@@ -142,6 +142,32 @@ class WorkerProcess:
         with self._sending, contextlib.suppress(OSError):
             self._socket.sendall(data)
 
+    def send_now(self, frame: frames.Frame) -> bool:
+        """Send a frame without waiting; False when that cannot be, and nothing was sent."""
+        data = frames.encode(frame, self._limit_bytes)
+        if not self._sending.acquire(blocking=False):
+            return False
+        count = 0
+        try:
+            count = self._socket.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # it is lost, and its boxes know it
+        finally:
+            if count == len(data) or not count:
+                self._sending.release()
+        if count < len(data):
+            threading.Thread(target=self._send_rest, args=(data[count:],), daemon=True).start()
+        return True
+
+    def _send_rest(self, data: bytes) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                self._socket.sendall(data)
+        finally:
+            self._sending.release()
+
     def loss(self) -> WorkerLostError:
         """Return what is said of a job when the process is gone."""
         return WorkersStoppedError() if self._is_stopped else WorkerLostError(self.problem)
