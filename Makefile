@@ -45,7 +45,7 @@ bench: setup
 	$(BIN)/python bench/run.py
 
 serve: setup
-	@$(BIN)/cloche serve
+	@$(BIN)/python examples/server_tour.py
 
 docs: $(STAMP)
 	$(BIN)/python -m cloche.limits.adapters.document

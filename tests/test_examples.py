@@ -91,3 +91,17 @@ def test_the_agent_loop(api):
         "  script_1: completed ['10 apples ordered', '5 pears ordered']\n"
         "6 messages; orders: [{'fruit': 'apples', 'count': 10}, {'fruit': 'pears', 'count': 5}]\n"
     )
+
+
+def test_the_tour_of_a_server():
+    """A server is started, and a first program comes back through each of its doors."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "server_tour.py"), "--bind", "127.0.0.1:0", "--once"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.count("hello from 42") == 3
+    for part in ("/v1/run", "cloche.Client", "/mcp", '{"visits":1}', "signed in"):
+        assert part in done.stdout, done.stdout

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from cloche.apps.adapters.jobs import JobFailedError, JobLoop
 from cloche.apps.routing import AppName
+from cloche.apps.storage.jobs import event_of
 from cloche.apps.storage.rows import app_parts
 from cloche.exec.adapters.effects import CancelToken
 
@@ -43,9 +43,7 @@ def run_job(server: AppServer, app: AppName, job: JobRow, control: JobControl) -
     """
     cancel = CancelToken()
     control.on_stop(cancel.cancel)
-    data = json.loads(job.data)
-    kind = "scheduled" if job.schedule else "job"
-    event = data if job.schedule else _job_document(job, data)
+    kind, event = event_of(job)
     timeout_ms = job.timeout_ms or server.apps.limits.apps.job_timeout_ms_max
     execution = server.call(app, kind, event, job=job, cancel=cancel, timeout_ms=timeout_ms)
     if execution is None:
@@ -53,7 +51,3 @@ def run_job(server: AppServer, app: AppName, job: JobRow, control: JobControl) -
     if execution.failure is not None:
         raise JobFailedError(execution.failure.message)
     return execution.value
-
-
-def _job_document(job: JobRow, data: Any) -> dict[str, Any]:
-    return {"id": job.id, "name": job.name, "data": data, "attempt": job.attempt}

@@ -67,7 +67,8 @@ def make_tools(backend_of: BackendOf, *, who: Callable[[Asked], str]) -> FastMCP
         backend_of: returns what answers a request.
         who: returns who decides where the client asks its person, as the audit says it.
     """
-    server = FastMCP("cloche", instructions=INSTRUCTIONS, log_level="WARNING")
+    # Its errors are answers of the protocol; a client that leaves is none.
+    server = FastMCP("cloche", instructions=INSTRUCTIONS, log_level="CRITICAL")
     server._mcp_server.version = __version__  # else it tells that of the library
     tools = _Tools(backend_of, who)
     for each in (
