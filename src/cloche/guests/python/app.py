@@ -364,7 +364,11 @@ def _respond(value):
     response = _response(value)
     content, kind = _content(response.body)
     headers = response.headers
-    if kind is not None and not response.is_exact and all(name.lower() != "content-type" for name, _ in headers):
+    if (
+        kind is not None
+        and not response.is_exact
+        and all(name.lower() != "content-type" for name, _ in headers)
+    ):
         headers = [*headers, ("content-type", kind)]
     head = {"status": response.status, "headers": headers}
     if content is not None:
