@@ -11,7 +11,7 @@ import time
 import pytest
 
 from cloche.apps.bundle import bundle_of
-from cloche.apps.errors import AppEnvironmentError, AppRouteError, BuildError
+from cloche.apps.errors import AppEnvironmentError, AppRouteError, BuildError, ManifestError
 from cloche.apps.open import open_apps
 from cloche.apps.routing import AppName
 from cloche.apps.serving import AppServer
@@ -251,7 +251,7 @@ def test_environment(world):
     """What a manifest names must be given; the app sees it, and a change is seen at once."""
     main = "export default { fetch(r, env) { return new Response(env.COLOR) } }"
     manifest = {"name": "shop", "main": "main.js", "env": {"COLOR": None}}
-    with pytest.raises((AppEnvironmentError, Exception), match="COLOR"):
+    with pytest.raises((AppEnvironmentError, ManifestError), match="COLOR"):
         world.deploy(main, manifest=manifest)
     world.deploy(main, manifest=manifest, env={"COLOR": "red"})
     assert world.get("/") == (200, b"red")
@@ -276,6 +276,23 @@ def test_routes_of_the_server(world):
     world.deploy(name=stranger)
     assert world.get("/a", host="shop.acme.localhost") == (200, b"hello /a")
     assert world.get("/apps/~acme/shop/a", host="localhost") == (200, b"hello /a")
+
+
+def test_outbound_calls(world):
+    """A tenant's app has the lists and secrets of that tenant, and none where none are wanted."""
+    stranger = AppName(tenant="acme", name="shop")
+    net = {"scopes": ["global"], "secrets": ["KEY"]}
+    manifest = {"name": "shop", "main": "main.js", "policy": {"net": net}}
+    for name, tenant in ((SHOP, None), (stranger, "acme")):
+        version = world.deploy(name=name, manifest=manifest)
+        policy = world.apps.versions.find(name, version.id, {}).built.policy
+        assert policy.net.get("tenant") == tenant
+    for wrong in ({"scopes": ["tenant:other/global"]}, {"scopes": ["global"], "tenant": "other"}):
+        with pytest.raises(ManifestError, match="another tenant"):
+            world.deploy(name=stranger, manifest={**manifest, "policy": {"net": wrong}})
+    closed = open_apps(world.store, world.limits, allow_net=False)
+    with pytest.raises(ManifestError, match="--allow-net"):
+        closed.versions.get(SHOP, world.apps.registry.app(SHOP).live, {})
 
 
 def test_cookies_of_the_server(world):

@@ -11,14 +11,14 @@ import difflib
 import json
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from cloche.apps.bundle import MANIFEST_NAMES, check_path
 from cloche.apps.cron import parse_cron
 from cloche.apps.errors import BundleError, ManifestError
-from cloche.egress.allowlist import NetPolicy
+from cloche.egress.allowlist import TENANT_PREFIX, NetPolicy
 from cloche.errors import ClocheError
 from cloche.gate.policy import Policy
 
@@ -110,6 +110,29 @@ class Manifest:
         """Return what the app's code may do: answer, use the named storage, call by `net`."""
         allowed = Policy.allow(**dict.fromkeys((APP_KIND, *self.storage), ("*",)))
         return Policy(kinds=allowed.kinds, net=self.net)
+
+    def for_tenant(self, tenant: str, *, allow_net: bool) -> Manifest:
+        """Return this manifest with the lists and secrets that it names being those of a tenant.
+
+        Args:
+            tenant: what the egress calls it; empty for the one whose lists are the store's own.
+            allow_net: whether apps may make outbound calls at all.
+
+        Raises:
+            ManifestError: it asks for calls and may not, or names lists of another tenant.
+        """
+        if self.net is None:
+            return self
+        if not allow_net:
+            problem = "asks for outbound HTTP; serve with --allow-net to let apps have it"
+            raise ManifestError(where="policy.net", problem=problem)
+        net = NetPolicy.from_document(self.net)
+        foreign = [scope for scope in net.scopes if scope.startswith(TENANT_PREFIX)]
+        if foreign or net.tenant not in ("", tenant):
+            named = ", ".join(foreign) or net.tenant
+            problem = f"names lists of another tenant: {named}"
+            raise ManifestError(where="policy.net", problem=problem)
+        return replace(self, net={**self.net, "tenant": tenant}) if tenant else self
 
     def limits_of(self, limits: Limits) -> Limits:
         """Return the ceilings of one request: the host's, and what the manifest lowers."""

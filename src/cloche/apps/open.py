@@ -12,6 +12,7 @@ from cloche.apps.logs import AppLogs
 from cloche.apps.manifest import find_manifest
 from cloche.apps.recordings import Recordings
 from cloche.apps.registry import Registry
+from cloche.apps.routing import OWN_TENANT
 from cloche.apps.storage.open import open_storage
 from cloche.apps.storage.rows import app_name
 from cloche.apps.versions import Versions
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from cloche.limits import Limits
     from cloche.store.ports import Store
 
-OWN_TENANT = "default"  # of who runs the server: its apps may have any host name and prefix
 PREFIX = "/apps"
 # What the server answers itself.
 RESERVED = (
@@ -178,6 +178,7 @@ def open_apps(
     *,
     runner: Runner | None = None,
     domain: str = "localhost",
+    allow_net: bool = True,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> Apps:
     """Return the apps of a store; they last as long as it is open.
@@ -187,6 +188,7 @@ def open_apps(
         limits: in force.
         runner: executes; that of the process when None.
         domain: apps answer at `name.domain`.
+        allow_net: whether apps may make outbound calls.
         now_ns: the wall clock.
     """
     runner = (runner or default_runner()).for_store(store.url)
@@ -194,7 +196,9 @@ def open_apps(
     host = AppHost(runner, limits, secret=load_key())
     return Apps(
         registry=registry,
-        versions=Versions(store, registry, host, limits, key=load_key, now_ns=now_ns),
+        versions=Versions(
+            store, registry, host, limits, allow_net=allow_net, key=load_key, now_ns=now_ns
+        ),
         host=host,
         storage=open_storage(store, limits=limits, now_ns=now_ns),
         logs=AppLogs(store, limits, now_ns=now_ns),

@@ -13,6 +13,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
+OWN_TENANT: Final = "default"  # of who runs the server
 SHARE_MAX: Final = 100
 _WILDCARD: Final = "*."
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from cloche.apps.errors import AppImageError
 from cloche.apps.manifest import find_manifest
+from cloche.apps.routing import OWN_TENANT
 from cloche.store.errors import StoreChangedError, StoreUnknownError
 from cloche.store.rows import Document
 
@@ -61,6 +62,7 @@ class Versions:
         registry: where their files are.
         host: builds them.
         limits: the group `apps`.
+        allow_net: whether apps may make outbound calls.
         key: returns what signs the states.
         now_ns: the wall clock.
     """
@@ -72,6 +74,7 @@ class Versions:
         host: AppHost,
         limits: Limits,
         *,
+        allow_net: bool,
         key: Callable[[], bytes],
         now_ns: Callable[[], int],
     ) -> None:
@@ -79,6 +82,7 @@ class Versions:
         self._registry = registry
         self._host = host
         self._limits = limits
+        self._allow_net = allow_net
         self._key = key
         self._now_ns = now_ns
         self._lock = threading.Lock()
@@ -105,11 +109,13 @@ class Versions:
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
         with making:
-            found = self.find(app, version, env)
-            if found is not None:
-                return found
+            held = self.find(app, version, env)
+            if held is not None:
+                return held
             bundle = self._registry.bundle(app, version)
-            manifest = find_manifest(bundle, self._limits, name=app.name)
+            found = find_manifest(bundle, self._limits, name=app.name)
+            own = "" if app.tenant == OWN_TENANT else app.tenant
+            manifest = found.for_tenant(own, allow_net=self._allow_net)
             ready = Ready(self._made(app, bundle, manifest, env), bundle)
             self._hold(key, ready)
         with self._lock:

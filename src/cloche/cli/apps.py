@@ -160,9 +160,10 @@ def deploy_command(
     if as_json:
         print_json({"app": chosen, **_version(version, found), "url": _url(found)})
         return
-    printed = apps.versions.get(app_name, version.id, found.env).built.printed
-    if printed:
-        sys.stderr.write(printed)
+    built = apps.versions.get(app_name, version.id, found.env).built
+    sys.stderr.write(built.printed)
+    if built.manifest.net is not None and not configured()[0].values["allow_net"]:
+        typer.echo(f"{chosen} makes outbound calls: serve with --allow-net", err=True)
     share = f" for {canary} of 100 clients" if found.canary == version.id else ""
     typer.echo(
         f"{chosen} v{version.number} ({version.id[:_SHORT]}) answers{share} at {_url(found)}"

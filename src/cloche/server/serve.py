@@ -141,7 +141,7 @@ class _Process:
         self._say = say
         self._ended = threading.Event()
         # Apps run in this process: before its runner becomes that of the workers.
-        apps = open_apps(store, limits, domain=settings.app_domain)
+        apps = open_apps(store, limits, domain=settings.app_domain, allow_net=settings.allow_net)
         self._processes = self._workers(settings)
         self._host = ThreadHost(limits, self._worker_failed)
         self._server = Server(
