@@ -215,7 +215,7 @@ class Server:
             app, self.operations, version=context.version, conditions=conditions
         )
         system.page = page_of_operations(self.operations)
-        self.console = add_console(app, context, runs)
+        self.console = add_console(app, context, runs, self.apps)
         add_attach(app, context, guard)
         add_mcp(app, context, guard)
         return app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cloche.server.context import text
 from cloche.server.errors import InvalidFieldError
@@ -34,6 +34,13 @@ class Route:
     path: str
     handler: Handler
     scope: Scope | None = None
+
+
+class Views(Protocol):
+    """The pages of one section."""
+
+    def routes(self) -> list[Route]:
+        """Return its table."""
 
 
 def section(scope: Scope, path: str, *rows: tuple[str, str, Handler]) -> list[Route]:

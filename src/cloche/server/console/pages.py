@@ -28,6 +28,7 @@ SECTIONS: Final[tuple[tuple[str, str, Scope | None], ...]] = (
     ("Overview", HOME, None),
     ("Runs", f"{HOME}/runs", "run"),
     ("Sessions", f"{HOME}/sessions", "session"),
+    ("Apps", f"{HOME}/apps", "app"),
     ("Approvals", f"{HOME}/approvals", "approve"),
     ("Egress", f"{HOME}/egress", "admin"),
     ("Secrets", f"{HOME}/secrets", "admin"),
@@ -37,10 +38,15 @@ SECTIONS: Final[tuple[tuple[str, str, Scope | None], ...]] = (
 
 
 class Pages:
-    """The pages of the console. The templates are read when the first one is made."""
+    """The pages of the console. The templates are read when the first one is made.
 
-    def __init__(self) -> None:
+    Args:
+        hidden: titles of sections that this server has not.
+    """
+
+    def __init__(self, hidden: frozenset[str] = frozenset()) -> None:
         self._templates: Templates | None = None
+        self._hidden = hidden
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
         """Return a page as a response.
@@ -57,7 +63,7 @@ class Pages:
             f"{name}.html",
             status=status,
             key=key,
-            sections=sections_of(key, request.path),
+            sections=sections_of(key, request.path, self._hidden),
             flash=session.pop("flash", None),
             csrf_token=request.context.get("csrf_token", ""),
             **values,
@@ -65,14 +71,16 @@ class Pages:
         return answer.with_fields((_NO_STORE,))
 
 
-def sections_of(key: Key | None, path: str) -> list[tuple[str, str, bool]]:
+def sections_of(
+    key: Key | None, path: str, hidden: frozenset[str] = frozenset()
+) -> list[tuple[str, str, bool]]:
     """Return title, path and whether a path is in it, of each section that a key may see."""
     if key is None:
         return []
     return [
         (title, place, path == place if place == HOME else path.startswith(place))
         for title, place, scope in SECTIONS
-        if scope is None or key.may(scope)
+        if title not in hidden and (scope is None or key.may(scope))
     ]
 
 

@@ -5,6 +5,7 @@ Everything here returns plain text: escaping is the templates' part, and they es
 
 from __future__ import annotations
 
+import html
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -61,6 +62,25 @@ def cut(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     return f"{text[:most]}\n… {len(text) - most} more characters"
+
+
+class Room:
+    """How much of a page is left for a list whose items may be long.
+
+    Args:
+        size_bytes: of the list, as it is sent.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left_bytes = size_bytes
+
+    def takes(self, *texts: str) -> bool:
+        """Take room for texts; False from the first one on that there is none for."""
+        for text in texts:
+            self._left_bytes -= len(html.escape(text).encode("utf-8", "replace"))
+        if self._left_bytes < 0:
+            self._left_bytes = -1
+        return self._left_bytes >= 0
 
 
 def pretty(value: Any) -> str:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cloche.server.console.console import Console, Route
+from cloche.server.console.console import Console, Route, Views
 from cloche.server.console.gate_keeper import SIGN_IN, SIGN_OUT, GateKeeper
 from cloche.server.console.pages import HOME, Pages
 from cloche.server.console.views_approvals import ApprovalViews
+from cloche.server.console.views_apps import AppViews
 from cloche.server.console.views_egress import EgressViews
 from cloche.server.console.views_overview import OverviewViews
 from cloche.server.console.views_runs import RunViews
@@ -24,6 +25,7 @@ from cloche.web.app import App
 from cloche.web.static import add_static
 
 if TYPE_CHECKING:
+    from cloche.apps.serving import AppServer
     from cloche.server.context import Context
     from cloche.server.routes_runs import RunRoutes
 
@@ -37,25 +39,28 @@ class Site:
     routes: tuple[Route, ...]
 
 
-def add_console(app: App, context: Context, runs: RunRoutes) -> Site:
+def add_console(app: App, context: Context, runs: RunRoutes, apps: AppServer | None = None) -> Site:
     """Add the console to an application.
 
     Args:
         app: gets the routes.
         context: of the server.
         runs: answers with events and journals, as in the API.
+        apps: are served beside it; None where none are.
     """
-    pages = Pages()
+    pages = Pages(frozenset({"Apps"}) if apps is None else frozenset())
     keeper = GateKeeper(context, pages)
     console = Console(context=context, pages=pages, runs=runs)
-    views = (
+    views: list[Views] = [
         OverviewViews(console),
         RunViews(console),
         SessionViews(console),
         ApprovalViews(console),
         EgressViews(console),
         SystemViews(console),
-    )
+    ]
+    if apps is not None:
+        views.append(AppViews(console, apps))
     routes = tuple(route for each in views for route in each.routes())
     for route in routes:
         app.add(

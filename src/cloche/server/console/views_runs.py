@@ -119,7 +119,12 @@ class RunViews:
         if effect is None:
             raise UnknownObjectError(kind="effect", id=wanted)
         return self._console.pages.page(
-            request, "effect", run_id=live.row.id, effect=effect, most=_EFFECT_SHOWN
+            request,
+            "effect",
+            of=f"run {live.row.id[:12]}",
+            back=f"{HOME}/runs/{live.row.id}",
+            effect=effect,
+            most=_EFFECT_SHOWN,
         )
 
     async def events(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 "use strict";
 
 const CHARACTERS_MAX = 200000; // of live output: what is older stays on the server
+const LINES_MAX = 2000; // of a log that is followed, likewise
 
 // Live output: <div data-events="URL"> with <pre data-stream="stdout"> and one for stderr.
 function listen(place) {
@@ -22,6 +23,45 @@ function listen(place) {
   });
 }
 
+// Lines of a log as they are written: <ol data-tail="URL">.
+function follow(list) {
+  const state = document.querySelector("[data-tail-state]");
+  const source = new EventSource(list.dataset.tail);
+  const say = (text) => {
+    if (state) state.textContent = text;
+  };
+  source.addEventListener("open", () => say("What is written from now on appears here."));
+  source.addEventListener("error", () => say("The server cannot be reached; trying again."));
+  source.addEventListener("line", (event) => {
+    const line = JSON.parse(event.data);
+    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+    list.append(entry(line));
+    while (list.childElementCount > LINES_MAX) list.firstElementChild.remove();
+    if (isAtEnd) list.scrollTop = list.scrollHeight;
+  });
+  addEventListener("pagehide", () => source.close());
+  list.scrollTop = list.scrollHeight;
+}
+
+function entry(line) {
+  const item = element("li", line.level, "");
+  const at = new Date(line.at_ms).toISOString();
+  const time = element("time", "", at.slice(0, 19).replace("T", " "));
+  time.dateTime = at;
+  const message = element("span", "message", line.message);
+  const fields = Object.entries(line.fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  if (fields.length) message.append(" ", element("span", "hint", fields.join(", ")));
+  item.append(time, " ", element("span", "level", line.level), " ", message);
+  return item;
+}
+
+function element(name, kind, text) {
+  const made = document.createElement(name);
+  made.className = kind;
+  made.textContent = text;
+  return made;
+}
+
 // An effect in full below its bar, without leaving the page.
 async function unfold(link, event) {
   event.preventDefault();
@@ -39,6 +79,7 @@ async function unfold(link, event) {
 }
 
 document.querySelectorAll("[data-events]").forEach(listen);
+document.querySelectorAll("[data-tail]").forEach(follow);
 document.querySelectorAll(".timeline a").forEach((link) => {
   link.setAttribute("aria-expanded", "false");
   link.addEventListener("click", (event) => {
