@@ -258,6 +258,7 @@ DEFAULTS = {
     "apps.response_header_limit_bytes": 32_768,
     "apps.response_buffer_limit_bytes": 1_048_576,
     "apps.effect_count_max": 100_000,
+    "apps.socket_count_max": 64,
     "apps.socket_timeout_ms": 3_600_000,
     "apps.socket_message_limit_bytes": 524_288,
     "apps.warm_request_count_max": 1000,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
 import time
@@ -9,6 +11,8 @@ import zipfile
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from .process import serving
 
@@ -182,6 +186,65 @@ def test_jobs_and_schedules(api):
         lambda: found if (found := api.ask(f"/job?id={job}").json())["state"] == "done" else None
     )
     assert done["result"] == 42
+
+
+SOCKETS = """
+export default {
+  fetch: () => new Response("say something"),
+  async websocket(socket) {
+    if (socket.request.url.endsWith("/no")) return;
+    if (socket.request.url.endsWith("/fail")) throw new Error("no");
+    socket.accept({ protocol: "chat" });
+    for await (const message of socket) {
+      if (message === "bye") { socket.close(4000, "bye"); break; }
+      socket.send(message instanceof Uint8Array ? message : `you said ${message}`);
+    }
+    console.log("over");
+  },
+};
+"""
+
+
+def talk(api, path, *messages, name="shop.localhost", **options):
+    """Return what an app says to messages, and the code that it closed with."""
+    port = int(api.url.rpartition(":")[2])
+
+    async def main():
+        url = f"ws://{name}:{port}{path}"
+        async with connect(url, host="127.0.0.1", port=port, **options) as socket:
+            answers = [socket.subprotocol]
+            for message in messages:
+                await socket.send(message)
+                with contextlib.suppress(ConnectionClosed):
+                    answers.append(await asyncio.wait_for(socket.recv(), 20))
+            return answers, socket.close_code
+
+    return asyncio.run(main())
+
+
+def test_websockets(api):
+    """An app accepts, talks, and closes; a client that leaves ends it; others are refused."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as files:
+        files.writestr("main.js", SOCKETS)
+    api.deploy(data=out.getvalue())
+    chat = {"subprotocols": ["chat"]}
+    answers, code = talk(api, "/", "a", b"\x00b", "bye", **chat)
+    assert answers == ["chat", "you said a", b"\x00b"]
+    assert code == 4000
+    assert talk(api, "/", "x", **chat)[0] == ["chat", "you said x"]
+    settled(
+        lambda: (
+            sum(line["message"] == "over" for line in api.call("GET", "/apps/shop/logs")["items"])
+            == 2
+        )
+    )
+    below = talk(api, "/apps/shop/", "x", name="localhost", **chat)
+    assert below[0] == ["chat", "you said x"]
+    for path, status in (("/no", 403), ("/fail", 500)):
+        with pytest.raises(InvalidStatus) as caught:
+            talk(api, path)
+        assert caught.value.response.status_code == status
 
 
 def test_stopping(api):

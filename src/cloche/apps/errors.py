@@ -232,3 +232,30 @@ class AppStoppedError(AppError):
 
     def __init__(self) -> None:
         super().__init__("this app is stopped")
+
+
+class TooManySocketsError(AppError):
+    """As many WebSockets of apps are open as may be."""
+
+    code = "APP_SOCKETS"
+    blame: ClassVar[Blame] = "limit"
+    status: ClassVar[int] = 503
+    retryable = True
+
+    def __init__(self, *, limit_value: int) -> None:
+        super().__init__(
+            f"{limit_value} WebSockets of apps are open already (apps.socket_count_max)",
+            limit="apps.socket_count_max",
+            limit_value=limit_value,
+        )
+
+
+class SocketFailedError(AppError):
+    """The handler of a WebSocket failed before it accepted."""
+
+    code = "APP_HANDLER_FAILED"
+    blame: ClassVar[Blame] = "guest"
+    status: ClassVar[int] = 500
+
+    def __init__(self) -> None:
+        super().__init__("the app did not answer this request; its log says why")

@@ -18,12 +18,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.apps.adapters.replies import BrokenResponseError, LargeBody, Reply
+from cloche.apps.adapters.sockets import Talk
 from cloche.apps.errors import (
     AppBusyError,
     AppError,
     AppRequestError,
     AppRequestTooLargeError,
     AppStoppedError,
+    SocketFailedError,
+    TooManySocketsError,
 )
 from cloche.apps.logs import RequestLog
 from cloche.apps.messages import AppRequest
@@ -33,10 +36,11 @@ from cloche.errors import ClocheError
 from cloche.exec.adapters.effects import CancelToken
 from cloche.web.adapters.static_files import MemoryFiles
 from cloche.web.app import App as WebApp
-from cloche.web.errors import ContentTooLargeError, HttpError, NotFoundError
+from cloche.web.errors import ContentTooLargeError, ForbiddenError, HttpError, NotFoundError
 from cloche.web.request import Request
-from cloche.web.response import Response, error, json
+from cloche.web.response import Response, Upgrade, error, json
 from cloche.web.static import add_static
+from cloche.web.websocket.handshake import accept_handshake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,6 +63,7 @@ SANDBOX: Final = (
     b"sandbox allow-scripts allow-forms allow-popups allow-downloads",
 )
 PREFIX_LINE: Final = b"x-forwarded-prefix"
+SWITCHING: Final = 101
 _SAMPLE_STEPS: Final = 1 << 32
 _INDEX: Final = "index.html"
 
@@ -100,6 +105,8 @@ class AppServer:
         self._statics: dict[str, WebApp] = {}
         self._doors: dict[AppName, _Door] = {}
         self._pool = ThreadPoolExecutor(apps.limits.apps.thread_count_max, "cloche-app")
+        self._talks = ThreadPoolExecutor(apps.limits.apps.socket_count_max, "cloche-talk")
+        self._talking = 0
         self._refreshing = threading.Lock()
 
     # --- which apps there are ---
@@ -144,10 +151,13 @@ class AppServer:
             response = _failed("APP_FAILED")
         except ClocheError as problem:
             response = self._refused(found, problem)
-        return _secluded(response) if found.prefix else response
+        is_page = response.status != SWITCHING
+        return _secluded(response) if found.prefix and is_page else response
 
     async def _answer(self, request: Request, found: Found, app: App) -> Response:
         ready = await self._ready(found.app, app.traffic.version_for(request.client), app)
+        if "websocket" in (request.header("upgrade") or "").lower():
+            return await self._talked(request, found, ready)
         rest = request.path[len(found.prefix) :] or "/"
         if request.method in ("GET", "HEAD"):
             shown = await self._static(request, ready, rest)
@@ -223,6 +233,57 @@ class AppServer:
             raise
         running.add_done_callback(lambda _done: door.leave())
         return await reply.response()
+
+    async def _talked(self, request: Request, found: Found, ready: Ready) -> Response:
+        """Let an app take a WebSocket, on a thread of its own as long as that is open."""
+        if "websocket" not in ready.built.handlers:
+            raise NotFoundError(path=request.path)
+        accept_handshake(request)  # refused before the app sees it
+        asked = await self._asked(request, found)
+        most = self._limits.apps.socket_count_max
+        if self._talking >= most:
+            raise TooManySocketsError(limit_value=most)
+        cancel = CancelToken()
+        talk = Talk(cancel.cancel)
+        self._talking += 1
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(
+            self._talks, lambda: self._talk(found.app, ready.built, asked, talk, cancel)
+        )
+        running.add_done_callback(self._talk_ended)
+        protocol = await talk.protocol()
+        handshake = accept_handshake(request, subprotocols=() if protocol is None else (protocol,))
+        return Response(101, handshake.fields, Upgrade(talk.run, handshake.subprotocol))
+
+    def _talk_ended(self, _done: object) -> None:
+        self._talking -= 1
+
+    def _talk(
+        self, app: AppName, built: BuiltApp, asked: AppRequest, talk: Talk, cancel: CancelToken
+    ) -> None:
+        """Run an app for a WebSocket, on a thread of its own."""
+        work = _Work(self, app, built)
+        refused: ClocheError = ForbiddenError(problem="the app did not accept this WebSocket")
+        execution = None
+        try:
+            execution = self.apps.host.handle_socket(
+                built,
+                asked,
+                talk,
+                handlers=self.apps.storage.handlers(app.name, tenant=app.tenant),
+                record=work.records,
+                cancel=cancel,
+                log=work.log,
+                on_output=work.log.printed,
+                run_id=work.request_id,
+            )
+            if execution.failure is not None and execution.status != SWITCHING:
+                refused = SocketFailedError()
+        except ClocheError as failure:
+            refused = failure
+        finally:
+            talk.end(refused)
+            work.ended(execution, method=asked.method, target=asked.target, kind="websocket")
 
     async def _asked(self, request: Request, found: Found) -> AppRequest:
         """Return a request as the app sees it: below its prefix, without the server's cookies."""
@@ -369,6 +430,7 @@ class AppServer:
     def close(self) -> None:
         """Wait for what runs, and give everything back."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._talks.shutdown(wait=True, cancel_futures=True)
         self.apps.host.close()
         try:
             self.apps.logs.flush()

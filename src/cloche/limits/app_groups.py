@@ -116,6 +116,14 @@ class AppsLimits(Group):
         label="Effects",
         description="Effects of one request: storage, calls, pieces of its response",
     )
+    socket_count_max: int = limit(
+        64,
+        "count",
+        1,
+        4096,
+        label="WebSockets",
+        description="WebSockets of all apps of a server that are open at the same time",
+    )
     socket_timeout_ms: int = limit(
         3_600_000,
         "ms",
