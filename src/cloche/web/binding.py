@@ -85,15 +85,15 @@ def bind(
     if all(parameter.source != "body" for parameter in parameters) and not is_async:
         return _bind_plain(handler, parameters)
 
+    readers = [(each.name, reader_of(each)) for each in parameters if each.source != "body"]
+    bodies = [(each.name, each.type_) for each in parameters if each.source == "body"]
+
     async def call(request: Request) -> Any:
-        arguments = {}
-        for parameter in parameters:
-            if parameter.source == "body":
-                arguments[parameter.name] = await request.json(parameter.type_)
-            else:
-                arguments[parameter.name] = value_of(parameter, request)
+        arguments = {name: read(request) for name, read in readers}
+        for name, type_ in bodies:
+            arguments[name] = await request.json(type_)
         found = handler(**arguments)
-        return await found if inspect.isawaitable(found) else found
+        return await found if is_async or hasattr(found, "__await__") else found
 
     return call
 
@@ -106,13 +106,15 @@ def _bind_plain(
         async def call_bare(request: Request) -> Any:
             del request
             found = handler()
-            return await found if inspect.isawaitable(found) else found
+            return await found if hasattr(found, "__await__") else found
 
         return call_bare
 
+    readers = [(each.name, reader_of(each)) for each in parameters]
+
     async def call(request: Request) -> Any:
-        found = handler(**{each.name: value_of(each, request) for each in parameters})
-        return await found if inspect.isawaitable(found) else found
+        found = handler(**{name: read(request) for name, read in readers})
+        return await found if hasattr(found, "__await__") else found
 
     return call
 
@@ -149,37 +151,46 @@ def _is_simple(type_: Any) -> bool:
     return type_ in _SCALARS or origin is typing.Literal
 
 
-def value_of(parameter: Parameter, request: Request) -> Any:
-    """Return what a parameter is filled with; not for bodies, which have to be awaited.
+def reader_of(parameter: Parameter) -> Callable[[Request], Any]:
+    """Return what reads a parameter from a request; not for bodies, which have to be awaited.
 
-    Raises:
-        ValidationFailedError: it is missing, or not of its type.
-        BadRequestError: the query is malformed.
+    What it returns raises `ValidationFailedError` where the value is missing or not of its type,
+    and `BadRequestError` where the query is malformed.
     """
     if parameter.source == "request":
-        return request
+        return lambda request: request
     name = parameter.name
+    convert = _converter(parameter)
     if parameter.source == "path":
-        return _convert(request.params[name], parameter)
-    if get_origin(parameter.type_) is list:
+        return lambda request: convert(request.params[name])
+    is_required, default = parameter.is_required, parameter.default
+
+    def read_list(request: Request) -> Any:
         values = request.query.values(name)
-        if values or parameter.is_required:
-            return _convert(values, parameter)
-        return parameter.default
-    value = request.query.get(name)
-    if value is not None:
-        return _convert(value, parameter)
-    if parameter.is_required:
+        return convert(values) if values or is_required else default
+
+    def read(request: Request) -> Any:
+        value = request.query.get(name)
+        if value is not None:
+            return convert(value)
+        if not is_required:
+            return default
         raise ValidationFailedError(where="query", name=name, problem="it is missing")
-    return parameter.default
+
+    return read_list if get_origin(parameter.type_) is list else read
 
 
-def _convert(value: str | list[str], parameter: Parameter) -> Any:
-    if parameter.type_ is str:
-        return value
-    try:
-        return msgspec.convert(value, parameter.type_, strict=False)
-    except msgspec.ValidationError as error:
-        raise ValidationFailedError(
-            where=parameter.source, name=parameter.name, problem=str(error)
-        ) from None
+def _converter(parameter: Parameter) -> Callable[[Any], Any]:
+    type_ = parameter.type_
+    if type_ is str:
+        return lambda value: value
+
+    def convert(value: str | list[str]) -> Any:
+        try:
+            return msgspec.convert(value, type_, strict=False)
+        except msgspec.ValidationError as error:
+            raise ValidationFailedError(
+                where=parameter.source, name=parameter.name, problem=str(error)
+            ) from None
+
+    return convert

@@ -75,8 +75,9 @@ class Response(msgspec.Struct, frozen=True):
 
     def replacing(self, name: bytes, value: bytes) -> Response:
         """Return the response with one value for a field, whatever it had."""
-        kept = tuple(field for field in self.fields if field[0] != name)
-        return Response(self.status, (*kept, (name, value)), self.body, self.length)
+        fields = [field for field in self.fields if field[0] != name]
+        fields.append((name, value))
+        return Response(self.status, tuple(fields), self.body, self.length)
 
 
 def text(content: str, status: int = 200) -> Response:

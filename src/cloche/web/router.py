@@ -16,6 +16,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 from cloche.web.errors import (
     MethodNotAllowedError,
     NotFoundError,
@@ -54,8 +56,7 @@ class _Node(Generic[Target]):
         self.routes: dict[str, Route[Target]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Match(Generic[Target]):
+class Match(msgspec.Struct, Generic[Target], frozen=True):
     """A route and what its parameters are."""
 
     route: Route[Target]

@@ -97,7 +97,10 @@ class Pairs:
 
     def get(self, name: str) -> str | None:
         """Return the first value of a name."""
-        return next((value for found, value in self._items if found == name), None)
+        for found, value in self._items:
+            if found == name:
+                return value
+        return None
 
     def values(self, name: str) -> list[str]:
         """Return all values of a name, in order."""
@@ -126,6 +129,9 @@ class Pairs:
         return f"Pairs({self._items!r})"
 
 
+_NO_PAIRS: Final = Pairs()
+
+
 def parse_pairs(text: str, *, where: str = "query") -> Pairs:
     """Return the pairs of `a=1&a=2&b`. `+` is a space; a name alone has an empty value.
 
@@ -135,7 +141,7 @@ def parse_pairs(text: str, *, where: str = "query") -> Pairs:
     Source: the URL standard, application/x-www-form-urlencoded, with strict escapes.
     """
     if not text:
-        return Pairs()
+        return _NO_PAIRS
     parts = [part for part in text.split("&") if part]
     if len(parts) > PAIR_COUNT_MAX:
         raise BadRequestError(where=where, problem=f"it has more than {PAIR_COUNT_MAX} values")
