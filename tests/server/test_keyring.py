@@ -11,7 +11,9 @@ def test_remembered():
     """It is remembered for a moment, until it is revoked here, and not past its own end."""
     asker = Asker()
     ring, host = asker.server.keyring, asker.host
-    key, text = ring.make(tenant="acme", scopes=("run",), expires_ns=host.now_ns() + 10 * MOMENT_NS)
+    key, text = ring.make(
+        tenant="acme", scopes=("run",), expires_ns=host.now_ns() + 100 * MOMENT_NS
+    )
     assert ring.remembered(text) is None
     assert ring.owner_of(text).id == key.id
     assert ring.remembered(text).id == key.id
@@ -22,7 +24,8 @@ def test_remembered():
     ring.revoke("acme", key.id)
     assert ring.remembered(text) is None
     assert ring.owner_of(text) is None
-    short, text = ring.make(tenant="acme", scopes=("run",), expires_ns=host.now_ns() + 10)
+    end_ns = host.now_ns() + MOMENT_NS // 2
+    short, text = ring.make(tenant="acme", scopes=("run",), expires_ns=end_ns)
     assert ring.owner_of(text).id == short.id
-    host.time_ns += 10
+    host.time_ns += MOMENT_NS // 2
     assert ring.remembered(text) is None
