@@ -288,8 +288,9 @@ def test_a_call_that_must_be_asked_about_waits(language):
     assert result.run_id == parked.run_id
     assert using.decide(approval.id, APPROVE).ignored == "same"
     assert using.resume(parked.run_id) == result
-    with pytest.raises(ScriptRunUnknownError):
+    with pytest.raises(ScriptRunUnknownError) as raised:
         using.resume("unknown")
+    assert raised.value.message == "there is no script run 'unknown' in the store memory:"
 
 
 def test_without_a_decision_the_run_keeps_waiting():

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloche.limits import Limits
-from cloche.script.errors import MessageInvalidError
 from cloche.script.items import (
     CallRecord,
     Foreign,
@@ -24,6 +23,7 @@ from cloche.script.items import (
     ToolCall,
     ToolResult,
 )
+from cloche.script.message_errors import ApiUnknownError, MessageInvalidError
 from cloche.script.messages import (
     read_message,
     read_result,
@@ -32,6 +32,8 @@ from cloche.script.messages import (
     write_message,
     write_results,
 )
+from cloche.script.structured import declarations
+from cloche.script.tools import ToolSet
 
 LIMITS = Limits()
 SAID = 'Look:\n<tool-calls lang="js">\nreturn 1\n</tool-calls>\nDone.'
@@ -243,6 +245,20 @@ def test_another_form_is_refused(api, message, where):
     with pytest.raises(MessageInvalidError) as caught:
         read(message, api)
     assert f": {where}" in caught.value.message
+
+
+def test_an_unknown_api_is_refused():
+    """The error names those that there are."""
+    for ask in (
+        lambda: read({"role": "assistant", "content": "x"}, "openai"),
+        lambda: declarations(ToolSet(), api="openai"),
+    ):
+        with pytest.raises(ApiUnknownError) as caught:
+            ask()
+        assert caught.value.message == (
+            "no API is called 'openai'; it is one of openai.responses, openai.chat, "
+            "anthropic.messages"
+        )
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -329,6 +329,13 @@ def test_a_set_has_its_tools_in_order():
         ((fine, fine), "fine: there are two of this name"),
         ((buy, tool(name="shop")(fine)), "shop: it is a tool, and the namespace of shop.buy"),
         ((5,), "5: it is no tool, function or module"),
+        (
+            (*ToolSet(fine),),
+            (
+                "'fine': it is no tool, function or module; give a set of tools itself, "
+                "not its names: ScriptHarness(tools)"
+            ),
+        ),
     ],
 )
 def test_what_cannot_be_a_set(members, problem):

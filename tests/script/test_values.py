@@ -17,7 +17,6 @@ JAVASCRIPT = [
     ("[Symbol('x')]", "$[0] is a symbol"),
     ("/a/", "$ is a RegExp"),
     ("new TypeError('x')", "$ is a TypeError"),
-    ("{ later: Promise.resolve(1) }", "$.later is a Promise"),
     ("(() => { const a = []; a.push({ a }); return a; })()", "$[0].a holds itself"),
 ]
 PYTHON = [
@@ -42,6 +41,27 @@ def test_what_is_no_data_is_refused_with_its_path(language, source, said):
     assert error["code"] == "SCRIPT_SERIALIZATION"
     assert error["message"] == f"the value at {said}; only plain JSON leaves a script"
     assert error["fields"]["path"] == said.split(" ", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "place"),
+    [
+        (
+            "javascript",
+            "return [await tools.add({ a: 1, b: 1 }), tools.add({ a: 2, b: 1 })]",
+            "$[1]",
+        ),
+        ("javascript", "return { later: Promise.resolve(1) }", "$.later"),
+        ("python", "[await tools.add(a=1, b=1), tools.add(a=2, b=1)]", "$[1]"),
+        ("python", "async def f():\n    return 1\n{'later': f()}", "$.later"),
+        ("javascript", "return tools.add({ a: tools.add({ a: 1, b: 1 }), b: 1 })", "$.a"),
+    ],
+)
+def test_what_was_not_awaited_is_named(language, source, place):
+    """The error names the place and says what to do."""
+    message = run(source, add, language=language).error["message"]
+    assert message.startswith(f"the value at {place} ")
+    assert message.endswith("; the call was not awaited: write `await` before it")
 
 
 @pytest.mark.parametrize(

@@ -334,14 +334,22 @@ class ApprovalTimeoutError(ScriptError):
         )
 
 
+_AWAITABLES: Final = (" a Promise", " a Future", " a Task", " a coroutine")
+
+
 class SerializationError(ScriptError):
     """A value cannot leave the script: it is no plain JSON."""
 
     code = "SCRIPT_SERIALIZATION"
 
     def __init__(self, *, path: str, problem: str) -> None:
+        advice = (
+            "the call was not awaited: write `await` before it"
+            if problem.endswith(_AWAITABLES)
+            else "only plain JSON leaves a script"
+        )
         super().__init__(
-            f"the value at {path} {problem}; only plain JSON leaves a script",
+            f"the value at {path} {problem}; {advice}",
             path=path,
             problem=problem,
         )
@@ -454,8 +462,10 @@ class ScriptRunUnknownError(ClocheError):
     code = "SCRIPT_RUN_UNKNOWN"
     blame = "caller"
 
-    def __init__(self, *, run_id: str) -> None:
-        super().__init__(f"there is no script run {run_id!r} in this store", run_id=run_id)
+    def __init__(self, *, run_id: str, store: str) -> None:
+        super().__init__(
+            f"there is no script run {run_id!r} in the store {store}", run_id=run_id, store=store
+        )
 
 
 class ScriptRunBusyError(ClocheError):
@@ -572,18 +582,6 @@ class AuditBrokenError(ClocheError):
             f"the audit of approvals was changed at row {index}: {problem}",
             index=index,
             problem=problem,
-        )
-
-
-class MessageInvalidError(ClocheError):
-    """A message has not the form of its API. State: nothing was read."""
-
-    code = "SCRIPT_MESSAGE_INVALID"
-    blame = "caller"
-
-    def __init__(self, *, api: str, where: str, problem: str) -> None:
-        super().__init__(
-            f"this is no message of {api}: {where} {problem}", api=api, where=where, problem=problem
         )
 
 

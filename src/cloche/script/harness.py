@@ -196,6 +196,7 @@ class ScriptHarness:
             cancel: stops the script that runs, and those behind it.
 
         Raises:
+            ApiUnknownError: there is no such API.
             LimitError: there is no such limit, or it is out of range.
             MessageInvalidError: the message has another form.
         """

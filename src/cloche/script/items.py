@@ -12,16 +12,17 @@ It knows no API's form; `messages` does.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from cloche.errors import ErrorDocument  # noqa: TC001 - msgspec reads the annotations
-from cloche.script.errors import phase_of
+from cloche.script.errors import ScriptCancelledError, phase_of
 from cloche.script.finder import Language  # noqa: TC001 - as above
 
 Api = Literal["openai.responses", "openai.chat", "anthropic.messages"]
 Path: TypeAlias = tuple[str | int, ...]
+UNWANTED: Final = "nobody waits for this call any more"
 
 Status = Literal[
     "completed",  # the program ended by itself
@@ -33,7 +34,14 @@ Status = Literal[
     "checked",  # dry-run: nothing ran
     "skipped",  # scripts are disabled, or one before it failed
 ]
-CallStatus = Literal["completed", "failed", "denied", "pending", "reverted"]
+CallStatus = Literal[
+    "completed",  # the tool gave a result
+    "failed",  # by an error of its own, or before it was called
+    "denied",  # by a rule or a person
+    "pending",  # it waits for a decision, or is under way; never in a run that is over
+    "cancelled",  # nobody waited for it any more: it lost a race, or its run was over
+    "reverted",  # it was completed, and undone
+]
 
 
 class Thinking(msgspec.Struct, frozen=True, kw_only=True, tag="thinking"):
@@ -106,6 +114,17 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorDocument | None = None
     duration_ms: int = 0
     line: int | None = None
+
+
+def settled(calls: tuple[CallRecord, ...]) -> tuple[CallRecord, ...]:
+    """Return the calls of a run that is over: those that had no answer yet are cancelled."""
+    error = ScriptCancelledError(reason=UNWANTED).to_document()
+    return tuple(
+        msgspec.structs.replace(call, status="cancelled", error=error)
+        if call.status == "pending"
+        else call
+        for call in calls
+    )
 
 
 class ScriptResult(msgspec.Struct, frozen=True, kw_only=True, tag="script_result"):

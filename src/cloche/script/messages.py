@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cloche.script.errors import MessageInvalidError
 from cloche.script.finder import BrokenPart, Language, TextPart, find
 from cloche.script.items import (
     Api,
@@ -35,6 +34,7 @@ from cloche.script.items import (
     ToolCall,
     ToolResult,
 )
+from cloche.script.message_errors import ApiUnknownError, MessageInvalidError
 
 if TYPE_CHECKING:
     from cloche.limits import Limits
@@ -60,8 +60,10 @@ def read_message(
         default: the language of a script that names none.
 
     Raises:
+        ApiUnknownError: there is no such API.
         MessageInvalidError: it has not that form, or nobody but a model may have said it.
     """
+    check_api(api)
     reader = _Reader(api, copy.deepcopy(message), limits, default)
     {
         "openai.responses": reader.responses,
@@ -69,6 +71,16 @@ def read_message(
         "anthropic.messages": reader.anthropic,
     }[api]()
     return reader.message()
+
+
+def check_api(api: str) -> None:
+    """Refuse what is no API whose messages are known.
+
+    Raises:
+        ApiUnknownError: always then.
+    """
+    if api not in _NAMES:
+        raise ApiUnknownError(api=api, known=tuple(_NAMES))
 
 
 def write_message(message: Message) -> Any:

@@ -30,7 +30,7 @@ from cloche.script.errors import (
     ScriptRunStateError,
 )
 from cloche.script.inbox import Answer, answer_of
-from cloche.script.items import ScriptResult
+from cloche.script.items import ScriptResult, settled
 from cloche.script.outcome import Ended
 from cloche.script.programs import FILENAMES, IMAGES
 from cloche.script.repeats import changed_program, prefix_count
@@ -458,7 +458,8 @@ class ScriptRuns:
         known = self.shelf.result(row) or ScriptResult(
             script_id=asked.script_id, run_id=row.id, status="rejected"
         )
-        result = msgspec.structs.replace(known, status="rejected", error=error)
+        calls = settled(known.tool_calls)
+        result = msgspec.structs.replace(known, status="rejected", error=error, tool_calls=calls)
         taken = self.shelf.take(row)
         self.desk.end_run(ended_row(taken.row, result, now_ns=self._now_ns()), expected="running")
         self.shelf.give_back(taken)

@@ -17,6 +17,7 @@ from cloche.script.errors import (
     ToolValidationError,
 )
 from cloche.script.items import ScriptCall, ScriptResult, ToolCall, ToolResult
+from cloche.script.messages import check_api
 
 if TYPE_CHECKING:
     from cloche.limits import Limits
@@ -27,7 +28,12 @@ _POINT: Final = "__"  # APIs allow no points in names
 
 
 def declarations(tools: ToolSet, *, api: Api) -> list[dict[str, Any]]:
-    """Return what to tell an API of the tools; a point in a name is written `__`."""
+    """Return what to tell an API of the tools; a point in a name is written `__`.
+
+    Raises:
+        ApiUnknownError: there is no such API.
+    """
+    check_api(api)
     return [_declaration(one, api) for one in tools.values()]
 
 

@@ -340,7 +340,10 @@ def _members(source: Tool | Callable[..., Any] | ModuleType | ToolSet) -> Iterab
         return list(dict.fromkeys(value for value in public if isinstance(value, Tool)))
     if callable(source):
         return [tool(source)]
-    raise ToolDeclarationError(where=repr(source)[:80], problem="it is no tool, function or module")
+    problem = "it is no tool, function or module"
+    if isinstance(source, str):
+        problem += "; give a set of tools itself, not its names: ScriptHarness(tools)"
+    raise ToolDeclarationError(where=repr(source)[:80], problem=problem)
 
 
 def _check_name(name: str) -> None:

@@ -28,6 +28,7 @@ from cloche.gate.ports import EffectFailure
 from cloche.script.adapters.calls import QUIET, TOOL_KIND, request_of_entry, run_async
 from cloche.script.adapters.shelf import ended_row
 from cloche.script.errors import RollbackPartialError, ScriptCancelledError
+from cloche.script.items import settled
 from cloche.script.tools import ToolContext
 from cloche.store.rows import ENDED_STATUSES, Run
 
@@ -277,7 +278,8 @@ def give_up(shelf: Shelf, desk: Desk, row: Run, known: ScriptResult, reason: str
         ScriptRunBusyError: somebody works on it.
     """
     error = ScriptCancelledError(reason=reason).to_document()
-    result = msgspec.structs.replace(known, status="cancelled", error=error)
+    calls = settled(known.tool_calls)
+    result = msgspec.structs.replace(known, status="cancelled", error=error, tool_calls=calls)
     taken = shelf.take(row)
     desk.end_run(ended_row(taken.row, result, now_ns=shelf.now_ns()), expected="running")
     shelf.give_back(taken)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.script.adapters.desk import rejection
 from cloche.script.errors import ScriptCancelledError
-from cloche.script.items import ScriptResult
+from cloche.script.items import ScriptResult, settled
 from cloche.script.outcome import (
     Ended,
     ended_by_itself,
@@ -105,7 +105,7 @@ def result_of(work: Work, execution: Execution, ended: Ended) -> ScriptResult:
         status=ended.status,
         value=ended.value,
         output=shown_output(execution.result.run.stdout, work.limits),
-        tool_calls=calls,
+        tool_calls=calls if ended.status == "suspended" else settled(calls),
         error=None if ended.error is None else ended.error.to_document(),
         usage=usage,
         journal_id=execution.journal_hash,
@@ -115,10 +115,11 @@ def result_of(work: Work, execution: Execution, ended: Ended) -> ScriptResult:
 def unfinished(work: Work, status: Any) -> ScriptResult:
     """Return the result of a run whose process was stopped."""
     error = ScriptCancelledError(reason="the process that ran it was stopped")
+    calls = work.calls.records
     return ScriptResult(
         script_id=work.asked.script_id,
         run_id=work.id,
         status=status,
-        tool_calls=work.calls.records,
+        tool_calls=settled(calls) if status == "cancelled" else calls,
         error=error.to_document(),
     )

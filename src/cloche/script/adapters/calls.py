@@ -42,7 +42,7 @@ from cloche.script.errors import (
     error_of,
 )
 from cloche.script.excerpt import excerpt
-from cloche.script.items import CallRecord
+from cloche.script.items import UNWANTED, CallRecord
 from cloche.script.json_schemas import SchemaSignature
 from cloche.script.policy import SPAWN, SPAWN_CONTROLS
 from cloche.script.programs import RETURN_TOOL, call_places
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from cloche.limits import Limits
     from cloche.script.adapters.desk import Desk
     from cloche.script.adapters.shelf import Asked, Quietness
+    from cloche.script.items import CallStatus
     from cloche.script.policy import ToolPolicy
     from cloche.script.tools import Tool, ToolSet
 
@@ -67,7 +68,6 @@ STATE_TOOL: Final = "$state"  # what of the context changes
 _LOOK_S: Final = 0.02  # how often an async tool is asked whether it is still wanted
 TOOL_KIND: Final = "tool"
 REFUSAL_CHARACTERS_MAX: Final = 1000
-_UNWANTED: Final = "nobody waits for this call any more"
 _FREE: Final = frozenset({"search", "describe"})  # answered here, and not counted
 QUIET: Final = _FREE | {RETURN_TOOL, ABORT_TOOL, PROGRESS_TOOL, REFUSE_TOOL, STATE_TOOL}
 
@@ -200,9 +200,7 @@ class ScriptCalls:
         document = {"fields": {"tool": request.target}, **failed, **(known or {})}
         error = error_of(document)
         self._failures[request.sequence] = error
-        denied = isinstance(error, ApprovalDeniedError)
-        status = "denied" if denied else "failed"
-        self._note_known(request, status=status, error=error.to_document())
+        self._note_known(request, status=_status_of(error), error=error.to_document())
 
     def _note_known(self, request: EffectRequest, **changes: Any) -> None:
         if request.sequence in self._records:
@@ -297,19 +295,17 @@ class ScriptCalls:
                 value, duration_ms = self._invoke(request, tool, args)
             value = tool.check_result(value, limits=self._limits)
         except ScriptError as error:
-            denied = isinstance(error, ApprovalDeniedError)
-            document = error.to_document()
             if isinstance(error, ScriptCancelledError) and self._is_late():
                 # It is unfinished and did not fail by itself; and no script catches its own end.
                 raise GuestStopped(Stop(kind="cancelled")) from error
-            self._note(request, status="denied" if denied else "failed", error=document)
+            self._note(request, status=_status_of(error), error=error.to_document())
             raise
         self._note(request, status="completed", value=value, duration_ms=duration_ms)
         return value
 
     def _check_wanted(self, request: EffectRequest) -> None:
         if self._over.is_set() or request.sequence in self._aborted:
-            raise ScriptCancelledError(reason=_UNWANTED)
+            raise ScriptCancelledError(reason=UNWANTED)
         # Only a run that was asked about can have been ended by somebody else.
         if self.has_asked and self._desk.run_status(self._run_id) != "active":
             raise ScriptCancelledError(reason="the run is over")
@@ -450,7 +446,7 @@ def _finished(
         try:
             value = run_apart(lambda: tool.function(**named), is_over)
         except Unwanted:
-            raise ScriptCancelledError(reason=_UNWANTED) from None
+            raise ScriptCancelledError(reason=UNWANTED) from None
     if not hasattr(value, "__await__"):
         return value
 
@@ -465,7 +461,7 @@ def _finished(
             if is_cancelled():
                 task.cancel()
                 await asyncio.wait([task], timeout=_LOOK_S)
-                raise ScriptCancelledError(reason=_UNWANTED)
+                raise ScriptCancelledError(reason=UNWANTED)
             if left_s is not None and time.monotonic() - started_s > left_s:
                 task.cancel()
                 raise TimeoutError(f"not done within {tool.timeout_ms} ms")
@@ -512,6 +508,13 @@ def request_of_entry(entry: EffectStarted) -> EffectRequest:
         args=msgspec.json.decode(entry.args),
         args_text=entry.args,
     )
+
+
+def _status_of(error: ScriptError) -> CallStatus:
+    """Return the status of a call that ended with an error."""
+    if isinstance(error, ApprovalDeniedError):
+        return "denied"
+    return "cancelled" if isinstance(error, ScriptCancelledError) else "failed"
 
 
 def _as_script_error(tool: str, error: EffectError) -> ToolExecutionError:

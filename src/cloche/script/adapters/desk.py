@@ -26,7 +26,7 @@ from cloche.script.errors import (
     ScriptCancelledError,
     ScriptError,
 )
-from cloche.script.items import ScriptResult
+from cloche.script.items import ScriptResult, settled
 from cloche.store import rows
 from cloche.store.errors import StoreChangedError
 from cloche.store.rows import ENDED_STATUSES, ApprovalChange, AuditRow, Document, Run
@@ -296,7 +296,8 @@ def rejected_run(row: Run, status: RunStatus, own: Iterable[Approval], now_ms: i
     document = msgspec.json.decode(row.result)
     result = msgspec.convert({"type": "script_result", **document}, ScriptResult)
     error = rejection(status, own).to_document()
-    ended = msgspec.structs.replace(result, status="rejected", error=error)
+    calls = settled(result.tool_calls)
+    ended = msgspec.structs.replace(result, status="rejected", error=error, tool_calls=calls)
     return replace(
         row,
         status="cancelled",

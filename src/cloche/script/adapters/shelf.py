@@ -234,7 +234,7 @@ class Shelf:
         """
         row = self.store.runs.get(run_id) if run_id.isprintable() and run_id else None
         if row is None or not self.is_script(row):
-            raise ScriptRunUnknownError(run_id=run_id)
+            raise ScriptRunUnknownError(run_id=run_id, store=self.store.url)
         return row
 
     def is_script(self, row: Run) -> bool:
