@@ -14,7 +14,8 @@ from cloche.web.response import Response
 NOW_NS = 1_700_000_000_000_000_000
 DATE = (b"date", b"Tue, 14 Nov 2023 22:13:20 GMT")
 NAMES = [b"a", b"a-b", b"A", b"x", b"set-cookie", b"content-length", b"connection", b"bad name"]
-VALUES = [b"", b"1", b"2", b"a\r\nb: c", b"c\r\n", b"\xff", b"a" * 2000]
+NAMES += [b"b%b", b"%s"]
+VALUES = [b"", b"1", b"2", b"a\r\nb: c", b"c\r\n", b"\xff", b"a" * 2000, b"%b", b"a\0"]
 FIELDS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=5)
 
 
@@ -34,6 +35,14 @@ def attempt(function, *arguments, **options):
 
 
 KEPT = new_heads()
+NAMES_OF_TWO = [
+    (b"x", b"a"),
+    (b"a", b"x"),
+    (b"X", b"a"),
+    (b"x", b"x"),
+    (b"x", b"content-length"),
+    (b"b%b", b"x"),
+]
 
 
 @settings(max_examples=500)
@@ -74,6 +83,24 @@ def test_the_memory_is_bounded():
     for index in range(5000):
         heads.whole(Response(200, ((b"x", b"%d" % index),)), "GET", close=False)
     assert len(heads._remembered) <= 256
+
+
+def test_the_shapes_are_bounded():
+    """Names that are others each time do not fill the memory."""
+    heads = new_heads()
+    for index in range(5000):
+        heads.whole(Response(200, ((b"a%d" % index, b""), (b"b", b""))), "GET", close=False)
+    assert len(heads._shapes) <= 256
+
+
+def test_values_in_a_shape():
+    """A head of known names is the serializer's, with other values, refused where one is wrong."""
+    heads = new_heads()
+    for value in (b"1", b"%b", b"", b"\xff\t~", b"a\r\nb: c", b"\0", b"\x7f", b"2"):
+        for names in NAMES_OF_TWO:
+            fields = ((names[0], value), (names[1], b"other"))
+            found = attempt(heads.whole, Response(200, fields), "GET", close=False)
+            assert found == attempt(write_response, 200, (*fields, DATE))
 
 
 def test_a_line_that_is_wrong_is_not_remembered():

@@ -1,21 +1,31 @@
 """Responses as bytes, with the date, and a memory of heads that were written before.
 
+Heads that are the same are remembered whole. Of those that differ in values alone, as by a request
+id, the shape is remembered: what the serializer wrote, with room for values.
+
 Invariants:
-- every head comes from the serializer, which checks it; what is remembered is what it wrote for the
-  same status and fields within the same second;
+- every head and shape comes from the serializer, which checks it, within the same second; the
+  values that go into a shape are checked here, by the rule of the serializer;
+- what is refused is refused by the serializer, each time;
 - the memory is bounded and emptied when the date changes.
 """
 
 from __future__ import annotations
 
 from email.utils import formatdate
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from cloche.web.http1.serializer import start_stream, write_response
+from cloche.web.http1.serializer import VALUE_BYTES, start_stream, write_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloche.web.http1.events import Field
     from cloche.web.response import Response
+
+    # A head with room for values, and what puts values in the order they have there.
+    Shape = tuple[bytes, Callable[[tuple[bytes, ...]], tuple[bytes, ...]]]
 
 _REMEMBERED_MAX: Final = 256
 _NS_PER_S: Final = 1_000_000_000
@@ -24,16 +34,21 @@ _DATE: Final = b"date"
 # Statuses whose responses have a body, whose length stands last in the head.
 _PLAIN: Final = frozenset({200, 201, 202, 203, 206, *range(400, 500), *range(500, 600)})
 
+_ROOM: Final = b"%b"  # for a value, in a shape
+_SHAPE_SIZE_MIN: Final = 2  # fields: `itemgetter` gives a tuple from two on
+_LENGTH: Final = b"content-length"
+
 
 class Heads:
     """Writes responses. One for all connections of a server."""
 
-    __slots__ = ("_date", "_remembered", "_second")
+    __slots__ = ("_date", "_remembered", "_second", "_shapes")
 
     def __init__(self) -> None:
         self._second = -1
         self._date: Field = (_DATE, b"")
         self._remembered: dict[tuple[int, tuple[Field, ...], bool], bytes] = {}
+        self._shapes: dict[tuple[int, tuple[bytes, ...], bool], Shape] = {}
 
     def set_time(self, now_ns: int) -> None:
         """Say what time it is; the date of responses follows."""
@@ -42,6 +57,7 @@ class Heads:
             self._second = second
             self._date = (_DATE, formatdate(second, usegmt=True).encode())
             self._remembered.clear()
+            self._shapes.clear()
 
     def whole(self, response: Response, method: str, *, close: bool) -> bytes:
         """Return a response whose body is bytes.
@@ -86,15 +102,45 @@ class Heads:
 
     def _remember(self, response: Response, *, close: bool) -> bytes:
         """Return a head without its length."""
-        fields = self.dated(response.fields)
-        written = write_response(response.status, fields, b"", close=close)
-        assert written.endswith(_NO_LENGTH), "the serializer writes the length last"
-        head = written.removesuffix(_NO_LENGTH)
+        status, fields = response.status, response.fields
+        head = self._shaped(status, fields, close=close) if len(fields) >= _SHAPE_SIZE_MIN else b""
+        head = head or self._head(status, fields, close=close)
         if len(self._remembered) >= _REMEMBERED_MAX:
             self._remembered.clear()
-        self._remembered[response.status, response.fields, close] = head
+        self._remembered[status, fields, close] = head
         return head
+
+    def _shaped(self, status: int, fields: tuple[Field, ...], *, close: bool) -> bytes:
+        """Return a head by its shape; nothing where the serializer has to write or refuse it."""
+        names, values = zip(*fields, strict=True)
+        if b"".join(values).translate(None, VALUE_BYTES):
+            return b""
+        key = (status, names, close)
+        shape = self._shapes.get(key)
+        if shape is None:
+            if not _has_shape(names):
+                return b""
+            order = sorted(range(len(names)), key=names.__getitem__)
+            room = tuple((name, _ROOM) for name in names)
+            shape = self._head(status, room, close=close), itemgetter(*order)
+            if len(self._shapes) >= _REMEMBERED_MAX:
+                self._shapes.clear()
+            self._shapes[key] = shape
+        template, in_order = shape
+        return template % in_order(values)
+
+    def _head(self, status: int, fields: tuple[Field, ...], *, close: bool) -> bytes:
+        written = write_response(status, self.dated(fields), b"", close=close)
+        assert written.endswith(_NO_LENGTH), "the serializer writes the length last"
+        return written.removesuffix(_NO_LENGTH)
 
     def _written(self, response: Response, method: str, *, close: bool) -> bytes:
         fields = self.dated(response.fields)
         return write_response(response.status, fields, response.body, method=method, close=close)
+
+
+def _has_shape(names: tuple[bytes, ...]) -> bool:
+    """Return whether each field becomes one line, in the order of these names."""
+    text = b"".join(names)
+    is_plain = b"%" not in text and text == text.lower()
+    return is_plain and _LENGTH not in names and len(set(names)) == len(names)

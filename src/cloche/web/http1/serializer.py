@@ -52,6 +52,8 @@ _LOWER_NAME_BYTES: Final = bytes(
     for byte in range(128)
     if re.fullmatch(TOKEN, bytes((byte,))) and not bytes((byte,)).isupper()
 )
+# The bytes that a value may have, as in the expression of a field.
+VALUE_BYTES: Final = bytes(byte for byte in range(256) if FIELD.fullmatch(b"a:%c" % byte))
 _STATUS_LINES: Final = {
     status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()
 }
