@@ -3,9 +3,11 @@
     python bench/apps.py            a table
     python bench/apps.py --json     for machines
     python bench/apps.py --quick    fewer repetitions
+    python bench/apps.py --http     a server on one processor, 32 connections of wrk on the other
 
-A request goes through `AppHost.handle`: input, run, effects, checked response. Time is that of the
-process (all its threads), so what the pool does off the critical path counts, too.
+Without `--http` a request goes through `AppHost.handle`: input, run, effects, checked response.
+Time is that of the process (all its threads), so what the pool does off the critical path counts,
+too.
 """
 
 from __future__ import annotations
@@ -96,16 +98,45 @@ def measure(host: AppHost, app: BuiltApp, *, record: bool, count: int) -> dict[s
     }
 
 
+def through_server(options: argparse.Namespace) -> None:
+    """Measure what a server with these apps does, and print it."""
+    import apps_http
+
+    apps, names = {}, {}
+    for name, code, main_path, instances, record, _ in CASES:
+        if record or options.only not in name:
+            continue  # a server keeps the journal of every request until it ended well
+        app = f"{main_path.removeprefix('main.')}-{instances}"
+        manifest = json.dumps({"name": app, "instances": instances}).encode()
+        apps[app], names[app] = (
+            {main_path: code.encode(), "cloche.app.json": manifest},
+            name,
+        )
+    if options.only in "a file":
+        static = json.dumps({"name": "files", "static": {"folder": "public"}}).encode()
+        apps["files"] = {"public/greet/someone": b"hello", "cloche.app.json": static}
+        names["files"] = "a file"
+    rows = apps_http.measure(apps, 2 if options.quick else 8)
+    print(json.dumps({names[app]: row for app, row in rows.items()}, indent=1))
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Measure hosted apps.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--http", action="store_true", help="through a server")
+    parser.add_argument("--only", default="", help="rows with this word")
     options = parser.parse_args()
+    if options.http:
+        through_server(options)
+        return
     count = 200 if options.quick else 2000
     host = AppHost(Runner(default_runner().images, pool_size=2), LIMITS)
     rows = {}
     for name, code, main_path, instances, record, target in CASES:
+        if options.only not in name:
+            continue
         app = built(host, code, main_path, instances)
         rows[name] = {**measure(host, app, record=record, count=count), "target": target}
         host.release(app)
