@@ -27,6 +27,7 @@ _FLASH_CHARACTERS: Final = 500  # a cookie has room for 4096 bytes
 SECTIONS: Final[tuple[tuple[str, str, Scope | None], ...]] = (
     ("Overview", HOME, None),
     ("Runs", f"{HOME}/runs", "run"),
+    ("Scripts", f"{HOME}/scripts", "run"),
     ("Sessions", f"{HOME}/sessions", "session"),
     ("Apps", f"{HOME}/apps", "app"),
     ("Approvals", f"{HOME}/approvals", "approve"),

@@ -18,6 +18,7 @@ from cloche.server.console.views_apps import AppViews
 from cloche.server.console.views_egress import EgressViews
 from cloche.server.console.views_overview import OverviewViews
 from cloche.server.console.views_runs import RunViews
+from cloche.server.console.views_scripts import ScriptViews
 from cloche.server.console.views_sessions import SessionViews
 from cloche.server.console.views_system import SystemViews
 from cloche.web.adapters.static_files import MemoryFiles
@@ -54,6 +55,7 @@ def add_console(app: App, context: Context, runs: RunRoutes, apps: AppServer | N
     views: list[Views] = [
         OverviewViews(console),
         RunViews(console),
+        ScriptViews(console),
         SessionViews(console),
         ApprovalViews(console),
         EgressViews(console),

@@ -2,6 +2,7 @@
 "use strict";
 
 const CHARACTERS_MAX = 200000; // of live output: what is older stays on the server
+const POLL_MS = 1500;
 const LINES_MAX = 2000; // of a log that is followed, likewise
 
 // Live output: <div data-events="URL"> with <pre data-stream="stdout"> and one for stderr.
@@ -62,6 +63,20 @@ function element(name, kind, text) {
   return made;
 }
 
+// A page of something that goes on: <span data-poll="STATE">. Loaded again when that has changed.
+async function watch(place) {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    const page = await fetch(location.href).then((answer) => answer.text(), () => null);
+    if (page === null) continue;
+    const found = new DOMParser().parseFromString(page, "text/html").querySelector("[data-poll]");
+    if (!found || found.dataset.poll !== place.dataset.poll) {
+      location.reload();
+      return;
+    }
+  }
+}
+
 // An effect in full below its bar, without leaving the page.
 async function unfold(link, event) {
   event.preventDefault();
@@ -79,6 +94,7 @@ async function unfold(link, event) {
 }
 
 document.querySelectorAll("[data-events]").forEach(listen);
+document.querySelectorAll("[data-poll]").forEach(watch);
 document.querySelectorAll("[data-tail]").forEach(follow);
 document.querySelectorAll(".timeline a").forEach((link) => {
   link.setAttribute("aria-expanded", "false");
