@@ -83,7 +83,7 @@ class AppRoutes:
             Operation(method="DELETE", template=one, handler=self.remove_app, scope="app",
                       status=204),
             Operation(method="POST", template=f"{one}/versions", handler=self.deploy_app,
-                      scope="app", request_type="application/zip", answer=DeployDocument,
+                      scope="app", request_type="application/octet-stream", answer=DeployDocument,
                       status=201, query=(("canary", int, "Answer so many of 100 clients."),)),
             Operation(method="GET", template=f"{one}/versions", handler=self.list_versions,
                       scope="app", answer=VersionList),
