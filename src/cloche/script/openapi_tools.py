@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 from cloche.egress.adapters.handler import HttpHandler
 from cloche.egress.allowlist import Entry, NetPolicy
 from cloche.egress.message import target_of
-from cloche.egress.open import default_service
 from cloche.egress.url import parse_url
 from cloche.gate.effect import EffectRequest
 from cloche.gate.ports import EffectFailure
@@ -25,6 +24,7 @@ from cloche.script.errors import ToolDeclarationError
 from cloche.script.json_schemas import clean_name, schema_tool
 from cloche.script.openapi import base_url_of, read_operations
 from cloche.script.tools import ToolContext, pack
+from cloche.script.way_out import service_for
 
 if TYPE_CHECKING:
     from cloche.egress.adapters.service import NetService
@@ -52,7 +52,7 @@ def openapi_tools(
         document: of OpenAPI 3, as JSON-ready data or JSON text.
         base_url: the server; None for the first one that the document names.
         secret: name of a secret of the store that authorises the calls.
-        service: what makes calls; None for that of the process.
+        service: what makes calls; None for that of the store where the script runs.
         limits: None for the defaults.
 
     Raises:
@@ -127,7 +127,7 @@ class _Caller:
         if self._secret is not None:
             request["auth"] = self._secret
         url = parse_url(request["url"], limit_bytes=self._limits.egress.url_limit_bytes)
-        handler = HttpHandler(self._service or default_service(), self._policy, self._limits)
+        handler = HttpHandler(self._service or service_for(context), self._policy, self._limits)
         effect = EffectRequest(
             sequence=0,
             task="main",

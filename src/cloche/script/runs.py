@@ -25,16 +25,14 @@ from cloche.script.adapters.calls import TOOL_KIND, ScriptCalls, run_async
 from cloche.script.adapters.desk import Desk, rejection, status_of
 from cloche.script.adapters.shelf import Asked, Shelf, ShelfSink, Taken, Used, ended_row
 from cloche.script.approvals import Made
-from cloche.script.errors import (
-    ScriptRunBusyError,
-    ScriptRunStateError,
-)
+from cloche.script.errors import ScriptRunBusyError, ScriptRunStateError
 from cloche.script.inbox import Answer, answer_of
 from cloche.script.items import ScriptResult, settled
 from cloche.script.outcome import Ended
 from cloche.script.programs import FILENAMES, IMAGES
 from cloche.script.repeats import changed_program, prefix_count
 from cloche.script.undo import Undo, give_up, rolled_back
+from cloche.script.way_out import url_of
 from cloche.script.work import Work, end_of, result_of, unfinished
 from cloche.store.errors import StoreChangedError, StoreError
 from cloche.store.rows import FINAL_STATUSES, Run
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from cloche.exec.adapters.effects import CancelToken
-    from cloche.exec.adapters.runner import Execution
+    from cloche.exec.adapters.runner import Execution, Runner
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
     from cloche.script.approvals import Approval
@@ -108,6 +106,11 @@ class ScriptRuns:
         self.desk = Desk(store, clock_ms=clock_ms, limits=limits)
         self.shelf = Shelf(store, now_ns=self._now_ns, owner=owner, limits=limits)
         self._undo = Undo(tools, self.shelf, self.desk, limits)
+
+    @property
+    def _runner(self) -> Runner:
+        runner, url = default_runner(), url_of(self._store)
+        return runner if url is None else runner.for_store(url)
 
     def _now_ns(self) -> int:
         return self._clock_ms() * NS_PER_MS
@@ -186,7 +189,7 @@ class ScriptRuns:
                 request, code=changed_program(request.code, asked, source)
             )
         work = self._work(Taken(row, since_ns=0), asked, request, journal)
-        execution = default_runner().execute(request, replay=journal)
+        execution = self._runner.execute(request, replay=journal)
         if source is not None and source != asked.source:
             raise DivergenceError(
                 index=0,
@@ -349,7 +352,7 @@ class ScriptRuns:
             quietness=work.calls.quietness,
         )
         try:
-            return default_runner().execute(
+            return self._runner.execute(
                 work.request,
                 handlers={TOOL_KIND: work.calls.timed_by(time.is_over)},
                 sink=sink,

@@ -25,7 +25,13 @@ from cloche.gate.entries import EffectCompleted, EffectStarted, RunInputs, RunOu
 from cloche.gate.gate import Gate
 from cloche.gate.policy import Policy
 from cloche.gate.ports import EffectFailure
-from cloche.script.adapters.calls import QUIET, TOOL_KIND, request_of_entry, run_async
+from cloche.script.adapters.calls import (
+    QUIET,
+    TOOL_KIND,
+    problem_of,
+    request_of_entry,
+    run_async,
+)
 from cloche.script.adapters.shelf import ended_row
 from cloche.script.errors import RollbackPartialError, ScriptCancelledError
 from cloche.script.items import settled
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
     from cloche.script.adapters.shelf import Shelf
     from cloche.script.items import CallRecord, ScriptResult
     from cloche.script.tools import Tool, ToolSet
+    from cloche.store.ports import Store
 
 REVERT_KIND: Final = "revert"
 NS_PER_S: Final = 1_000_000_000
@@ -157,7 +164,7 @@ class Undo:
         count = 0 if journal is None else len(journal.entries)
         effects = Effects(
             gate,
-            {REVERT_KIND: _Reverter(self._tools)},
+            {REVERT_KIND: _Reverter(self._tools, self._shelf.store)},
             limits=self._limits,
             clock=Clock(0),
             sink=StoreSink(self._shelf.store, row.id, index=count),
@@ -195,20 +202,23 @@ class Undo:
 class _Reverter:
     """Performs compensations (an `EffectHandler`)."""
 
-    def __init__(self, tools: ToolSet) -> None:
+    def __init__(self, tools: ToolSet, store: Store) -> None:
         self._tools = tools
+        self._store = store
 
     def perform(self, request: EffectRequest, run_id: str) -> Any:
         """Undo one call; see `EffectHandler`."""
         tool = self._tools[request.target]
         context = ToolContext(
-            run_id=run_id, idempotency_key=idempotency_key(run_id, request), cancelled=lambda: False
+            run_id=run_id,
+            idempotency_key=idempotency_key(run_id, request),
+            cancelled=lambda: False,
+            store=self._store,
         )
         try:
             _revert(tool, request.args["args"], request.args["value"], context)
         except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
-            raise EffectFailure("TOOL_EXECUTION", problem) from error
+            raise EffectFailure("TOOL_EXECUTION", problem_of(error)) from error
 
 
 def _revert(tool: Tool, args: dict[str, Any], value: Any, context: ToolContext) -> None:

@@ -14,11 +14,11 @@ import msgspec
 
 from cloche.egress.adapters.handler import HttpHandler
 from cloche.egress.message import target_of
-from cloche.egress.open import default_service
 from cloche.egress.url import parse_url
 from cloche.gate.effect import EffectRequest
 from cloche.limits import Limits
 from cloche.script.tools import Tool, ToolContext, tool
+from cloche.script.way_out import service_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def fetch_tool(
 
     Args:
         policy: of names that may be called.
-        service: what makes calls; None for that of the process.
+        service: what makes calls; None for that of the store where the script runs.
         limits: None for the defaults.
     """
     bounds = limits or Limits()
@@ -74,7 +74,7 @@ def fetch_tool(
             target=target_of("GET", parsed),
             args={"method": "GET", "url": url, "headers": []},
         )
-        handler = HttpHandler(service or default_service(), policy, bounds)
+        handler = HttpHandler(service or service_for(context), policy, bounds)
         answer = handler.perform(effect, context.run_id)
         kind = next((value for name, value in answer["headers"] if name == "content-type"), "")
         return Page(status=answer["status"], kind=kind, text=_text(answer["body"]))

@@ -24,7 +24,7 @@ import msgspec
 
 from cloche.engine.abi import GuestStopped, Stop
 from cloche.gate.canonical import digest, encode_canonical
-from cloche.gate.effect import EffectError, EffectRequest, idempotency_key
+from cloche.gate.effect import EffectRequest, idempotency_key
 from cloche.gate.entries import EffectCompleted, EffectStarted
 from cloche.gate.policy import Ask, Deny
 from cloche.gate.ports import EffectFailure, EffectSuspended
@@ -420,13 +420,10 @@ class ScriptCalls:
             value = _finished(tool, named, is_cancelled, self._is_over, self._is_async(tool))
         except ScriptError:
             raise
-        except EffectFailure as failure:
-            raise _as_script_error(tool.name, failure.error) from failure
         except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
             raise ToolExecutionError(
                 tool=tool.name,
-                problem=problem,
+                problem=problem_of(error),
                 stderr=str(getattr(error, "stderr", "") or ""),
                 exit_code=getattr(error, "returncode", None),
             ) from error
@@ -517,5 +514,8 @@ def _status_of(error: ScriptError) -> CallStatus:
     return "cancelled" if isinstance(error, ScriptCancelledError) else "failed"
 
 
-def _as_script_error(tool: str, error: EffectError) -> ToolExecutionError:
-    return ToolExecutionError(tool=tool, problem=f"{error.code}: {error.message}")
+def problem_of(error: Exception) -> str:
+    """Return what went wrong in a function of the host: its code or the kind of error, in words."""
+    if isinstance(error, EffectFailure):
+        return f"{error.error.code}: {error.error.message}"
+    return f"{type(error).__name__}: {error}"

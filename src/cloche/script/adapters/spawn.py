@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.gate.ports import EffectFailure
 from cloche.limits import Limits
+from cloche.script.adapters.calls import problem_of
 from cloche.script.adapters.jobs import JobRecord, jobs_in, load, own_process, save
 from cloche.script.policy import SPAWN
 from cloche.script.tools import Tool, ToolContext, ToolSet, tool
@@ -233,6 +234,7 @@ class Spawner:
                 run_id=context.run_id,
                 idempotency_key=context.idempotency_key,
                 cancelled=job.unwanted.is_set,
+                store=context.store,
             )
         self._pool.submit(self._perform, job, inner, arguments)
         return begun
@@ -260,7 +262,7 @@ class Spawner:
             job.status = "cancelled"
         except Exception as error:  # noqa: BLE001 - the tool is the host's; the job tells what broke
             job.status = "cancelled" if job.unwanted.is_set() else "failed"
-            job.error = f"{type(error).__name__}: {error}"
+            job.error = problem_of(error)
         finally:
             self._keep(job)
             job.over.set()
