@@ -25,15 +25,16 @@ def server(tmp_path_factory):
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_examples_run(server, example):
+def test_examples_run(server, example, tmp_path, monkeypatch):
     """Every example of the client runs as it stands, but for the address."""
+    monkeypatch.chdir(tmp_path)
     example = example.replace("http://127.0.0.1:8787", server.url)
     exec(compile(example, "example", "exec"), {"__name__": "example", "KEY": server.key})
 
 
 def test_there_are_examples():
     """The expression above finds them."""
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
 
 
 def documented():

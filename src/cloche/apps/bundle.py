@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ROOT: Final = "/app"  # where a version's files are for its code
 MANIFEST_NAMES: Final = ("cloche.app.json", "cloche.app.toml")
 SEGMENT_LIMIT_BYTES: Final = 255
+# What package managers and interpreters leave in a folder.
+_LEFT: Final = frozenset({"__pycache__", "node_modules"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -58,6 +60,11 @@ class Bundle:
     def mounted(self) -> dict[str, bytes]:
         """Contents by the absolute path that the app's code finds them at."""
         return {f"{ROOT}/{path}": content for path, content in self.files}
+
+
+def is_kept(name: str) -> bool:
+    """Return whether an entry of somebody's folder belongs to the app in it, by its name."""
+    return not name.startswith(".") and name not in _LEFT
 
 
 def bundle_of(files: Mapping[str, bytes], limits: Limits) -> Bundle:

@@ -1,4 +1,4 @@
-"""Outbound HTTP and tenants of a server: `client.net` and `client.tenants`, for admin keys."""
+"""What admin keys look after: `client.net`, `client.tenants` and `client.webhooks`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from cloche.client.asynchronous import AsyncClient
     from cloche.client.synchronous import Client
+    from cloche.server.documents import DeliveryDocument, WebhookDocument
     from cloche.server.documents_admin import (
         CacheDocument,
         CallList,
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
         TenantList,
         VerdictDocument,
     )
+
+    # Inside a class `list` is a verb.
+    Deliveries = list[DeliveryDocument]
+    Hooks = list[WebhookDocument]
 
 
 class Net:
@@ -44,6 +49,10 @@ class Net:
     ) -> EntryList:
         """Return a page of entries, of all lists or of one."""
         return self._client._send(calls.list_entries(scope, limit, after))
+
+    def entry(self, entry_id: str) -> EntryDocument:
+        """Return an entry."""
+        return self._client._send(calls.get_entry(entry_id))
 
     def remove(self, entry_id: str) -> None:
         """Remove an entry."""
@@ -76,6 +85,10 @@ class Net:
     ) -> SecretList:
         """Return a page of secrets, without their values."""
         return self._client._send(calls.list_secrets(scope, limit, after))
+
+    def secret(self, name: str, *, scope: str | None = None) -> SecretDocument:
+        """Return a secret, without its value."""
+        return self._client._send(calls.get_secret(name, scope))
 
     def remove_secret(self, name: str, *, scope: str | None = None) -> None:
         """Forget a secret."""
@@ -126,6 +139,41 @@ class Tenants:
         return self._client._send(calls.set_tenant(name, limits))
 
 
+class Webhooks:
+    """Where a server tells of approvals and of what has ended."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, url: str, events: Iterable[str] = ()) -> WebhookDocument:
+        """Add a webhook for these events, all when none are named; its secret is told once."""
+        return self._client._send(calls.create_webhook(url, events))
+
+    def list(self) -> Hooks:
+        """Return the webhooks, without their secrets."""
+        return self._client._send(calls.list_webhooks()).items
+
+    def get(self, webhook_id: str) -> WebhookDocument:
+        """Return a webhook."""
+        return self._client._send(calls.get_webhook(webhook_id))
+
+    def remove(self, webhook_id: str) -> None:
+        """Remove a webhook with all that it has not been told."""
+        self._client._send(calls.remove_webhook(webhook_id))
+
+    def rotate(self, webhook_id: str) -> WebhookDocument:
+        """Give a webhook another secret, at once."""
+        return self._client._send(calls.rotate_webhook(webhook_id))
+
+    def ping(self, webhook_id: str) -> DeliveryDocument:
+        """Send a message that says nothing, to see whether it arrives."""
+        return self._client._send(calls.ping_webhook(webhook_id))
+
+    def deliveries(self, webhook_id: str) -> Deliveries:
+        """Return what a webhook has not taken, oldest first."""
+        return self._client._send(calls.list_deliveries(webhook_id)).items
+
+
 class AsyncNet:
     """Outbound HTTP of the key's tenant: lists, secrets, what was called."""
 
@@ -145,6 +193,10 @@ class AsyncNet:
     ) -> EntryList:
         """Return a page of entries, of all lists or of one."""
         return await self._client._send(calls.list_entries(scope, limit, after))
+
+    async def entry(self, entry_id: str) -> EntryDocument:
+        """Return an entry."""
+        return await self._client._send(calls.get_entry(entry_id))
 
     async def remove(self, entry_id: str) -> None:
         """Remove an entry."""
@@ -177,6 +229,10 @@ class AsyncNet:
     ) -> SecretList:
         """Return a page of secrets, without their values."""
         return await self._client._send(calls.list_secrets(scope, limit, after))
+
+    async def secret(self, name: str, *, scope: str | None = None) -> SecretDocument:
+        """Return a secret, without its value."""
+        return await self._client._send(calls.get_secret(name, scope))
 
     async def remove_secret(self, name: str, *, scope: str | None = None) -> None:
         """Forget a secret."""
@@ -225,3 +281,38 @@ class AsyncTenants:
     async def set(self, name: str, **limits: int) -> TenantDocument:
         """Give a tenant limits of its own, instead of those before."""
         return await self._client._send(calls.set_tenant(name, limits))
+
+
+class AsyncWebhooks:
+    """Where a server tells of approvals and of what has ended."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def create(self, url: str, events: Iterable[str] = ()) -> WebhookDocument:
+        """Add a webhook for these events, all when none are named; its secret is told once."""
+        return await self._client._send(calls.create_webhook(url, events))
+
+    async def list(self) -> Hooks:
+        """Return the webhooks, without their secrets."""
+        return (await self._client._send(calls.list_webhooks())).items
+
+    async def get(self, webhook_id: str) -> WebhookDocument:
+        """Return a webhook."""
+        return await self._client._send(calls.get_webhook(webhook_id))
+
+    async def remove(self, webhook_id: str) -> None:
+        """Remove a webhook with all that it has not been told."""
+        await self._client._send(calls.remove_webhook(webhook_id))
+
+    async def rotate(self, webhook_id: str) -> WebhookDocument:
+        """Give a webhook another secret, at once."""
+        return await self._client._send(calls.rotate_webhook(webhook_id))
+
+    async def ping(self, webhook_id: str) -> DeliveryDocument:
+        """Send a message that says nothing, to see whether it arrives."""
+        return await self._client._send(calls.ping_webhook(webhook_id))
+
+    async def deliveries(self, webhook_id: str) -> Deliveries:
+        """Return what a webhook has not taken, oldest first."""
+        return (await self._client._send(calls.list_deliveries(webhook_id))).items

@@ -1,10 +1,11 @@
-"""What is said to a server about outbound HTTP and tenants, and what its answers mean. Pure."""
+"""What admin keys say to a server: outbound HTTP, tenants, webhooks; what answers mean. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from cloche.client.calls import Call, _nothing, _part, _query, _struct
+from cloche.server.documents import DeliveryDocument, DeliveryList, WebhookDocument, WebhookList
 from cloche.server.documents_admin import (
     AuditList,
     CacheDocument,
@@ -39,6 +40,11 @@ def list_entries(scope: str | None, limit: int | None, after: str | None) -> Cal
     """Return a page of entries."""
     query = _query(scope=scope, limit=limit, after=after)
     return Call(method="GET", path=_LISTS, query=query, read=_struct(EntryList))
+
+
+def get_entry(entry_id: str) -> Call[EntryDocument]:
+    """Return an entry."""
+    return Call(method="GET", path=f"{_LISTS}/{_part(entry_id)}", read=_struct(EntryDocument))
 
 
 def remove_entry(entry_id: str) -> Call[None]:
@@ -85,6 +91,12 @@ def list_secrets(scope: str | None, limit: int | None, after: str | None) -> Cal
     """Return a page of secrets."""
     query = _query(scope=scope, limit=limit, after=after)
     return Call(method="GET", path=_SECRETS, query=query, read=_struct(SecretList))
+
+
+def get_secret(name: str, scope: str | None) -> Call[SecretDocument]:
+    """Return a secret, without its value."""
+    path, query = f"{_SECRETS}/{_part(name)}", _query(scope=scope)
+    return Call(method="GET", path=path, query=query, read=_struct(SecretDocument))
 
 
 def remove_secret(name: str, scope: str | None) -> Call[None]:
@@ -150,3 +162,50 @@ def set_tenant(name: str, limits: Mapping[str, int]) -> Call[TenantDocument]:
     """Give a tenant limits of its own."""
     path, body = f"/v1/tenants/{_part(name)}", {"limits": dict(limits)}
     return Call(method="PUT", path=path, body=body, read=_struct(TenantDocument))
+
+
+# --- webhooks ---
+
+
+def list_webhooks() -> Call[WebhookList]:
+    """Return the webhooks."""
+    return Call(method="GET", path="/v1/webhooks", read=_struct(WebhookList))
+
+
+def create_webhook(url: str, events: Iterable[str]) -> Call[WebhookDocument]:
+    """Add a webhook."""
+    body = {"url": url, "events": list(events)}
+    return Call(method="POST", path="/v1/webhooks", body=body, read=_struct(WebhookDocument))
+
+
+def get_webhook(webhook_id: str) -> Call[WebhookDocument]:
+    """Return a webhook."""
+    return Call(method="GET", path=_webhook(webhook_id), read=_struct(WebhookDocument))
+
+
+def remove_webhook(webhook_id: str) -> Call[None]:
+    """Remove a webhook."""
+    return Call(method="DELETE", path=_webhook(webhook_id), read=_nothing)
+
+
+def rotate_webhook(webhook_id: str) -> Call[WebhookDocument]:
+    """Give a webhook another secret."""
+    path = _webhook(webhook_id, "rotate")
+    return Call(method="POST", path=path, read=_struct(WebhookDocument))
+
+
+def ping_webhook(webhook_id: str) -> Call[DeliveryDocument]:
+    """Send a message that says nothing."""
+    path = _webhook(webhook_id, "ping")
+    return Call(method="POST", path=path, read=_struct(DeliveryDocument))
+
+
+def list_deliveries(webhook_id: str) -> Call[DeliveryList]:
+    """Return what a webhook has not taken."""
+    path = _webhook(webhook_id, "deliveries")
+    return Call(method="GET", path=path, read=_struct(DeliveryList))
+
+
+def _webhook(webhook_id: str, rest: str = "") -> str:
+    path = f"/v1/webhooks/{_part(webhook_id)}"
+    return f"{path}/{rest}" if rest else path

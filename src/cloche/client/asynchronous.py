@@ -7,9 +7,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from cloche.client import admin_calls, calls
-from cloche.client.admin import AsyncNet, AsyncTenants
+from cloche.client.admin import AsyncNet, AsyncTenants, AsyncWebhooks
+from cloche.client.apps import AsyncApps
 from cloche.client.calls import EventReader, Reply
 from cloche.client.errors import ServerUnreachableError
+from cloche.client.scripts import AsyncApprovals, AsyncScripts
 from cloche.client.wire import (
     CONNECT_S,
     Heard,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         SessionDocument,
         SessionList,
         StepDocument,
+        TimelineDocument,
     )
     from cloche.server.documents_admin import AuditList
 
@@ -76,8 +79,12 @@ class AsyncClient:
             verify=verify,
         )
         self.Session = AsyncSessions(self)
+        self.scripts = AsyncScripts(self)
+        self.approvals = AsyncApprovals(self)
+        self.apps = AsyncApps(self)
         self.net = AsyncNet(self)
         self.tenants = AsyncTenants(self)
+        self.webhooks = AsyncWebhooks(self)
 
     async def _send(self, call: Call[T]) -> T:
         sending = sending_of(call)
@@ -195,6 +202,22 @@ class AsyncClient:
                 for event in reader.feed(piece):
                     yield event
 
+    async def _pieces(self, call: Call[None]) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of an answer that is a stream, as they come."""
+        sending = sending_of(call, as_events=True)
+        try:
+            async with self._http.stream(
+                sending.method, sending.url, params=sending.params, headers=sending.headers
+            ) as response:
+                if response.status_code != _OK:
+                    content = await response.aread()
+                    raise calls.refusal(Reply(status=response.status_code, content=content))
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except self._httpx.TransportError as error:
+            problem = str(error) or type(error).__name__
+            raise ServerUnreachableError(url=self._url, problem=problem) from error
+
     async def get_run(self, run_id: str) -> RunDocument:
         """Return a run."""
         return await self._send(calls.get_run(run_id))
@@ -221,6 +244,10 @@ class AsyncClient:
         """Return the lines of a run's journal, JSON each."""
         return await self._send(calls.run_journal(run_id))
 
+    async def run_timeline(self, run_id: str) -> TimelineDocument:
+        """Return the effects of a run in the order in which they began."""
+        return await self._send(calls.run_timeline(run_id))
+
     # --- keys ---
 
     async def create_key(
@@ -239,6 +266,10 @@ class AsyncClient:
     async def list_keys(self, *, limit: int | None = None, after: str | None = None) -> KeyList:
         """Return a page of keys."""
         return await self._send(calls.list_keys(limit, after))
+
+    async def rotate_key(self, key_id: str, *, overlap_ms: int = 0) -> KeyDocument:
+        """Make a key that may do the same; the old one ends after the overlap."""
+        return await self._send(calls.rotate_key(key_id, overlap_ms))
 
     async def revoke_key(self, key_id: str) -> KeyDocument:
         """End a key now."""

@@ -41,6 +41,7 @@ from cloche.server.documents import (
     SessionList,
     SnapshotDocument,
     StepDocument,
+    TimelineDocument,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Call(Generic[T]):
 
     Args:
         read: returns what the answer means; not called for refusals.
-        body: is sent as JSON, `content` as it is.
+        body: is sent as JSON, `content` as it is, of its `media_type`.
     """
 
     method: str
@@ -78,12 +79,13 @@ class Call(Generic[T]):
     query: Mapping[str, str] = field(default_factory=dict)
     body: object = None
     content: bytes | None = None
+    media_type: str = _BYTES
 
     def payload(self) -> tuple[bytes | None, str]:
         """Return the bytes of the body, and their type."""
         if self.body is not None:
             return msgspec.json.encode(self.body), "application/json"
-        return self.content, _BYTES
+        return self.content, self.media_type
 
     def answer(self, reply: Reply) -> T:
         """Return what an answer means.
@@ -111,6 +113,10 @@ def _struct(kind: type[Struct]) -> Callable[[Reply], Struct]:
 
 def _nothing(reply: Reply) -> None:
     del reply
+
+
+def _lines(reply: Reply) -> list[str]:
+    return [line for line in reply.content.decode().split("\n") if line]
 
 
 # --- runs ---
@@ -265,11 +271,13 @@ def replay_run(run_id: str) -> Call[ReplayDocument]:
 
 def run_journal(run_id: str) -> Call[list[str]]:
     """Return the lines of a run's journal."""
-    return Call(
-        method="GET",
-        path=f"/v1/runs/{_part(run_id)}/journal",
-        read=lambda reply: reply.content.decode().splitlines(),
-    )
+    return Call(method="GET", path=f"/v1/runs/{_part(run_id)}/journal", read=_lines)
+
+
+def run_timeline(run_id: str) -> Call[TimelineDocument]:
+    """Return the effects of a run."""
+    path = f"/v1/runs/{_part(run_id)}/timeline"
+    return Call(method="GET", path=path, read=_struct(TimelineDocument))
 
 
 def run_events(run_id: str) -> Call[None]:
@@ -482,6 +490,12 @@ def list_keys(limit: int | None, after: str | None) -> Call[KeyList]:
     """Return a page of keys."""
     query = _query(limit=limit, after=after)
     return Call(method="GET", path="/v1/keys", query=query, read=_struct(KeyList))
+
+
+def rotate_key(key_id: str, overlap_ms: int) -> Call[KeyDocument]:
+    """Make a key that may do the same."""
+    path, body = f"/v1/keys/{_part(key_id)}/rotate", {"overlap_ms": overlap_ms}
+    return Call(method="POST", path=path, body=body, read=_struct(KeyDocument))
 
 
 def revoke_key(key_id: str) -> Call[KeyDocument]:

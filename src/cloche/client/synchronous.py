@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from cloche.client import admin_calls, calls
-from cloche.client.admin import Net, Tenants
+from cloche.client.admin import Net, Tenants, Webhooks
+from cloche.client.apps import Apps
 from cloche.client.calls import EventReader, Reply
 from cloche.client.errors import ServerUnreachableError
+from cloche.client.scripts import Approvals, Scripts
 from cloche.client.wire import (
     CONNECT_S,
     Heard,
@@ -20,7 +22,7 @@ from cloche.client.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from types import TracebackType
 
     from cloche.client.calls import Call
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         SessionDocument,
         SessionList,
         StepDocument,
+        TimelineDocument,
     )
     from cloche.server.documents_admin import AuditList
 
@@ -73,8 +76,12 @@ class Client:
             verify=verify,
         )
         self.Session = Sessions(self)
+        self.scripts = Scripts(self)
+        self.approvals = Approvals(self)
+        self.apps = Apps(self)
         self.net = Net(self)
         self.tenants = Tenants(self)
+        self.webhooks = Webhooks(self)
 
     def _send(self, call: Call[T]) -> T:
         sending = sending_of(call)
@@ -183,6 +190,21 @@ class Client:
             for piece in response.iter_bytes():
                 yield from reader.feed(piece)
 
+    def _pieces(self, call: Call[None]) -> Generator[bytes, None, None]:
+        """Yield the bytes of an answer that is a stream, as they come."""
+        sending = sending_of(call, as_events=True)
+        try:
+            with self._http.stream(
+                sending.method, sending.url, params=sending.params, headers=sending.headers
+            ) as response:
+                if response.status_code != _OK:
+                    content = response.read()
+                    raise calls.refusal(Reply(status=response.status_code, content=content))
+                yield from response.iter_bytes()
+        except self._httpx.TransportError as error:
+            problem = str(error) or type(error).__name__
+            raise ServerUnreachableError(url=self._url, problem=problem) from error
+
     def get_run(self, run_id: str) -> RunDocument:
         """Return a run."""
         return self._send(calls.get_run(run_id))
@@ -209,6 +231,10 @@ class Client:
         """Return the lines of a run's journal, JSON each."""
         return self._send(calls.run_journal(run_id))
 
+    def run_timeline(self, run_id: str) -> TimelineDocument:
+        """Return the effects of a run in the order in which they began."""
+        return self._send(calls.run_timeline(run_id))
+
     # --- keys ---
 
     def create_key(
@@ -225,6 +251,10 @@ class Client:
     def list_keys(self, *, limit: int | None = None, after: str | None = None) -> KeyList:
         """Return a page of keys."""
         return self._send(calls.list_keys(limit, after))
+
+    def rotate_key(self, key_id: str, *, overlap_ms: int = 0) -> KeyDocument:
+        """Make a key that may do the same; the old one ends after the overlap."""
+        return self._send(calls.rotate_key(key_id, overlap_ms))
 
     def revoke_key(self, key_id: str) -> KeyDocument:
         """End a key now."""

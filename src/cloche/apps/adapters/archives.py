@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from typing import IO, TYPE_CHECKING, Final
 
-from cloche.apps.bundle import bundle_of
+from cloche.apps.bundle import bundle_of, is_kept
 from cloche.apps.errors import BundleError, BundleTooLargeError
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from cloche.apps.bundle import Bundle
     from cloche.limits import Limits
 
-# What editors, version control and package managers leave in a folder.
-SKIPPED: Final = frozenset({"__pycache__", "node_modules"})
 _ZIP: Final = b"PK"
 _GZIP: Final = b"\x1f\x8b"
 _PIECE_BYTES: Final = 65_536
@@ -73,8 +71,8 @@ def read_folder(folder: Path, limits: Limits) -> Bundle:
     found: dict[str, bytes] = {}
     room = _Room(limits)
     for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if _is_kept(name))
-        for name in sorted(filter(_is_kept, names)):
+        folders[:] = sorted(name for name in folders if is_kept(name))
+        for name in sorted(filter(is_kept, names)):
             path = os.path.join(root, name)  # noqa: PTH118 - many of them
             shown = os.path.relpath(path, folder).replace(os.sep, "/")
             if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -82,10 +80,6 @@ def read_folder(folder: Path, limits: Limits) -> Bundle:
             with open(path, "rb") as file:  # noqa: PTH123 - as above
                 found[shown] = room.read(shown, file)
     return bundle_of(found, limits)
-
-
-def _is_kept(name: str) -> bool:
-    return not name.startswith(".") and name not in SKIPPED
 
 
 class _Room:
