@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from cloche.server.console.lineage import Member, tree_of
+
 from .console_support import SCRIPT, Person, check_page, text_of
 from .support import Asker
 
@@ -144,3 +146,98 @@ def test_many_files(person, place):
     """A folder of thousands of files is a small page."""
     page = run(person, place, "for n in range(400): open('<' * 150 + str(n), 'w').close()")
     assert re.search(r"The first 5[0-9] of 400\.", page)
+
+
+def multipart(*parts):
+    """Return a form with files: (name, file name or None, content)."""
+    lines = []
+    for name, filename, content in parts:
+        ending = "" if filename is None else f'; filename="{filename}"'
+        lines.append(f'--cut\r\ncontent-disposition: form-data; name="{name}"{ending}\r\n\r\n')
+        lines.append(f"{content}\r\n")
+    return "".join([*lines, "--cut--\r\n"]).encode()
+
+
+def upload(person, place, *parts, token=None):
+    """Return what a form with files answers."""
+    fields = [(b"content-type", b"multipart/form-data; boundary=cut")]
+    token = person.token() if token is None else token
+    content = multipart(("csrf_token", None, token), *parts)
+    return person.send("POST", f"{place}/upload", content=content, fields=fields)
+
+
+def test_uploads(person, place):
+    """Files are put into the folder that was shown, by their last name; programs find them."""
+    run(person, place, "import os\nos.mkdir('/d')")
+    answer = upload(
+        person,
+        place,
+        ("path", None, "/d"),
+        ("files", "a.txt", "hello"),
+        ("files", "../b<i>", SCRIPT),
+    )
+    assert (answer.status, answer.fields["location"]) == (303, f"{place}?path=%2Fd")
+    page = person.see(answer.fields["location"])
+    assert "2 files, 30 B, are in /d." in page
+    assert "<code>b&lt;i&gt;</code>" in page
+    assert ">hello\n</pre>" in run(person, place, "print(open('/d/a.txt').read())")
+    answer = upload(person, place, ("read_only", None, "1"), ("files", "c.txt", "mine"))
+    assert "1 file, 4 B, are in /." in person.see(answer.fields["location"])
+    assert "file, read only" in person.see(place)
+
+
+def test_an_upload_that_is_wrong(asker, person, place):
+    """Without a token, a file, or room for it nothing is put in place."""
+    assert upload(person, place, ("files", "a.txt", "a"), token="0" * 64).status == 403
+    answer = upload(person, place, ("files", "", ""))
+    assert (answer.status, "no file was chosen" in text_of(answer)) == (422, True)
+    assert upload(person, place, ("files", "..", "a")).status in (409, 422)
+    small = Asker(upload_limit_bytes=2000)
+    other = Person(small, small.new_key("session"))
+    own = other.do("/console/sessions", language="python")
+    answer = upload(other, own, ("files", "a.txt", "a" * 2000))
+    assert answer.status == 413
+    check_page(answer)
+    assert "Nothing is here." in other.see(own)
+    assert upload(other, own, ("files", "a.txt", "a" * 1000)).status == 303
+    foreign = Person(asker, asker.new_key("session", tenant="other"))
+    assert upload(foreign, place, ("files", "a.txt", "a")).status == 404
+
+
+def test_the_tree(person, place):
+    """Forks stand below the session that they left, where they left it, with what is kept."""
+    assert "Snapshots and forks" not in person.see(place)
+    run(person, place, "a = 1")
+    person.do(f"{place}/snapshot")
+    early = person.do(f"{place}/fork", name="early")
+    run(person, place, "a = 2")
+    late = person.do(f"{place}/fork", name="late <b>")
+    run(person, late, "a = 3")
+    later = person.do(f"{late}/fork", name="later")
+    for each in (place, early, late, later):
+        page = person.see(each)
+        tree = page[page.index('<ul class="tree">') : page.index('aria-labelledby="history"')]
+        names = re.findall(r">([^<>\n]+)</(?:a|strong)>", tree)
+        assert names == [place.rpartition("/")[2][:12], "early", "late &lt;b&gt;", "later"]
+        assert re.findall(r"shares (\d) of (\d)", tree) == [("1", "1"), ("2", "3"), ("3", "3")]
+        assert tree.count("<ul>") == tree.count("</ul>") - 1
+        assert tree.count("this one") == 1
+    page = person.see(place)
+    assert page.count("Restore the snapshot after operation 1") == 1
+    other = person.do("/console/sessions", language="python")
+    run(person, other, "a = 1")
+    assert "early" not in person.see(other)
+
+
+def test_the_tree_of_histories():
+    """A session stands below the oldest one of those with which it shares most."""
+
+    def member(name, created_ms, steps):
+        return Member(id=name, name=None, created_ms=created_ms, steps=steps)
+
+    root, two, three = member("r", 1, "abc"), member("s", 2, "abd"), member("t", 3, "ab")
+    tree = tree_of([three, member("u", 4, "abde"), two, root])
+    assert (tree.member, tree.shared) == (root, 0)
+    assert [(each.member.id, each.shared) for each in tree.forks] == [("s", 2), ("t", 2)]
+    assert [(each.member.id, each.shared) for each in tree.forks[0].forks] == [("u", 3)]
+    assert tree_of([]) is None

@@ -28,12 +28,16 @@ PAGE_COUNT_MAX: Final = 25  # rows that a page of 100 KB has room for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A page or a form: where below `/console`, and the scope that it needs."""
+    """A page or a form: where below `/console`, and the scope that it needs.
+
+    `takes_files` is for a form that may be as large as an upload.
+    """
 
     method: str
     path: str
     handler: Handler
     scope: Scope | None = None
+    takes_files: bool = False
 
 
 class Views(Protocol):

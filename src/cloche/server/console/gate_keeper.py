@@ -22,6 +22,7 @@ from cloche.web.app import INTERNAL_DOCUMENT, answer_failure
 from cloche.web.errors import HttpError
 from cloche.web.middleware.security import security_headers
 from cloche.web.middleware.sessions import csrf, sessions
+from cloche.web.multipart import MultipartCaps
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, redirect
 from cloche.web.signing import KeyRing
@@ -29,6 +30,7 @@ from cloche.web.signing import KeyRing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cloche.limits import Limits
     from cloche.server.console.pages import Pages
     from cloche.server.context import Context
     from cloche.server.keys import Key, Scope
@@ -39,6 +41,7 @@ SIGN_OUT: Final = f"{HOME}/sign-out"
 SESSION_COOKIE: Final = "__Host-cloche"
 CSRF_COOKIE: Final = "__Host-cloche-csrf"
 SIGNED_IN_S: Final = 43_200  # a working day
+_PART_COUNT_MAX: Final = 1000
 _SECRET_BYTES: Final = 32
 _ID_BYTES: Final = 16
 _NS_PER_S: Final = 1_000_000_000
@@ -67,14 +70,17 @@ class GateKeeper:
         self.headers = security_headers(policy=_POLICY, hsts=False, changes=changes)
         self._sessions = sessions(keys, name=SESSION_COOKIE, max_age_s=SIGNED_IN_S)
         self._csrf = csrf(keys, name=CSRF_COOKIE)
+        caps = upload_caps(context.limits)
+        self._csrf_of_files = csrf(keys, name=CSRF_COOKIE, caps=caps)
 
     def for_anybody(self) -> tuple[Middleware, ...]:
         """Return what stands before the page of signing in."""
         return (self.headers, self._sessions, self._errors(), self._csrf)
 
-    def for_key(self, scope: Scope | None) -> tuple[Middleware, ...]:
-        """Return what stands before every other page."""
-        return (self.headers, self._sessions, self._errors(), self._known(scope), self._csrf)
+    def for_key(self, scope: Scope | None, *, takes_files: bool = False) -> tuple[Middleware, ...]:
+        """Return what stands before every other page; who it is is known before files are read."""
+        token = self._csrf_of_files if takes_files else self._csrf
+        return (self.headers, self._sessions, self._errors(), self._known(scope), token)
 
     def _known(self, scope: Scope | None) -> Middleware:
         """Let pass who is signed in; who is not is asked for a key."""
@@ -175,6 +181,14 @@ class GateKeeper:
             await self._context.call(
                 lambda: self._context.signed_out.end(sign_in, until_ns=until_ns)
             )
+
+
+def upload_caps(limits: Limits) -> MultipartCaps:
+    """Return what a form with files may have."""
+    most = limits.server.upload_limit_bytes
+    return MultipartCaps(
+        part_count_max=_PART_COUNT_MAX, part_limit_bytes=most, total_limit_bytes=most
+    )
 
 
 def _place(request: Request) -> str:

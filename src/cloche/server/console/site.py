@@ -65,9 +65,8 @@ def add_console(app: App, context: Context, runs: RunRoutes, apps: AppServer | N
         views.append(AppViews(console, apps))
     routes = tuple(route for each in views for route in each.routes())
     for route in routes:
-        app.add(
-            route.method, HOME + route.path, route.handler, middleware=keeper.for_key(route.scope)
-        )
+        before = keeper.for_key(route.scope, takes_files=route.takes_files)
+        app.add(route.method, HOME + route.path, route.handler, middleware=before)
     anybody = keeper.for_anybody()
     app.add("GET", SIGN_IN, keeper.show_sign_in, middleware=anybody)
     app.add("POST", SIGN_IN, keeper.sign_in, middleware=anybody)

@@ -9,23 +9,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.server.console.console import Route, field, key_of, number, section
+from cloche.server.console.gate_keeper import upload_caps
+from cloche.server.console.lineage import Kept, Member, tree_of
 from cloche.server.console.pages import HOME, go, part
+from cloche.server.console.shown import size_text
 from cloche.server.console.views_runs import lines_of, output_of
 from cloche.server.context import text
 from cloche.server.documents import KeptRequest, SessionBody, SessionRunBody
 from cloche.server.errors import InvalidFieldError
+from cloche.server.pages import PageRequest
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, data
 
 if TYPE_CHECKING:
     from cloche.server.console.console import Console
     from cloche.server.documents import FileDocument, SessionDocument
+    from cloche.store.rows import Session as SessionRow
 
 _LANGUAGES: Final = ("python", "javascript", "typescript")
 _FILE_SHOWN: Final = 15_000
 _FILE_COUNT_MAX: Final = 150
 _PATHS_SHOWN: Final = 9_000  # bytes; each is there as text and as a link, where it is longer
 _STEP_COUNT_MAX: Final = 50
+_SESSION_COUNT_MAX: Final = 200  # that are looked at for forks
+_FAMILY_COUNT_MAX: Final = 30
+_KEPT_COUNT_MAX: Final = 5
+_NS_PER_MS: Final = 1_000_000
 _ROOT: Final = "/"
 _ATTACHMENT: Final = (b"content-disposition", b"attachment")
 
@@ -40,22 +49,32 @@ class SessionViews:
 
     def routes(self) -> list[Route]:
         """Return the table of this section."""
-        return section(
-            "session",
-            "/sessions",
-            ("GET", "", self.show_all),
-            ("POST", "", self.create),
-            ("GET", "/:id", self.show),
-            ("GET", "/:id/file", self.show_file),
-            ("POST", "/:id/run", self.run),
-            ("GET", "/:session/runs/:id/events", self.events),
-            ("GET", "/:session/runs/:id/output", self.output),
-            ("POST", "/:id/fork", self.fork),
-            ("POST", "/:id/snapshot", self.snapshot),
-            ("POST", "/:id/restore", self.restore),
-            ("POST", "/:id/revert", self.revert),
-            ("POST", "/:id/delete", self.delete),
+        files = Route(
+            method="POST",
+            path="/sessions/:id/upload",
+            handler=self.upload,
+            scope="session",
+            takes_files=True,
         )
+        return [
+            files,
+            *section(
+                "session",
+                "/sessions",
+                ("GET", "", self.show_all),
+                ("POST", "", self.create),
+                ("GET", "/:id", self.show),
+                ("GET", "/:id/file", self.show_file),
+                ("POST", "/:id/run", self.run),
+                ("GET", "/:session/runs/:id/events", self.events),
+                ("GET", "/:session/runs/:id/output", self.output),
+                ("POST", "/:id/fork", self.fork),
+                ("POST", "/:id/snapshot", self.snapshot),
+                ("POST", "/:id/restore", self.restore),
+                ("POST", "/:id/revert", self.revert),
+                ("POST", "/:id/delete", self.delete),
+            ),
+        ]
 
     async def show_all(self, request: Request) -> Response:
         """Show sessions in the order of their ids."""
@@ -87,6 +106,7 @@ class SessionViews:
         tenant, session = key_of(request).tenant, await self._get(request)
         path, run_id = text(request, "path", session.cwd), text(request, "run")
         values: dict[str, Any] = {"run": None, "is_live": False, "files": [], "steps": []}
+        values |= {"tree": None, "is_cut": False}
         if run_id:
             live = await self._context.call(lambda: self._context.runs.find(tenant, run_id))
             values |= {"run": live.document(), **output_of(live)}
@@ -97,9 +117,64 @@ class SessionViews:
             values["steps"] = await self._context.call(
                 lambda: self._sessions.history(tenant, session.id)
             )
+            values |= await self._context.call(lambda: self._family(tenant, session.id))
         return self._console.pages.page(
             request, "session", session=session, **_listed(values, path), path=path
         )
+
+    def _family(self, tenant: str, session_id: str) -> dict[str, Any]:
+        """Return the tree of the sessions that share a past with one, and whether some are left."""
+        table, most = self._context.store.sessions, PageRequest(limit=_SESSION_COUNT_MAX)
+        own, found = table.get(session_id), self._sessions.page(tenant, most)
+        family = []
+        for each in found[:_SESSION_COUNT_MAX]:
+            row = table.get(each.id)
+            if own is not None and row is not None and _start(row) == _start(own):
+                family.append(each)
+        return {
+            "tree": tree_of(self._member(each) for each in family[:_FAMILY_COUNT_MAX]),
+            "is_cut": len(found) > _SESSION_COUNT_MAX or len(family) > _FAMILY_COUNT_MAX,
+        }
+
+    def _member(self, session: SessionDocument) -> Member:
+        table = self._context.store.sessions
+        return Member(
+            id=session.id,
+            name=session.name,
+            created_ms=session.created_ms,
+            steps=[(step.run_id, step.blob, step.document) for step in table.steps(session.id)],
+            kept=[
+                Kept(
+                    ordinal=each.ordinal,
+                    size_bytes=each.size_bytes,
+                    created_ms=each.created_ns // _NS_PER_MS,
+                )
+                for each in table.snapshots(session.id)
+            ][-_KEPT_COUNT_MAX:],
+        )
+
+    async def upload(self, request: Request) -> Response:
+        """Put files that a person chose into a folder, under their own names."""
+        session, tenant = await self._get(request), key_of(request).tenant
+        parts = await request.multipart(upload_caps(self._context.limits))
+        texts = {each.name: each.text() for each in parts if each.filename is None}
+        folder = texts.get("path") or session.cwd
+        # A browser says a name; what has folders in it was made by something else.
+        files = [
+            (f"{folder.rstrip('/')}/{_last(each.filename)}", each.content)
+            for each in parts
+            if each.filename
+        ]
+        if not files:
+            raise InvalidFieldError(field="files", problem="no file was chosen")
+        is_read_only = "read_only" in texts
+        put = await self._context.call(
+            lambda: self._sessions.put_files(tenant, session.id, files, read_only=is_read_only)
+        )
+        size = size_text(sum(each.size_bytes for each in put))
+        says = f"{len(put)} file{'' if len(put) == 1 else 's'}, {size}, are in {folder}."
+        place = f"{HOME}/sessions/{part(session.id)}?path={part(folder)}"
+        return go(request, place, says)
 
     async def show_file(self, request: Request) -> Response:
         """Show a file as text, or send it as it is."""
@@ -186,6 +261,15 @@ class SessionViews:
 
     def _go(self, session_id: str, request: Request, says: str) -> Response:
         return go(request, f"{HOME}/sessions/{part(session_id)}", says)
+
+
+def _start(row: SessionRow) -> tuple[str, str, bytes]:
+    """Return what two sessions have in common that began in the same state."""
+    return row.language, row.image_id, row.settings
+
+
+def _last(filename: str) -> str:
+    return filename.replace("\\", "/").rpartition("/")[2]
 
 
 def _listed(values: dict[str, Any], path: str) -> dict[str, Any]:
