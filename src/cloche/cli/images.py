@@ -64,3 +64,19 @@ def build(
             typer.echo(f"{name} is ready ({image.id[:12]})")
     if as_json:
         print_json({"images": built})
+
+
+@app.command()
+def prune(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Remove what other versions of cloche, and other environments, have left in the cache."""
+    from cloche.engine.adapters.images import Images  # noqa: PLC0415
+    from cloche.limits.adapters.settings import guest_modules, load_limits  # noqa: PLC0415
+
+    images = Images(load_limits(), modules=guest_modules())
+    count, size_bytes = images.cache.prune(images.used_files())
+    if as_json:
+        print_json({"removed": count, "size_bytes": size_bytes})
+    else:
+        typer.echo(f"removed {count} files, {size_bytes >> 20:,} MiB, of {images.cache.root}")

@@ -242,3 +242,21 @@ def test_default_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -
     """The cache is where XDG_CACHE_HOME says."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert default_root() == Path("/somewhere/cloche")
+
+
+def test_pruning(tmp_path):
+    """What is not kept goes, with its bytes counted; digests, and what is being made, stay."""
+    cache = Cache(tmp_path, lock_timeout_ms=1000)
+    for name in ("modules/a.cwasm", "modules/b.cwasm", "images/c.mem"):
+        cache.make(name, lambda path: path.write_bytes(bytes(8192)))
+    cache.digest(tmp_path / "v1" / "images" / "c.mem")
+    half = tmp_path / "v1" / "images" / ".d.mem.tmp"
+    half.write_bytes(b"half")
+    count, size_bytes = cache.prune({"modules/a.cwasm"})
+    assert (count, size_bytes >= 2 * 8192) == (2, True)
+    assert cache.find("modules/a.cwasm")
+    assert not cache.find("modules/b.cwasm")
+    assert half.exists()
+    assert list((tmp_path / "v1" / "digests").glob("[!.]*"))
+    assert cache.prune({"modules/a.cwasm"}) == (0, 0)
+    assert Cache(tmp_path / "nothing", lock_timeout_ms=1000).prune(set()) == (0, 0)

@@ -313,3 +313,16 @@ def test_every_name_of_the_catalogue_has_a_prelude() -> None:
         assert all(text for _, text in sources)
         if definition.language == "python":
             assert sources[-1] == ("<variant>", f"_cloche_warm({definition.variant!r})")
+
+
+def test_what_is_used_is_what_is_made():
+    """Every file that an image or the transformer takes from the cache is one that is in use."""
+    images = Images(Limits())
+    used = images.used_files()
+    taken = []
+    make = images.cache.make
+    images.cache.make = lambda name, write: taken.append(name) or make(name, write)
+    for name in ("javascript", "javascript+script", "python"):
+        images.get(name)
+    images.typescript()
+    assert {name for name in taken if not name.startswith("digests/")} <= used

@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING, Final
 from cloche.engine.errors import CacheError, CompileLockError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 LAYOUT_VERSION: Final = "v1"
 _LOCK_POLL_S: Final = 0.05
+_DIGESTS: Final = "digests/"
 _DIGEST_CHUNK_BYTES: Final = 1 << 20
+_BLOCK_BYTES: Final = 512  # what `st_blocks` counts, whatever the file system has
 
 
 def default_root() -> Path:
@@ -140,11 +142,38 @@ class Cache:
         finally:
             os.close(descriptor)
 
+    def prune(self, keep: Collection[str]) -> tuple[int, int]:
+        """Remove every file but these and remembered digests; return how many, and their bytes.
+
+        Whoever has one mapped keeps what is mapped; whoever wants one later makes it again. Files
+        that are being made are left alone.
+
+        Args:
+            keep: names, as of `path`.
+
+        Raises:
+            CacheError: a file cannot be removed; those before it are gone.
+        """
+        count = size_bytes = 0
+        for path in sorted(self.root.glob("*/*")):
+            name = str(path.relative_to(self.root))
+            if path.name.startswith(".") or name.startswith(_DIGESTS) or name in keep:
+                continue
+            try:
+                status = path.lstat()
+                path.unlink()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise _unusable(path, error) from error
+            count, size_bytes = count + 1, size_bytes + status.st_blocks * _BLOCK_BYTES
+        return count, size_bytes
+
     def digest(self, source: Path) -> str:
         """Return the SHA-256 of a large file, remembered by its size, time and inode."""
         status = source.stat()
         identity = f"{source}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
-        name = f"digests/{hashlib.sha256(identity.encode()).hexdigest()}"
+        name = f"{_DIGESTS}{hashlib.sha256(identity.encode()).hexdigest()}"
 
         def write(path: Path) -> None:
             path.write_text(digest_of(source))

@@ -239,6 +239,25 @@ class Images:
             self._engines[fuel] = engine
         return engine
 
+    def used_files(self) -> set[str]:
+        """Return the names in the cache of all that this version of cloche uses, made or not.
+
+        Raises:
+            ImageError: a guest module is missing.
+        """
+        from cloche.engine.adapters.typescript import module_path  # noqa: PLC0415 - once
+
+        names = {self._compiled_name(module_path(), self._engine(fuel=False))}
+        for definition in CATALOGUE.values():
+            module = self._module_path(definition.language)
+            if not module.is_file():
+                raise _missing(definition.language, module)
+            names |= {self._compiled_name(module, self._engine(fuel)) for fuel in (False, True)}
+            names.add(f"images/{self._memory_key(definition, self.cache.digest(module))}.mem")
+        archive = python_artifacts() / STDLIB_NAME
+        names.add(f"data/{self.cache.digest(archive)}.bin")
+        return names
+
     def parts(self, language: Language) -> list[Path]:
         """Return the files that the images of a language are made of.
 
