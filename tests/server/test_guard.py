@@ -169,7 +169,10 @@ def objects(asker):
     app = AppName(tenant="default", name="x")
     asker.server.apps.apps.recordings.keep(app, recorded, [b"x"], language="python")
     hook = asker.post("/v1/webhooks", {"url": "https://a.example/"}).document
+    code = "console.log(await cloche.promise.create())"
+    promised = asker.post("/v1/sessions/mine/run", {"code": code}).document
     return {
+        "promises": [promised["stdout"].strip()],
         "requests": [recorded.id],
         "webhooks": [hook["id"]],
         "tenants": ["default"],

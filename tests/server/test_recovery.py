@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from cloche.store.open import open_store
+from cloche.store.rows import Timer
 
 from .support import Asker
 
@@ -116,4 +117,46 @@ def test_a_run_whose_time_has_come():
     asker.server.maintain()
     document = asker.get(f"/v1/runs/{document['id']}").document
     assert (document["status"], document["stdout"]) == ("completed", "awake\n")
+    assert asker.store.timers.next_due_ns() is None
+
+
+def test_a_run_whose_promise_is_kept():
+    """Whoever has a key gives the promise its value, once; maintenance goes on with the run."""
+    asker = Asker()
+    asker.post("/v1/sessions", {"language": "javascript", "name": "s"})
+    asker.server.runs._execution.sessions.limits = asker.limits.replace(
+        {"sessions": {"suspend_after_ms": 0}}
+    )
+    code = (
+        "const made = await cloche.promise.create(); console.log(made);"
+        "console.log(await cloche.promise.get(made))"
+    )
+    waiting = asker.post("/v1/sessions/s/run", {"code": code}).document
+    promise, run = waiting["stdout"].strip(), f"/v1/runs/{waiting['id']}"
+    asker.server.maintain()
+    assert asker.get(run).document["status"] == "suspended"
+    complete = f"/v1/promises/{promise}/complete"
+    answer = asker.post(complete, {"value": {"paid": True}}).document
+    assert answer == {"id": promise, "run_id": waiting["id"], "completed": True}
+    assert asker.post(complete, {"value": "late"}).document == {**answer, "completed": False}
+    asker.server.maintain()
+    document = asker.get(run).document
+    assert (document["status"], document["stdout"]) == (
+        "completed",
+        f"{promise}\n{{ paid: true }}\n",
+    )
+    assert asker.store.timers.next_due_ns() is None
+
+
+def test_a_promise_that_nobody_waits_for():
+    """It can be kept after its run has ended, and before the run looks; no wake-up is left over."""
+    asker = Asker()
+    asker.post("/v1/sessions", {"language": "javascript", "name": "s"})
+    code = "console.log(await cloche.promise.create())"
+    ended = asker.post("/v1/sessions/s/run", {"code": code}).document
+    complete = f"/v1/promises/{ended['stdout'].strip()}/complete"
+    assert asker.post(complete, {"value": 1}).document["completed"] is True
+    assert asker.store.timers.next_due_ns() is None
+    asker.store.timers.set(Timer(id=ended["id"], run_id=ended["id"], due_ns=1))
+    asker.server.maintain()
     assert asker.store.timers.next_due_ns() is None

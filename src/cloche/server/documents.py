@@ -162,6 +162,20 @@ class ReplayDocument(Answer, frozen=True, kw_only=True):
     journal_hash: str | None
 
 
+class PromiseBody(Body, frozen=True, kw_only=True):
+    """What a promise is completed with: plain JSON."""
+
+    value: Any = None
+
+
+class PromiseDocument(Answer, frozen=True, kw_only=True):
+    """A promise that has its value. `completed` is false when it had one before, which stays."""
+
+    id: str
+    run_id: str
+    completed: bool
+
+
 class EffectDocument(Answer, frozen=True, kw_only=True):
     """An effect in a timeline. `outcome` is null while it has none."""
 

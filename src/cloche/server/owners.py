@@ -145,6 +145,18 @@ class Owners:
             and self._documents.get(_SESSIONS + tenant, row.session_id) is not None
         )
 
+    def promised(self, tenant: str, promise_id: str) -> Run:
+        """Return the run of a tenant that made a promise.
+
+        Raises:
+            UnknownObjectError: no run of the tenant has made one of this id.
+        """
+        promise = self._store.promises.get(promise_id) if _is_id(promise_id) else None
+        row = None if promise is None else self._store.runs.get(promise.run_id or "")
+        if row is None or not self._is_own(tenant, row):
+            raise UnknownObjectError(kind="promise", id=promise_id)
+        return row
+
     def runs(self, tenant: str, wanted: PageRequest) -> list[Run]:
         """Return runs, newest first, one more than wanted where there are more.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from cloche.server.context import query, text
 from cloche.server.documents import (
     KeptRequest,
+    PromiseBody,
+    PromiseDocument,
     ReplayDocument,
     RunBody,
     RunDocument,
@@ -47,7 +49,7 @@ _PAGE_QUERY: Final = (
 
 
 class RunRoutes:
-    """Handlers of `/v1/run` and `/v1/runs`, and of runs in sessions."""
+    """Handlers of `/v1/run` and `/v1/runs`, of runs in sessions, and of their promises."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -85,6 +87,9 @@ class RunRoutes:
             Operation(method="POST", template="/v1/sessions/:id/resume",
                       handler=self.resume_session, scope="session", answer=RunDocument,
                       streams=True),
+            Operation(method="POST", template="/v1/promises/:id/complete",
+                      handler=self.complete_promise, scope="session", body=PromiseBody,
+                      answer=PromiseDocument),
         ]  # fmt: skip
 
     # --- beginning ---
@@ -228,6 +233,14 @@ class RunRoutes:
         """Stop a run; one that has ended stays as it is."""
         tenant, run_id = tenant_of(request), request.params["id"]
         return await self._context.call(lambda: self._context.runs.cancel(tenant, run_id))
+
+    async def complete_promise(self, request: Request) -> PromiseDocument:
+        """Give a promise of a program its value, once; the run that waits for it goes on."""
+        tenant, promise_id = tenant_of(request), request.params["id"]
+        body = await self._context.body(request, PromiseBody)
+        return await self._context.call(
+            lambda: self._context.runs.complete_promise(tenant, promise_id, body.value)
+        )
 
     async def replay_run(self, request: Request) -> ReplayDocument:
         """Execute a run again from its journal; an error says where it differs."""

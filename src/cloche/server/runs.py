@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -24,6 +24,7 @@ from cloche.exec.request import full_language
 from cloche.server.documents import (
     KeptRequest,
     KeptResult,
+    PromiseDocument,
     ReplayDocument,
     RunDocument,
 )
@@ -39,7 +40,7 @@ from cloche.server.live import LiveRun
 from cloche.server.owners import run_owner
 from cloche.server.requests import alone_options, error_body, run_document, session_options
 from cloche.store.errors import StoreChangedError, StoreExistsError
-from cloche.store.rows import ENDED_STATUSES, Run
+from cloche.store.rows import ENDED_STATUSES, Run, Timer
 from cloche.web.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -447,6 +448,22 @@ class Runs:
             raise self.no_room()
         return live
 
+    def complete_promise(self, tenant: str, promise_id: str, value: Any) -> PromiseDocument:
+        """Give a promise its value; the run that made it goes on with the next maintenance.
+
+        Raises:
+            UnknownObjectError: no run of the tenant has made one of this id.
+        """
+        row = self._owners.promised(tenant, promise_id)
+        now_ns = self._host.now_ns()
+        is_first = self._store.promises.complete(
+            promise_id, msgspec.json.encode(value), now_ns=now_ns
+        )
+        if is_first and row.status not in ENDED_STATUSES:
+            # Also for a run that is only about to be put away: it would not look again.
+            self._store.timers.set(Timer(id=row.id, run_id=row.id, due_ns=now_ns))
+        return PromiseDocument(id=promise_id, run_id=row.id, completed=is_first)
+
     def replay(self, tenant: str, run_id: str) -> ReplayDocument:
         """Execute a run again from its journal. Blocks as long as that takes.
 
@@ -500,6 +517,9 @@ class Runs:
         count = 0
         for timer in self._store.timers.due(now_ns=self._host.now_ns()):
             row = self._store.runs.get(timer.run_id)
+            if row is not None and row.status in ENDED_STATUSES:
+                self._store.timers.remove(timer.id)
+                continue
             request = None if row is None else _kept_request(row)
             if row is None or request is None or row.status != "suspended":
                 continue
