@@ -32,6 +32,7 @@ from cloche.apps.logs import RequestLog
 from cloche.apps.messages import AppRequest
 from cloche.apps.recordings import KeptRecords, RecordedRequest
 from cloche.apps.registry import State, app_name_of
+from cloche.apps.seclusion import at_home, heard_lines, heard_target, secluded
 from cloche.errors import ClocheError
 from cloche.exec.adapters.effects import CancelToken
 from cloche.web.adapters.static_files import MemoryFiles
@@ -53,16 +54,9 @@ if TYPE_CHECKING:
     from cloche.apps.routing import AppName, Found, Routes
     from cloche.apps.versions import Ready
     from cloche.limits import Limits
-    from cloche.web.http1.events import Field
 
 NS_PER_MS: Final = 1_000_000
 REQUEST_ID_BYTES: Final = 16
-OWN_COOKIE: Final = b"__host-cloche"  # how the names of the server's own cookies begin
-SANDBOX: Final = (
-    b"content-security-policy",
-    b"sandbox allow-scripts allow-forms allow-popups allow-downloads",
-)
-PREFIX_LINE: Final = b"x-forwarded-prefix"
 SWITCHING: Final = 101
 _SAMPLE_STEPS: Final = 1 << 32
 _INDEX: Final = "index.html"
@@ -152,7 +146,11 @@ class AppServer:
         except ClocheError as problem:
             response = self._refused(found, problem)
         is_page = response.status != SWITCHING
-        return _secluded(response) if found.prefix and is_page else response
+        if not is_page:
+            return response
+        if found.prefix:
+            return secluded(response, found.prefix)
+        return response if app is None else at_home(response, app.hosts)
 
     async def _answer(self, request: Request, found: Found, app: App) -> Response:
         ready = await self._ready(found.app, app.traffic.version_for(request.client), app)
@@ -301,17 +299,10 @@ class AppServer:
         large = None
         if piece:
             large = LargeBody(reader, bytes(body), limit_bytes=apps.request_limit_bytes)
-        target = request.target[len(found.prefix) :] if found.prefix else request.target
-        if not target.startswith("/"):
-            target = f"/{target}"
-        lines = [line for line in map(_without_own_cookies, request.fields) if line is not None]
-        if found.prefix:
-            lines = [line for line in lines if line[0] != PREFIX_LINE]
-            lines.append((PREFIX_LINE, found.prefix.encode()))
         return AppRequest(
             method=request.method,
-            target=target,
-            lines=tuple(lines),
+            target=heard_target(request, found.prefix),
+            lines=heard_lines(request, found.prefix),
             body=bytes(body) if large is None else large,
             scheme=request.scheme,
             host=request.host,
@@ -543,23 +534,6 @@ def _redirected(request: Request, path: str) -> Request:
         scheme=request.scheme,
         client=request.client,
     )
-
-
-def _without_own_cookies(line: Field) -> Field | None:
-    if line[0] != b"cookie":
-        return line
-    kept = [part for part in line[1].split(b";") if not part.strip().lower().startswith(OWN_COOKIE)]
-    return (line[0], b";".join(kept).strip()) if kept else None
-
-
-def _secluded(response: Response) -> Response:
-    """Return the answer of an app on the server's own host: an origin of its own, no cookies."""
-    kept = tuple(
-        line
-        for line in response.fields
-        if line[0] != b"set-cookie" or not line[1].strip().lower().startswith(OWN_COOKIE)
-    )
-    return Response(response.status, (*kept, SANDBOX), response.body, response.length)
 
 
 def _failed(code: str, status: int = 500) -> Response:
