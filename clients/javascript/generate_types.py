@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from cloche.apps.open import open_apps
 from cloche.limits import Limits
 from cloche.server.adapters.inline import InlineHost
 from cloche.server.api import Server
@@ -32,19 +33,32 @@ _SIMPLE: Final = {
 }
 # What the client's own signatures name; what they hold is added.
 _ROOTS: Final = (
+    "ActionDocument",
+    "AppDocument",
+    "ApprovalList",
+    "ApproveBody",
     "AuditList",
     "CacheDocument",
     "CallBody",
     "CallList",
+    "DeliveryDocument",
+    "DeployDocument",
     "EntryBody",
     "EntryList",
     "FileDocument",
     "KeyBody",
     "KeyList",
     "LimitsBody",
+    "LogDocument",
+    "MessageBody",
+    "RejectBody",
     "ReplayDocument",
+    "RequestDocument",
+    "RequestReplayDocument",
     "RunBody",
     "RunList",
+    "ScriptBody",
+    "ScriptList",
     "SecretBody",
     "SecretList",
     "SecretValueBody",
@@ -54,7 +68,10 @@ _ROOTS: Final = (
     "StatsDocument",
     "StepDocument",
     "TenantList",
+    "TimelineDocument",
     "VerdictDocument",
+    "WebhookBody",
+    "WebhookDocument",
 )
 
 
@@ -65,8 +82,9 @@ def _ignore(record: dict[str, Any]) -> None:
 
 def openapi() -> dict[str, Any]:
     """Return the description that a server gives of itself."""
-    limits = Limits()
-    server = Server(open_store("memory:"), limits, host=InlineHost(limits, seed=0), log=_ignore)
+    limits, store = Limits(), open_store("memory:")
+    host, apps = InlineHost(limits, seed=0), open_apps(store, limits)
+    server = Server(store, limits, host=host, log=_ignore, apps=apps)
     asked = Request(
         method="GET", target="/openapi.json", services=FixtureServices(), client="192.0.2.1"
     )

@@ -57,7 +57,8 @@ def run_node(server, *arguments, cwd=None):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A server that the tests of this module share."""
-    with serving(tmp_path_factory.mktemp("server")) as found:
+    folder = tmp_path_factory.mktemp("server")
+    with serving(folder, "--tools", "mail=tests.server.tools:TOOLS") as found:
         yield found
 
 

@@ -1,9 +1,10 @@
-// Outbound HTTP and tenants of a server, for admin keys: `client.net` and `client.tenants`.
+// What admin keys look after: `client.net`, `client.tenants` and `client.webhooks`.
 
 import { jsonOf, part, queryOf } from "./encode.js";
 
 const LISTS = "/v1/net/allowlist";
 const SECRETS = "/v1/net/secrets";
+const WEBHOOKS = "/v1/webhooks";
 
 export class Net {
   #wire;
@@ -31,6 +32,10 @@ export class Net {
     return this.#wire.json({ path: `${LISTS}${queryOf({ scope, limit, after })}`, signal });
   }
 
+  async entry(entryId, { signal } = {}) {
+    return this.#wire.json({ path: `${LISTS}/${part(entryId)}`, signal });
+  }
+
   async remove(entryId, { signal } = {}) {
     await this.#wire.send({ method: "DELETE", path: `${LISTS}/${part(entryId)}`, signal });
   }
@@ -56,6 +61,11 @@ export class Net {
 
   async secrets({ scope, limit, after, signal } = {}) {
     return this.#wire.json({ path: `${SECRETS}${queryOf({ scope, limit, after })}`, signal });
+  }
+
+  /** Return a secret, without its value. */
+  async secret(name, { scope, signal } = {}) {
+    return this.#wire.json({ path: `${SECRETS}/${part(name)}${queryOf({ scope })}`, signal });
   }
 
   async removeSecret(name, { scope, signal } = {}) {
@@ -101,5 +111,53 @@ export class Tenants {
   async set(name, limits, { signal } = {}) {
     const path = `/v1/tenants/${part(name)}`;
     return this.#wire.json({ method: "PUT", path, body: jsonOf({ limits }), signal });
+  }
+}
+
+/** Where a server tells of approvals and of what has ended. */
+export class Webhooks {
+  #wire;
+
+  constructor(wire) {
+    this.#wire = wire;
+  }
+
+  /** Add a webhook for these events, all when none are named; its secret is told once. */
+  async create(url, { events = [], signal, idempotencyKey } = {}) {
+    const body = jsonOf({ url: String(url), events: [...events] });
+    return this.#wire.json({ method: "POST", path: WEBHOOKS, body, signal, idempotencyKey });
+  }
+
+  async list({ signal } = {}) {
+    return (await this.#wire.json({ path: WEBHOOKS, signal })).items;
+  }
+
+  async get(webhookId, { signal } = {}) {
+    return this.#wire.json({ path: `${WEBHOOKS}/${part(webhookId)}`, signal });
+  }
+
+  async remove(webhookId, { signal } = {}) {
+    await this.#wire.send({ method: "DELETE", path: `${WEBHOOKS}/${part(webhookId)}`, signal });
+  }
+
+  /** Give a webhook another secret, at once. */
+  async rotate(webhookId, options) {
+    return this.#post(webhookId, "rotate", options);
+  }
+
+  /** Send a message that says nothing, to see whether it arrives. */
+  async ping(webhookId, options) {
+    return this.#post(webhookId, "ping", options);
+  }
+
+  #post(webhookId, verb, { signal, idempotencyKey } = {}) {
+    const path = `${WEBHOOKS}/${part(webhookId)}/${verb}`;
+    return this.#wire.json({ method: "POST", path, signal, idempotencyKey });
+  }
+
+  /** Return what a webhook has not taken, oldest first. */
+  async deliveries(webhookId, { signal } = {}) {
+    const path = `${WEBHOOKS}/${part(webhookId)}/deliveries`;
+    return (await this.#wire.json({ path, signal })).items;
   }
 }

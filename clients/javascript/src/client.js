@@ -1,9 +1,11 @@
 // A server: runs, sessions, keys. The verbs of the Python client, named as JavaScript names things.
 
-import { Net, Tenants } from "./admin.js";
-import { jsonOf, part, queryOf } from "./encode.js";
+import { Net, Tenants, Webhooks } from "./admin.js";
+import { Apps } from "./apps.js";
+import { jsonOf, linesOf, part, queryOf } from "./encode.js";
 import { EventReader, follow, listening, ownEvents } from "./events.js";
 import { beginning, runToEnd } from "./runs.js";
+import { Approvals, Scripts } from "./scripts.js";
 import { Sessions } from "./sessions.js";
 import { Wire } from "./wire.js";
 
@@ -19,8 +21,12 @@ export class Client {
   constructor(url, key, options = {}) {
     this.#wire = new Wire(url, key, options);
     this.sessions = new Sessions(this.#wire);
+    this.scripts = new Scripts(this.#wire);
+    this.approvals = new Approvals(this.#wire);
+    this.apps = new Apps(this.#wire);
     this.net = new Net(this.#wire);
     this.tenants = new Tenants(this.#wire);
+    this.webhooks = new Webhooks(this.#wire);
   }
 
   // --- runs ---
@@ -67,8 +73,12 @@ export class Client {
 
   /** Return the lines of a run's journal, JSON each. */
   async runJournal(runId, { signal } = {}) {
-    const bytes = await this.#wire.send({ path: `/v1/runs/${part(runId)}/journal`, signal });
-    return new TextDecoder().decode(bytes).split("\n").filter((line) => line !== "");
+    return linesOf(await this.#wire.send({ path: `/v1/runs/${part(runId)}/journal`, signal }));
+  }
+
+  /** Return the effects of a run in the order in which they began. */
+  async runTimeline(runId, { signal } = {}) {
+    return this.#wire.json({ path: `/v1/runs/${part(runId)}/timeline`, signal });
   }
 
   // --- keys ---
@@ -81,6 +91,13 @@ export class Client {
 
   async listKeys({ limit, after, signal } = {}) {
     return this.#wire.json({ path: `/v1/keys${queryOf({ limit, after })}`, signal });
+  }
+
+  /** Make a key that may do the same; the old one ends after `overlapMs`. */
+  async rotateKey(keyId, { overlapMs = 0, signal, idempotencyKey } = {}) {
+    const path = `/v1/keys/${part(keyId)}/rotate`;
+    const body = jsonOf({ overlap_ms: overlapMs });
+    return this.#wire.json({ method: "POST", path, body, signal, idempotencyKey });
   }
 
   async revokeKey(keyId, { signal } = {}) {

@@ -1,5 +1,65 @@
 // Made from the server's OpenAPI by generate_types.py; do not edit.
 
+/** Something that was done to an app. */
+export interface ActionDocument {
+  action: "canary" | "deploy" | "env" | "promote" | "rollback" | "start" | "stop";
+  at_ms: number;
+  detail: string;
+  ordinal: number;
+  version: string;
+  who: string;
+}
+
+/** An app: what answers for it. Of its environment the names alone. */
+export interface AppDocument {
+  canary: string;
+  changed_ms: number;
+  created_ms: number;
+  env: Array<string>;
+  failures: number;
+  hosts: Array<string>;
+  live: string;
+  mean_ms: number | null;
+  name: string;
+  prefixes: Array<string>;
+  requests: number;
+  running: number;
+  share: number;
+  stopped: boolean;
+  url: string;
+}
+
+/** A question. `args` are shown as people see them: cut, and without secrets. */
+export interface ApprovalDocument {
+  args: unknown;
+  args_sha256: string;
+  created_ms: number;
+  decided_ms: number | null;
+  decision: DecisionDocument | null;
+  excerpt: string;
+  expires_ms: number;
+  id: string;
+  line: number | null;
+  run_id: string;
+  session: string;
+  status: "approved" | "cancelled" | "expired" | "pending" | "rejected";
+  tool: string;
+  tools_used: Array<string>;
+}
+
+/** A page of what waits for a decision, the oldest first. */
+export interface ApprovalList {
+  items: Array<ApprovalDocument>;
+  next: string | null;
+}
+
+/** Let a call happen: with other arguments, or with every call of this tool in the session. */
+export interface ApproveBody {
+  always?: boolean;
+  args?: Record<string, unknown> | null;
+  reason?: string;
+}
+
 /** A change that somebody made, and who. `key_id` is empty for whoever has the store itself. */
 export interface AuditDocument {
   action: string;
@@ -54,6 +114,43 @@ export interface CallDocument {
 export interface CallList {
   items: Array<CallDocument>;
   next: string | null;
+}
+
+/** What was decided, and by whom. */
+export interface DecisionDocument {
+  args: Record<string, unknown> | null;
+  reason: string;
+  verdict: "always" | "approve" | "never" | "reject" | "reject_run";
+  who: string;
+}
+
+/** A message that was not taken yet. `next_ms` is null when it has failed. */
+export interface DeliveryDocument {
+  attempt_count: number;
+  created_ms: number;
+  event: "approval.requested" | "ping" | "run.ended" | "script.ended";
+  id: string;
+  next_ms: number | null;
+  problem: string;
+  state: "failed" | "pending";
+}
+
+/** What was deployed, and what its evaluation printed. */
+export interface DeployDocument {
+  app: AppDocument;
+  printed: string;
+  version: VersionDocument;
+}
+
+/** An effect in a timeline. `outcome` is null while it has none. */
+export interface EffectDocument {
+  args: unknown;
+  duration_ms: number | null;
+  error: Record<string, unknown> | null;
+  kind: string;
+  outcome: "completed" | "failed" | "refused" | null;
+  sequence: number;
+  target: string;
 }
 
 /** An entry of an allowlist: a line as `cloche net allow` takes it, or its parts by name. Numbers that are 0 inherit what the limits say. */
@@ -168,11 +265,58 @@ export interface LimitsBody {
   time_ms?: number | null;
 }
 
+/** A line of an app's log. */
+export interface LogDocument {
+  at_ms: number;
+  fields: Record<string, unknown>;
+  level: "debug" | "error" | "info" | "warn";
+  message: string;
+  request: string;
+  version: string;
+}
+
+/** A model's message, in the form of its API, whose scripts are run in their order. */
+export interface MessageBody {
+  api: "anthropic.messages" | "openai.chat" | "openai.responses";
+  message: unknown;
+  mode?: "dry-run" | "enabled";
+  session?: string;
+  tools?: string;
+}
+
+/** Let a call not happen: nor any call of this tool in the session, or end the whole run. */
+export interface RejectBody {
+  never?: boolean;
+  reason?: string;
+  run?: boolean;
+}
+
 /** A replay that came to the same bytes; another one is an error. */
 export interface ReplayDocument {
   journal_hash: string | null;
   run_id: string;
   same: boolean;
+}
+
+/** A recorded request. `code` is of what went wrong, empty when nothing did. */
+export interface RequestDocument {
+  code: string;
+  created_ms: number;
+  duration_ms: number;
+  id: string;
+  kind: string;
+  method: string;
+  status: number;
+  target: string;
+  version: string;
+}
+
+/** A replay that came to the same bytes; another one is an error. */
+export interface RequestReplayDocument {
+  body_bytes: number;
+  id: string;
+  same: boolean;
+  status: number;
 }
 
 /** A rule that a call met, and what it says. */
@@ -222,6 +366,39 @@ export interface RunDocument {
 /** A page of runs, newest first, without what they printed. */
 export interface RunList {
   items: Array<RunDocument>;
+  next: string | null;
+}
+
+/** A script. With `wait` false it is answered at once, and looked at later. `tools` names a tool set of the server; `session` is what "always" and "never" hold for, this run alone where it is empty. */
+export interface ScriptBody {
+  language?: "javascript" | "python" | "typescript";
+  mode?: "dry-run" | "enabled";
+  params?: Record<string, unknown> | null;
+  session?: string;
+  source: string;
+  tools?: string;
+  wait?: boolean;
+}
+
+/** A script and what became of it. The `id` is empty where nothing ran. */
+export interface ScriptDocument {
+  created_ms: number;
+  error: Record<string, unknown> | null;
+  id: string;
+  journal_id: string | null;
+  output: string;
+  script_id: string;
+  session: string;
+  status: "cancelled" | "checked" | "completed" | "failed" | "queued" | "rejected" | "rolled_back" | "running" | "skipped" | "suspended";
+  tool_calls: Array<Record<string, unknown>>;
+  tools: string;
+  usage: Record<string, number>;
+  value: unknown;
+}
+
+/** A page of scripts in the order of their ids, without what they printed and called. */
+export interface ScriptList {
+  items: Array<ScriptDocument>;
   next: string | null;
 }
 
@@ -347,6 +524,12 @@ export interface TenantUse {
   stored_bytes: number;
 }
 
+/** The effects of a run in the order in which they began. */
+export interface TimelineDocument {
+  effects: Array<EffectDocument>;
+  run_id: string;
+}
+
 /** Whether a call would be allowed, and which rules say so, in their order. */
 export interface VerdictDocument {
   allowed: boolean;
@@ -357,5 +540,32 @@ export interface VerdictDocument {
   reason: string | null;
   scope: string | null;
   steps: Array<RuleDocument>;
+  url: string;
+}
+
+/** One set of files of an app. */
+export interface VersionDocument {
+  created_ms: number;
+  file_count: number;
+  id: string;
+  number: number;
+  size_bytes: number;
+  state: "canary" | "kept" | "live";
+  who: string;
+}
+
+/** Where to tell what; all events when none are named. */
+export interface WebhookBody {
+  events?: Array<"approval.requested" | "ping" | "run.ended" | "script.ended">;
+  url: string;
+}
+
+/** A webhook; its secret is there only when it was just made or rotated. */
+export interface WebhookDocument {
+  created_ms: number;
+  disabled: string;
+  events: Array<"approval.requested" | "ping" | "run.ended" | "script.ended">;
+  id: string;
+  secret: string | null;
   url: string;
 }

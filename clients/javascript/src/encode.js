@@ -86,6 +86,11 @@ export function fileParts(path) {
   return parts.map(part).join("/");
 }
 
+/** Return the lines of JSON Lines. */
+export function linesOf(bytes) {
+  return new TextDecoder().decode(bytes).split("\n").filter((line) => line !== "");
+}
+
 /** Return a query; what is undefined or null is left out. */
 export function queryOf(values) {
   const known = Object.entries(values).filter(([, value]) => value !== undefined && value !== null);

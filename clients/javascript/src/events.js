@@ -96,25 +96,59 @@ async function* listen(wire, prepared, reader) {
   const answer = await wire.attempt(prepared, (response) => response.body.getReader());
   if (answer.error) return answer;
   reader.restart();
-  const stream = answer.value;
-  const { signal } = prepared[1];
+  try {
+    for await (const piece of pieces(wire, answer.value, prepared[1].signal)) {
+      yield* reader.feed(piece);
+      if (reader.end !== null) return null;
+    }
+  } catch (error) {
+    if (error instanceof ClocheError && error.code === "CLIENT_UNREACHABLE") return { error };
+    throw error;
+  }
+  return { error: unreachable(wire.url, new Error("the stream ended before the run")) };
+}
+
+/** Yield the bytes of an answer as they come; throw when its connection breaks. */
+async function* pieces(wire, stream, signal) {
   try {
     for (;;) {
       const { value, done } = await stream.read().catch((problem) => {
         signal?.throwIfAborted();
         throw unreachable(wire.url, problem);
       });
-      if (done) break;
-      yield* reader.feed(value);
-      if (reader.end !== null) return null;
+      if (done) return;
+      yield value;
     }
-  } catch (error) {
-    if (error instanceof ClocheError && error.code === "CLIENT_UNREACHABLE") return { error };
-    throw error;
   } finally {
     stream.cancel().catch(() => {}); // it is over: what its connection says now is of no use
   }
-  return { error: unreachable(wire.url, new Error("the stream ended before the run")) };
+}
+
+/** Reads lines of a log from events, as their bytes come. */
+export class LineReader {
+  constructor() {
+    this.decoder = new TextDecoder();
+    this.line = "";
+  }
+
+  /** Take some bytes; return the lines that they complete. */
+  feed(bytes) {
+    const lines = this.decoder.decode(bytes, { stream: true }).split("\n");
+    lines[0] = this.line + lines[0];
+    this.line = lines.pop();
+    return lines
+      .filter((line) => line.startsWith("data:"))
+      .map((line) => JSON.parse(line.slice("data:".length)));
+  }
+}
+
+/** Yield what a reader makes of a stream that has no end of its own; throw when it breaks. */
+export async function* streamed(wire, call, reader) {
+  call.signal?.throwIfAborted();
+  const prepared = wire.prepare({ ...call, accept: EVENTS });
+  const answer = await wire.attempt(prepared, (response) => response.body.getReader());
+  if (answer.error) throw answer.error;
+  for await (const piece of pieces(wire, answer.value, call.signal)) yield* reader.feed(piece);
 }
 
 /**

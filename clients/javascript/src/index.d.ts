@@ -1,10 +1,17 @@
 // The types of the client. Documents keep the names that they have on the wire.
 
 import type {
+  ActionDocument,
+  AppDocument,
+  ApprovalDocument,
+  ApprovalList,
+  ApproveBody,
   AuditList,
   CacheDocument,
   CallBody,
   CallList,
+  DeliveryDocument,
+  DeployDocument,
   EntryBody,
   EntryDocument,
   EntryList,
@@ -12,10 +19,18 @@ import type {
   KeyBody,
   KeyDocument,
   KeyList,
+  LogDocument,
+  MessageBody,
+  RejectBody,
   ReplayDocument,
+  RequestDocument,
+  RequestReplayDocument,
   RunBody,
   RunDocument,
   RunList,
+  ScriptBody,
+  ScriptDocument,
+  ScriptList,
   SecretBody,
   SecretDocument,
   SecretList,
@@ -28,7 +43,11 @@ import type {
   StepDocument,
   TenantDocument,
   TenantList,
+  TimelineDocument,
   VerdictDocument,
+  VersionDocument,
+  WebhookBody,
+  WebhookDocument,
 } from "./documents.js";
 
 export type * from "./documents.js";
@@ -114,8 +133,12 @@ export class ClocheError extends Error {
 export class Client {
   constructor(url: string | URL, key: string, options?: ClientOptions);
   readonly sessions: Sessions;
+  readonly scripts: Scripts;
+  readonly approvals: Approvals;
+  readonly apps: Apps;
   readonly net: Net;
   readonly tenants: Tenants;
+  readonly webhooks: Webhooks;
   run(code: string, options?: RunOptions): Promise<RunDocument>;
   events(code: string, options?: RunOptions): Events;
   start(code: string, options?: RunOptions): Promise<RunDocument>;
@@ -125,11 +148,13 @@ export class Client {
   cancelRun(runId: string, options?: PostOptions): Promise<RunDocument>;
   replayRun(runId: string, options?: PostOptions): Promise<ReplayDocument>;
   runJournal(runId: string, options?: CallOptions): Promise<string[]>;
+  runTimeline(runId: string, options?: CallOptions): Promise<TimelineDocument>;
   createKey(
     scopes: Iterable<KeyBody["scopes"][number]>,
     options?: Omit<KeyBody, "scopes"> & PostOptions,
   ): Promise<KeyDocument>;
   listKeys(options?: PageOptions): Promise<KeyList>;
+  rotateKey(keyId: string, options?: PostOptions & { overlapMs?: number }): Promise<KeyDocument>;
   revokeKey(keyId: string, options?: CallOptions): Promise<KeyDocument>;
   audit(options?: PageOptions): Promise<AuditList>;
   limits(options?: CallOptions): Promise<Record<string, Record<string, number>>>;
@@ -150,6 +175,7 @@ export class Net {
   allow(entry: string, options?: EntryOptions): Promise<EntryDocument>;
   deny(entry: string, options?: EntryOptions): Promise<EntryDocument>;
   entries(options?: PageOptions & ListOptions): Promise<EntryList>;
+  entry(entryId: string, options?: CallOptions): Promise<EntryDocument>;
   remove(entryId: string, options?: CallOptions): Promise<void>;
   test(url: string, options?: Omit<CallBody, "url"> & PostOptions): Promise<VerdictDocument>;
   putSecret(
@@ -164,6 +190,7 @@ export class Net {
     options?: Omit<SecretValueBody, "value"> & ListOptions,
   ): Promise<SecretDocument>;
   secrets(options?: PageOptions & ListOptions): Promise<SecretList>;
+  secret(name: string, options?: ListOptions): Promise<SecretDocument>;
   removeSecret(name: string, options?: ListOptions): Promise<void>;
   logs(
     options?: PageOptions & { host?: string; scope?: string; run?: string; errors?: boolean },
@@ -182,6 +209,89 @@ export class Tenants {
     limits: Record<string, number>,
     options?: CallOptions,
   ): Promise<TenantDocument>;
+}
+
+export class Webhooks {
+  private constructor();
+  create(
+    url: string | URL,
+    options?: PostOptions & { events?: Iterable<NonNullable<WebhookBody["events"]>[number]> },
+  ): Promise<WebhookDocument>;
+  list(options?: CallOptions): Promise<WebhookDocument[]>;
+  get(webhookId: string, options?: CallOptions): Promise<WebhookDocument>;
+  remove(webhookId: string, options?: CallOptions): Promise<void>;
+  rotate(webhookId: string, options?: PostOptions): Promise<WebhookDocument>;
+  ping(webhookId: string, options?: PostOptions): Promise<DeliveryDocument>;
+  deliveries(webhookId: string, options?: CallOptions): Promise<DeliveryDocument[]>;
+}
+
+type ScriptOptions = Omit<ScriptBody, "source" | "wait"> & PostOptions;
+
+export class Scripts {
+  private constructor();
+  run(source: string, options?: ScriptOptions): Promise<ScriptDocument>;
+  start(source: string, options?: ScriptOptions): Promise<ScriptDocument>;
+  message(
+    message: unknown,
+    options: Omit<MessageBody, "message"> & PostOptions,
+  ): Promise<ScriptDocument[]>;
+  list(options?: PageOptions): Promise<ScriptList>;
+  get(scriptId: string, options?: CallOptions): Promise<ScriptDocument>;
+  journal(scriptId: string, options?: CallOptions): Promise<string[]>;
+  timeline(scriptId: string, options?: CallOptions): Promise<TimelineDocument>;
+  resume(scriptId: string, options?: PostOptions): Promise<ScriptDocument>;
+  cancel(scriptId: string, options?: PostOptions): Promise<ScriptDocument>;
+  rollback(scriptId: string, options?: PostOptions): Promise<ScriptDocument>;
+}
+
+export class Approvals {
+  private constructor();
+  list(options?: PageOptions & { run?: string }): Promise<ApprovalList>;
+  get(approvalId: string, options?: CallOptions): Promise<ApprovalDocument>;
+  approve(approvalId: string, options?: ApproveBody & PostOptions): Promise<ApprovalDocument>;
+  reject(approvalId: string, options?: RejectBody & PostOptions): Promise<ApprovalDocument>;
+}
+
+export class Apps {
+  private constructor();
+  deploy(
+    name: string,
+    archive: Content,
+    options?: PostOptions & { env?: Record<string, string>; canary?: number },
+  ): Promise<DeployDocument>;
+  list(options?: CallOptions): Promise<AppDocument[]>;
+  get(name: string, options?: CallOptions): Promise<AppDocument>;
+  remove(name: string, options?: CallOptions): Promise<void>;
+  versions(name: string, options?: CallOptions): Promise<VersionDocument[]>;
+  actions(name: string, options?: CallOptions): Promise<ActionDocument[]>;
+  rollback(name: string, options?: PostOptions & { to?: string }): Promise<AppDocument>;
+  promote(name: string, options?: PostOptions): Promise<AppDocument>;
+  stop(name: string, options?: PostOptions): Promise<AppDocument>;
+  start(name: string, options?: PostOptions): Promise<AppDocument>;
+  setEnv(
+    name: string,
+    values: Record<string, string>,
+    options?: PostOptions & { remove?: Iterable<string> },
+  ): Promise<AppDocument>;
+  logs(
+    name: string,
+    options?: LogOptions & { afterMs?: number; limit?: number },
+  ): Promise<LogDocument[]>;
+  followLogs(name: string, options?: LogOptions): AsyncGenerator<LogDocument, void, void>;
+  requests(name: string, options?: CallOptions & { limit?: number }): Promise<RequestDocument[]>;
+  requestJournal(name: string, requestId: string, options?: CallOptions): Promise<string[]>;
+  replay(
+    name: string,
+    requestId: string,
+    options?: PostOptions,
+  ): Promise<RequestReplayDocument>;
+}
+
+interface LogOptions extends CallOptions {
+  /** The least grave. */
+  level?: LogDocument["level"];
+  /** Only lines of this request. */
+  request?: string;
 }
 
 export class Sessions {

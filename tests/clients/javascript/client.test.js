@@ -3,7 +3,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Client, ClocheError } from "../../../clients/javascript/src/index.js";
-import { KEY, URL_OF_SERVER, all, client, door, errorOf, textOf } from "./support.js";
+import {
+  KEY,
+  URL_OF_SERVER,
+  all,
+  appOf,
+  asked,
+  client,
+  door,
+  errorOf,
+  settled,
+  textOf,
+} from "./support.js";
 
 const FOREVER = "console.log('on'); for (;;) {}";
 
@@ -427,6 +438,148 @@ test("tenants have limits", async () => {
   assert.deepEqual(given.own, { session_count_max: 5 });
   assert.equal((await client.tenants.get("acme")).limits.session_count_max, 5);
   assert.ok((await client.tenants.list()).items.some((each) => each.id === "acme"));
+});
+
+test("a run's effects, one entry and one secret are looked at, a key is rotated", async () => {
+  const run = await client.run("print(1)", { language: "python" });
+  assert.equal((await client.runTimeline(run.id)).run_id, run.id);
+  const entry = await client.net.allow("a.example");
+  assert.deepEqual(await client.net.entry(entry.id), entry);
+  await client.net.remove(entry.id);
+  await client.net.putSecret("ONE", "a-long-value", ["a.example"]);
+  assert.deepEqual((await client.net.secret("ONE")).domains, ["a.example"]);
+  await client.net.removeSecret("ONE");
+  const made = await client.createKey(["run"], { name: "ci" });
+  const rotated = await client.rotateKey(made.id, { overlapMs: 1000 });
+  assert.ok(rotated.key && rotated.key !== made.key);
+});
+
+test("webhooks are made, tried, given another secret and removed", async () => {
+  const events = ["run.ended"];
+  const made = await client.webhooks.create("https://hooks.example.com/x", { events });
+  assert.deepEqual([made.events, typeof made.secret], [events, "string"]);
+  assert.equal((await client.webhooks.get(made.id)).secret, null);
+  assert.deepEqual((await client.webhooks.list()).map((each) => each.id), [made.id]);
+  assert.notEqual((await client.webhooks.rotate(made.id)).secret, made.secret);
+  const { id } = await client.webhooks.ping(made.id);
+  assert.ok((await client.webhooks.deliveries(made.id)).some((each) => each.id === id));
+  await client.webhooks.remove(made.id);
+  assert.deepEqual(await client.webhooks.list(), []);
+});
+
+// --- scripts ---
+
+const ASKING = "const to = await tools.send({to: 'ann'}); return to + '!'";
+
+test("a script ends with its value, and can be undone", async () => {
+  const source = "await tools.place({name: 'a'}); return context.params.n * 2";
+  const done = await client.scripts.run(source, { tools: "mail", params: { n: 21 } });
+  assert.deepEqual([done.status, done.value], ["completed", 42]);
+  assert.match((await client.scripts.journal(done.id)).at(-1), /run_finished/);
+  const { effects } = await client.scripts.timeline(done.id);
+  assert.ok(effects.some((each) => each.target === "place" && each.outcome === "completed"));
+  assert.equal((await client.scripts.rollback(done.id)).status, "rolled_back");
+  assert.ok((await client.scripts.list()).items.some((each) => each.id === done.id));
+  const begun = await client.scripts.start("return 1", { tools: "mail" });
+  await settled(async () => (await client.scripts.get(begun.id)).status === "completed");
+  assert.equal((await client.scripts.cancel(begun.id)).status, "completed");
+});
+
+test("the scripts of a message are run in their order", async () => {
+  const content = "<tool-calls>return 1</tool-calls> then <tool-calls>return 2</tool-calls>";
+  const options = { api: "openai.chat", tools: "mail" };
+  const found = await client.scripts.message({ role: "assistant", content }, options);
+  assert.deepEqual(found.map((each) => each.value), [1, 2]);
+});
+
+test("what a script asks is approved with other arguments, or rejected", async () => {
+  const asking = async () => {
+    const { id } = await client.scripts.run(ASKING, { tools: "mail" });
+    const [one] = (await client.approvals.list({ run: id })).items;
+    return [id, one];
+  };
+  const [id, one] = await asking();
+  assert.deepEqual([one.tool, one.args], ["send", { to: "ann" }]);
+  const decided = await client.approvals.approve(one.id, { args: { to: "bob" }, reason: "there" });
+  assert.deepEqual(decided.decision.args, { to: "bob" });
+  assert.deepEqual(await client.approvals.get(one.id), decided);
+  await settled(async () => (await client.scripts.get(id)).value === "sent to bob!");
+  const [refused, other] = await asking();
+  assert.equal((await client.approvals.reject(other.id, { run: true })).status, "rejected");
+  await settled(async () => (await client.scripts.get(refused)).status === "rejected");
+  const [waiting] = await asking();
+  assert.equal((await client.scripts.resume(waiting)).status, "suspended");
+  assert.equal((await client.scripts.cancel(waiting)).status, "cancelled");
+});
+
+// --- apps ---
+
+test("an app is deployed, changed, rolled back and removed", async () => {
+  const done = await client.apps.deploy("shop", appOf("one"), { env: { COLOR: "red" } });
+  assert.deepEqual([done.version.state, done.app.env], ["live", ["COLOR"]]);
+  assert.equal(await asked("shop"), "one red");
+  await client.apps.deploy("shop", appOf("two"), { canary: 1 });
+  assert.equal((await client.apps.get("shop")).share, 1);
+  await client.apps.promote("shop");
+  assert.equal(await asked("shop"), "two red");
+  await client.apps.rollback("shop");
+  assert.equal(await asked("shop"), "one red");
+  await client.apps.rollback("shop", { to: "v2" });
+  assert.equal(await asked("shop"), "two red");
+  const states = (await client.apps.versions("shop")).map((each) => each.state);
+  assert.deepEqual(states, ["live", "kept"]);
+  const { env } = await client.apps.setEnv("shop", { SIZE: "9" }, { remove: ["COLOR"] });
+  assert.deepEqual(env, ["SIZE"]);
+  assert.equal((await client.apps.stop("shop")).stopped, true);
+  assert.equal((await client.apps.start("shop")).stopped, false);
+  assert.equal((await client.apps.actions("shop"))[0].action, "start");
+  assert.deepEqual((await client.apps.list()).map((each) => each.name), ["shop"]);
+  await client.apps.remove("shop");
+  assert.equal((await errorOf(client.apps.get("shop"))).status, 404);
+});
+
+test("what an app says is read and followed, and a failed request runs again", async () => {
+  await client.apps.deploy("noisy", appOf("one"));
+  await asked("noisy", "/fail");
+  await settled(async () => (await client.apps.logs("noisy", { level: "error" })).length > 0);
+  const [failed] = await settled(async () => {
+    const found = await client.apps.requests("noisy");
+    return found.length ? found : null;
+  });
+  assert.equal((await client.apps.replay("noisy", failed.id)).same, true);
+  assert.ok((await client.apps.requestJournal("noisy", failed.id)).length > 3);
+  const lines = client.apps.followLogs("noisy", { level: "info" });
+  const heard = lines.next();
+  let isHeard = false;
+  heard.then(() => (isHeard = true));
+  await settled(async () => {
+    await asked("noisy");
+    return isHeard;
+  });
+  assert.equal((await heard).value.message, "asked");
+  await lines.return();
+  const stop = new AbortController();
+  const silent = client.apps.followLogs("noisy", { level: "error", signal: stop.signal }).next();
+  stop.abort(new Error("enough"));
+  assert.equal((await errorOf(silent)).message, "enough");
+  assert.equal((await errorOf(client.apps.followLogs("nothing").next())).status, 404);
+  await client.apps.remove("noisy");
+});
+
+test("following a log ends with an error when the connection breaks", async () => {
+  await client.apps.deploy("broken", appOf("one"));
+  const { client: through, close } = await door(() => 400);
+  const lines = through.apps.followLogs("broken");
+  const heard = all(lines);
+  let isOver = false;
+  heard.catch(() => {}).finally(() => (isOver = true));
+  await settled(async () => {
+    await asked("broken");
+    return isOver;
+  });
+  assert.equal((await errorOf(heard)).code, "CLIENT_UNREACHABLE");
+  close();
+  await client.apps.remove("broken");
 });
 
 test("limits are told with their schema", async () => {

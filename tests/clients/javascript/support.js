@@ -1,5 +1,6 @@
 // What the tests share: the address and key of a real server, and a door to it that can be shut.
 
+import http from "node:http";
 import net from "node:net";
 import { after } from "node:test";
 import { Client } from "../../../clients/javascript/src/index.js";
@@ -35,6 +36,52 @@ export async function errorOf(promise) {
     return error;
   }
   throw new Error("it was not rejected");
+}
+
+/** Return what a function returns as soon as that is something. */
+export async function settled(look) {
+  for (const end = Date.now() + 20_000; Date.now() < end; ) {
+    const found = await look();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error("nothing came");
+}
+
+/** Return an app of one file as a tar. */
+export function appOf(version) {
+  const code = `export default {
+    async fetch(request, env) {
+      if (new URL(request.url).pathname === "/fail") throw new Error("told to");
+      console.log("asked");
+      return new Response("${version} " + (env.COLOR ?? ""));
+    },
+  };`;
+  const head = Buffer.alloc(512);
+  head.write("main.js");
+  head.write("0000644\0", 100);
+  head.write(`${code.length.toString(8).padStart(11, "0")}\0`, 124);
+  head.write("        0", 148);
+  const sum = head.reduce((total, byte) => total + byte, 0);
+  head.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+  const content = Buffer.alloc(Math.ceil(code.length / 512) * 512);
+  content.write(code);
+  return Buffer.concat([head, content, Buffer.alloc(1024)]);
+}
+
+/** Return the text that an app answers. */
+export async function asked(name, path = "/") {
+  const { port } = new URL(URL_OF_SERVER);
+  return new Promise((resolve, reject) => {
+    const options = { host: "127.0.0.1", port, path, headers: { host: `${name}.localhost` } };
+    const request = http.get(options, (answer) => {
+      let text = "";
+      answer.setEncoding("utf8");
+      answer.on("data", (piece) => (text += piece));
+      answer.on("end", () => resolve(text));
+    });
+    request.on("error", reject);
+  });
 }
 
 /**
