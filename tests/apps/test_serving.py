@@ -306,7 +306,7 @@ def test_cookies_of_the_server(world):
     cookie = (b"cookie", b"a=1; __Host-cloche=secret; __HOST-cloche-csrf=x; b=2")
     status, fields, body = world.one("GET", "/apps/shop/", host="localhost", fields=[cookie])
     assert (status, body) == (200, b"a=1; b=2")
-    assert fields[b"set-cookie"] == b"mine=1"
+    assert fields[b"set-cookie"] == b"mine=1; Path=/apps/shop"
     assert b"sandbox" in fields[b"content-security-policy"]
     _, fields, _ = world.one("GET", "/")
     assert b"content-security-policy" not in fields
