@@ -61,6 +61,23 @@ def effect(server, target=None, **args):
     )
 
 
+def test_calls_of_a_traced_run(service):
+    """They say of which run and effect they are; without the policy they say nothing of it."""
+    server = start(service)
+    handler_of(service, server).perform(effect(server, method="POST"), "run-1")
+    for run_id in ("run-1", "run-1", "run-2"):
+        handler = handler_of(service, server, trace=True)
+        handler.perform(effect(server, method="POST"), run_id)
+    plain, first, again, other = (dict(request.headers) for request in server.requests)
+    assert not {"traceparent", "idempotency-key"} & set(plain)
+    assert (first["traceparent"], first["idempotency-key"]) == (
+        again["traceparent"],
+        again["idempotency-key"],
+    )
+    assert other["traceparent"].split("-")[1] != first["traceparent"].split("-")[1]
+    assert other["idempotency-key"] != first["idempotency-key"]
+
+
 def test_a_call_is_a_value(service):
     """A response is plain data."""
     server = start(service)

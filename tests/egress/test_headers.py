@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloche.egress.errors import NetBlockedError, NetSizeError
-from cloche.egress.headers import DROPPED, get_header, request_headers, response_headers
+from cloche.egress.headers import DROPPED, get_header, request_headers, response_headers, traced
 from cloche.limits import Limits
 
 LIMITS = Limits()
@@ -129,3 +129,27 @@ def test_values_of_one_name_are_joined_for_reading():
     assert get_header(pairs, "vary") == "a, b"
     assert get_header(pairs, "x") == ""
     assert get_header(pairs, "y") is None
+
+
+KEY = "0123456789abcdef" * 4
+
+
+def test_fields_that_say_whose_a_call_is():
+    """A run is a trace and a call a span; only what may change something has the effect's key."""
+    headers = traced((("accept", "*/*"),), "POST", run_id="r1", key=KEY)
+    assert headers[0] == ("accept", "*/*")
+    added = dict(headers[1:])
+    version, trace, span, flags = added["traceparent"].split("-")
+    assert (version, len(trace), span, flags) == ("00", 32, KEY[:16], "01")
+    assert added["idempotency-key"] == KEY
+    assert set(trace + span) <= set("0123456789abcdef")
+    other = dict(traced((), "POST", run_id="r2", key=KEY))
+    assert other["traceparent"].split("-")[1] != trace
+    for method in ("GET", "HEAD", "OPTIONS"):
+        assert [name for name, _ in traced((), method, run_id="r1", key=KEY)] == ["traceparent"]
+
+
+def test_fields_of_the_program_stay():
+    """What a program says of its call is not said twice."""
+    own = (("TraceParent", "00-a"), ("Idempotency-Key", "mine"))
+    assert traced(own, "POST", run_id="r1", key=KEY) == own

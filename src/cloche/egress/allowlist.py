@@ -126,6 +126,8 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         cookies: whether the headers Cookie and Set-Cookie pass.
         secrets: names of the secrets that the run may use.
         tenant: whose lists and secrets these names mean; those of the store itself when empty.
+        trace: whether calls say of which run they are (`traceparent`), and those that change
+            something which of its effects they are (`idempotency-key`).
 
     Raises:
         NetPolicyError: on construction, when one of them breaks its form.
@@ -138,6 +140,7 @@ class NetPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cookies: bool = False
     secrets: tuple[str, ...] = ()
     tenant: str = ""
+    trace: bool = False
 
     def __post_init__(self) -> None:
         fix = functools.partial(msgspec.structs.force_setattr, self)

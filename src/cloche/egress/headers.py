@@ -12,6 +12,7 @@ It does not add secrets: see `secrets`.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -66,6 +67,9 @@ _OF_CONNECTION: Final = frozenset(
 SET_COOKIES: Final = frozenset({"set-cookie", "set-cookie2"})
 _COOKIES: Final = frozenset({"cookie", "cookie2", *SET_COOKIES})
 
+# They change nothing, so that it is no matter how often they are sent: RFC 9110 9.2.1.
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
 CREDENTIALS: Final = frozenset({"authorization", "cookie", "cookie2"})
 
 # Metadata services of Google Cloud and Azure want these, and nothing that may be called does.
@@ -114,6 +118,28 @@ def request_headers(given: Any, limits: Limits, *, cookies: bool = False) -> Hea
             reason="headers",
         )
     return tuple(kept)
+
+
+def traced(headers: Headers, method: str, *, run_id: str, key: str) -> Headers:
+    """Return the fields of a call with those that say whose it is; what is there already stays.
+
+    All calls of a run have one trace, each a span of its own: W3C Trace Context, level 1. Both are
+    digests, so that they are the same when the run is executed again and tell nothing of it.
+
+    Args:
+        headers: of the call.
+        method: in upper case.
+        run_id: whose call it is.
+        key: the idempotency key of the effect, hexadecimal.
+    """
+    names = {name.lower() for name, _ in headers}
+    added = []
+    if "traceparent" not in names:
+        trace_id = hashlib.sha256(b"cloche trace 1" + run_id.encode()).hexdigest()[:32]
+        added.append(("traceparent", f"00-{trace_id}-{key[:16]}-01"))
+    if method not in _SAFE_METHODS and "idempotency-key" not in names:
+        added.append(("idempotency-key", key))
+    return (*headers, *added)
 
 
 def is_dropped(name: str, *, cookies: bool) -> bool:

@@ -11,10 +11,14 @@ import concurrent.futures
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
+
 from cloche.egress.adapters.egress import NetRun
 from cloche.egress.budget import RunBudget
 from cloche.egress.errors import NetBlockedError, NetError
+from cloche.egress.headers import traced
 from cloche.egress.message import request_of, target_of
+from cloche.gate.effect import idempotency_key
 from cloche.gate.ports import EffectFailure
 
 if TYPE_CHECKING:
@@ -73,6 +77,10 @@ class HttpHandler:
                     f"the effect is aimed at {request.target!r}, and its URL is another",
                     reason="target",
                 )
+            if self._policy.trace:
+                key = idempotency_key(run_id, request)
+                headers = traced(asked.headers, asked.method, run_id=run_id, key=key)
+                asked = msgspec.structs.replace(asked, headers=headers)
             return await egress.fetch(asked, run)
 
         try:
