@@ -64,6 +64,14 @@ MUTANTS = (
     ("parser.py", "            self._left = head.content_length\n",
      "            self._left = head.content_length + 1\n"),
     ("parser.py", "        return [self._refuse(TRUNCATED)]\n", "        return []\n"),
+    ("repeated.py", "fields_at - start > self._line_limit_bytes", "False"),
+    ("repeated.py", "target[0] != _SLASH or ", ""),
+    ("repeated.py", ' or method == b"CONNECT"', ""),
+    ("repeated.py", "before.fields[:]", "before.fields"),
+    ("repeated.py", "expects_continue=before.expects_continue", "expects_continue=False"),
+    ("repeated.py", "line is None", "False"),
+    ("repeated.py", "not data.startswith(self._block, fields_at)", "False"),
+    ("repeated.py", "head.keep_alive and not head.upgrades", "head.keep_alive"),
     ("parser.py", 'if head.method == "CONNECT" or not head.keep_alive:', "if False:"),
 )  # fmt: skip
 

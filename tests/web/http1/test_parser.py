@@ -10,7 +10,7 @@ from cloche.web.http1.caps import Http1Caps
 from cloche.web.http1.events import END, Data, Reject, RequestHead
 from cloche.web.http1.parser import RequestParser
 
-from .support import parse, refusal, requests, single_bytes, two_ways
+from .support import answered, parse, refusal, requests, single_bytes, two_ways
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
@@ -398,6 +398,67 @@ def test_lengths_that_agree(fields):
     """Several equal lengths are one."""
     raw = head_of(b"Host: a\r\n" + fields) + b"hello"
     assert requests(parse([raw]))[0][1] == b"hello"
+
+
+LINES = [
+    b"GET / HTTP/1.1",
+    b"PUT /a?b HTTP/1.1",
+    b"GET http://b/ HTTP/1.1",
+    b"OPTIONS * HTTP/1.1",
+    b"GET * HTTP/1.1",
+    b"GET a HTTP/1.1",
+    b"CONNECT /a HTTP/1.1",
+    b"CONNECT a:1 HTTP/1.1",
+    b"GET / HTTP/1.0",
+    b"GET / HTTP/2.0",
+    b"GET / HTTP/1.1 ",
+    b"GET  / HTTP/1.1",
+    b"GET /\x00 HTTP/1.1",
+    b"A" * 33 + b" / HTTP/1.1",
+    b"GET /" + b"a" * 40 + b" HTTP/1.1",
+]
+BLOCKS = [
+    b"Host: a\r\nX-A: b \r\n",
+    b"Host: a\r\nConnection: close\r\n",
+    b"Host: a\r\nConnection: upgrade\r\nUpgrade: b\r\n",
+    b"Host: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n",
+    b"Host: a\r\nX-A: " + b"b" * 2000 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("http_1_0", [False, True])
+@pytest.mark.parametrize("limit_bytes", [8192, 50])
+@pytest.mark.parametrize("second", LINES)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_fields_that_are_sent_again(block, second, limit_bytes, http_1_0):
+    """A request with the fields of the one before means what it means on a new connection."""
+    caps = Http1Caps(request_line_limit_bytes=limit_bytes, http_1_0=http_1_0)
+    parser = RequestParser(caps)
+    before = parse([head_of(block)], caps)
+    assert answered(parser, parser.feed(head_of(block))) == before
+    if parser.is_closed:
+        return
+    assert parser.feed(head_of(block, second)) == parse([head_of(block, second)], caps)
+
+
+def test_fields_that_are_sent_again_with_bodies():
+    """Each request has its own body, of the same length or in chunks."""
+    for message in (POST, CHUNKED):
+        once = parse([message])
+        assert parse([message * 3]) == once * 3
+
+
+def test_fields_of_two_requests_are_two_lists():
+    """Who changes the fields of one request does not change those of the next."""
+    first, _, second, _ = RequestParser().feed(GET + GET)
+    first.fields.append((b"x", b"y"))
+    assert second.fields == [(b"host", b"a")]
+
+
+def test_fields_that_are_almost_the_same():
+    """One byte more, less or another one is another head."""
+    for other in (b"Host: b\r\n", b"Host: a\r\nX: y\r\n", b"", b"Host: ab\r\n", b"Host:a\r\n"):
+        assert parse([GET + head_of(other)])[2:] == parse([head_of(other)])
 
 
 CODINGS = st.sampled_from([GET, POST, CHUNKED, UPGRADE, CLOSE, CONNECT, b"\r\n", b"GET /\n"])

@@ -19,6 +19,7 @@ from cloche.web.http1.chunked import ChunkedReader
 from cloche.web.http1.events import END, Data, Event, Reject, RequestHead
 from cloche.web.http1.framing import accept_head, explain_head
 from cloche.web.http1.head import HEAD, HeadScanner, http1_code
+from cloche.web.http1.repeated import RepeatedFields
 
 if TYPE_CHECKING:
     from cloche.web.encodings.codes import Code
@@ -47,6 +48,7 @@ class RequestParser:
         "_held_at",
         "_left",
         "_open_count",
+        "_repeated",
         "_rest",
         "_scanner",
         "_skipped",
@@ -62,6 +64,7 @@ class RequestParser:
         self._scanner: HeadScanner | None = None
         self._chunks: ChunkedReader | None = None
         self._head: RequestHead | None = None
+        self._repeated = RepeatedFields()
         self._left = 0  # bytes of the body that are still to come
         self._skipped = 0  # empty lines before this request
         self._open_count = 0  # requests that are complete and not answered
@@ -169,18 +172,11 @@ class RequestParser:
             start += 2
             if start == len(data):
                 return start
-        match = HEAD.match(data, start)
-        if match is not None:
-            end = match.end()
-            head = accept_head(match, self._caps)
-        else:
-            found = data.find(b"\r\n\r\n", start)
-            if found < 0:
-                self._rest += data[start:]
-                self._is_worth_reading(events)
-                return -1
-            end = found + 4
-            head = explain_head(data, start, end, self._caps)
+        head, end = self._repeated.find(data, start) or self._find_head(data, start)
+        if head is None:
+            self._rest += data[start:]
+            self._is_worth_reading(events)
+            return -1
         if type(head) is not RequestHead:
             events.append(self._refuse(head))  # type: ignore[arg-type]  # a code: nothing else
             return -1
@@ -203,6 +199,19 @@ class RequestParser:
             self._left = head.content_length
             self._state = _LENGTH
         return end
+
+    def _find_head(self, data: bytes, start: int) -> tuple[RequestHead | Code | None, int]:
+        """Return a head, or what is wrong with it, and where it ends; None where it does not."""
+        match = HEAD.match(data, start)
+        if match is None:
+            found = data.find(b"\r\n\r\n", start)
+            if found < 0:
+                return None, start
+            return explain_head(data, start, found + 4, self._caps), found + 4
+        head = accept_head(match, self._caps)
+        if type(head) is RequestHead:
+            self._repeated.keep(match, head, self._caps)
+        return head, match.end()
 
     def _skips_line(self, data: bytes, start: int) -> bool:
         if not data.startswith(b"\r\n", start) or self._skipped == LEADING_LINE_COUNT_MAX:
