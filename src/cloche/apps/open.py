@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cloche.apps.adapters.host import AppHost
 from cloche.apps.errors import AppRouteError
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
 PREFIX = "/apps"
 # What the server answers itself.
 RESERVED = (
+    "/.well-known",
     "/api",
     "/console",
     "/docs",
+    "/favicon.ico",
     "/healthz",
     "/mcp",
     "/metrics",
@@ -44,6 +47,8 @@ RESERVED = (
     "/readyz",
     "/v1",
 )
+# A host whose last label is a number is an address (the URL standard, "ends in a number").
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,7 @@ class Apps:
         who: str,
         env: Mapping[str, str] | None = None,
         canary_share: int | None = None,
+        may_claim: bool = True,
     ) -> tuple[Version, App]:
         """Evaluate a version, keep it, and let it answer; nothing answers that cannot start.
 
@@ -81,6 +87,8 @@ class Apps:
             who: deploys.
             env: variables to set beside those that it has.
             canary_share: see `Registry.deploy`.
+            may_claim: whether the app may get host names beyond `domain`, paths of its own, and
+                names below those of others, that it does not have yet: who runs the server may.
 
         Raises:
             ManifestError, BuildError: what is wrong with it; nothing was deployed.
@@ -89,6 +97,8 @@ class Apps:
         manifest = find_manifest(bundle, self.limits, name=name.name)
         hosts, prefixes = self.routes_of(name, manifest)
         before = self.registry.apps(name.tenant).get(name.name)
+        if not may_claim:
+            self._check_claims(name, before, (*manifest.hosts, *manifest.paths))
         values = {**({} if before is None else before.env), **(env or {})}
         version = self.registry.keep(name, bundle, who=who)
         ready = self.versions.get(name, version.id, values)
@@ -161,6 +171,7 @@ class Apps:
         prefixes = (f"{PREFIX}/{name.name}" if own else f"{PREFIX}/~{name.tenant}/{name.name}",)
         below = f".{name.tenant}.{self.domain}"
         for host in manifest.hosts:
+            self._check_host(host)
             if not own and not host.endswith(below):
                 raise AppRouteError(route=host, problem=f"is not below {below[1:]}")
         for prefix in manifest.paths:
@@ -170,6 +181,25 @@ class Apps:
             if not own:
                 raise AppRouteError(route=prefix, problem="is not for apps of tenants")
         return (*hosts, *manifest.hosts), (*prefixes, *(one.rstrip("/") for one in manifest.paths))
+
+    def _check_host(self, host: str) -> None:
+        """Raise AppRouteError for a name by which the server itself may be asked."""
+        plain = host.removeprefix("*.")
+        is_address = _NUMBER.fullmatch(plain.rpartition(".")[2]) is not None
+        is_above = f".{self.domain}".endswith(f".{plain}")
+        if is_address or is_above or plain == "localhost":
+            raise AppRouteError(route=host, problem="is a name of the server itself")
+
+    def _check_claims(self, name: AppName, before: App | None, wanted: tuple[str, ...]) -> None:
+        """Raise AppRouteError for what only who runs the server may let lead to an app."""
+        held = () if before is None else (*before.hosts, *before.prefixes)
+        below = f".{self.domain}"
+        for route in wanted:
+            label = route.removesuffix(below)
+            is_plain = label != route and "." not in label
+            if name.tenant == OWN_TENANT and route.rstrip("/") not in held and not is_plain:
+                problem = "leads to no app yet, and a key with the scope admin has to say so"
+                raise AppRouteError(route=route, problem=problem)
 
 
 def open_apps(

@@ -30,7 +30,7 @@ from cloche.server.app_documents import (
 )
 from cloche.server.context import query, text
 from cloche.server.errors import InvalidFieldError
-from cloche.server.guard import tenant_of, wants_events
+from cloche.server.guard import key_of, tenant_of, wants_events
 from cloche.server.journals import journal_lines
 from cloche.server.operations import Operation
 from cloche.web.multipart import MultipartCaps
@@ -156,11 +156,13 @@ class AppRoutes:
         if share is not None and share not in _SHARES:
             raise InvalidFieldError(field="canary", problem=f"is {share}; it is 1 to 99")
         data, env = await self._archive(request)
-        who = _who(request)
+        who, may_claim = _who(request), key_of(request).may("admin")
 
         def work() -> DeployDocument:
             bundle = read_archive(data, self._context.limits)
-            version, app = self._apps.deploy(name, bundle, who=who, env=env, canary_share=share)
+            version, app = self._apps.deploy(
+                name, bundle, who=who, env=env, canary_share=share, may_claim=may_claim
+            )
             self._server.refresh()
             ready = self._apps.versions.get(name, version.id, app.env)
             return DeployDocument(

@@ -155,12 +155,15 @@ class AppViews:
         wanted, share = field(form, "version"), number(form, "share")
         if share not in _SHARES:
             raise InvalidFieldError(field="share", problem="it is 1 to 99")
+        may_claim = key_of(request).may("admin")
 
         def change(name: AppName, who: str) -> App:
             registry = self._apps.registry
             version = registry.version(name, wanted)
             bundle = registry.bundle(name, version.id)
-            return self._apps.deploy(name, bundle, who=who, canary_share=share)[1]
+            return self._apps.deploy(
+                name, bundle, who=who, canary_share=share, may_claim=may_claim
+            )[1]
 
         return await self._change(request, f"It answers {share} of 100 clients.", change)
 
