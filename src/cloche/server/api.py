@@ -241,6 +241,7 @@ class Server:
                 self.apps.apps.logs.flush()
             self.runs.wake_due()
             self.scripts.take_up()
+            self.console.memory.take()
             if self._turn_count % _SWEEP_INTERVAL == 0:
                 self.context.signed_out.sweep()
                 for tenant in self.keyring.tenants():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from cloche.server.documents import (
     DeliveryDocument,
@@ -11,15 +12,16 @@ from cloche.server.documents import (
     WebhookDocument,
     WebhookList,
 )
-from cloche.server.guard import tenant_of
+from cloche.server.guard import key_of, tenant_of
 from cloche.server.operations import Operation
-from cloche.server.webhooks import NS_PER_MS
+from cloche.server.webhooks import NS_PER_MS, check_url
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, json
 
 if TYPE_CHECKING:
     from cloche.server.context import Context
-    from cloche.server.webhooks import Delivery, Webhook
+    from cloche.server.keys import Key
+    from cloche.server.webhooks import Delivery, Event, Webhook
 
 
 class WebhookRoutes:
@@ -56,10 +58,10 @@ class WebhookRoutes:
 
     async def create_webhook(self, request: Request) -> Response:
         """Add a webhook; its secret is in this answer and nowhere else."""
-        tenant = tenant_of(request)
+        key = key_of(request)
         body = await self._context.body(request, WebhookBody)
         hook, secret = await self._context.call(
-            lambda: self._context.webhooks.create(tenant, body.url, body.events)
+            lambda: created(self._context, key, body.url, body.events)
         )
         return json(_document(hook, secret), 201)
 
@@ -72,29 +74,49 @@ class WebhookRoutes:
 
     async def delete_webhook(self, request: Request) -> Response:
         """Remove a webhook with all that it has not been told."""
-        tenant, hook_id = tenant_of(request), request.params["id"]
-        await self._context.call(lambda: self._context.webhooks.delete(tenant, hook_id))
+        key, hook_id = key_of(request), request.params["id"]
+
+        def delete() -> None:
+            with self._context.audit.noted(key.tenant, key, "webhook.delete", hook_id):
+                self._context.webhooks.delete(key.tenant, hook_id)
+
+        await self._context.call(delete)
         return Response(204)
 
     async def rotate_webhook(self, request: Request) -> WebhookDocument:
         """Give a webhook another secret, at once."""
-        tenant, hook_id = tenant_of(request), request.params["id"]
-        hook, secret = await self._context.call(
-            lambda: self._context.webhooks.rotate(tenant, hook_id)
-        )
-        return _document(hook, secret)
+        key, hook_id = key_of(request), request.params["id"]
+
+        def rotate() -> tuple[Webhook, str]:
+            with self._context.audit.noted(key.tenant, key, "webhook.rotate", hook_id):
+                return self._context.webhooks.rotate(key.tenant, hook_id)
+
+        return _document(*await self._context.call(rotate))
 
     async def ping_webhook(self, request: Request) -> Response:
         """Send a message that says nothing, to see whether it arrives."""
         tenant, hook_id = tenant_of(request), request.params["id"]
         sent = await self._context.call(lambda: self._context.webhooks.ping(tenant, hook_id))
-        return json(_delivery(sent), 202)
+        return json(delivery_document(sent), 202)
 
     async def list_deliveries(self, request: Request) -> DeliveryList:
         """List what a webhook has not taken, oldest first."""
         tenant, hook_id = tenant_of(request), request.params["id"]
         found = await self._context.call(lambda: self._context.webhooks.deliveries(tenant, hook_id))
-        return DeliveryList(items=[_delivery(each) for each in found])
+        return DeliveryList(items=[delivery_document(each) for each in found])
+
+
+def created(context: Context, key: Key, url: str, events: list[Event]) -> tuple[Webhook, str]:
+    """Add a webhook for the tenant of a key, and note that; return it with its secret.
+
+    Raises:
+        InvalidFieldError, QuotaError: see `Webhooks.create`.
+    """
+    # The host alone: what stands behind it may be what lets messages in.
+    host = urlsplit(check_url(url)).hostname or ""
+    details = {"events": list(events)}
+    with context.audit.noted(key.tenant, key, "webhook.create", host, details):
+        return context.webhooks.create(key.tenant, url, events)
 
 
 def _document(hook: Webhook, secret: str | None = None) -> WebhookDocument:
@@ -108,7 +130,8 @@ def _document(hook: Webhook, secret: str | None = None) -> WebhookDocument:
     )
 
 
-def _delivery(one: Delivery) -> DeliveryDocument:
+def delivery_document(one: Delivery) -> DeliveryDocument:
+    """Return a message that was not taken as it is answered."""
     return DeliveryDocument(
         id=one.id,
         event=one.event,

@@ -12,6 +12,7 @@ from cloche.server.pages import PageRequest
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from cloche.server.console.memory import Memory
     from cloche.server.console.pages import Pages
     from cloche.server.context import Context
     from cloche.server.keys import Key, Scope
@@ -62,6 +63,7 @@ class Console:
     context: Context
     pages: Pages
     runs: RunRoutes
+    memory: Memory
 
     def wanted(self, request: Request) -> PageRequest:
         """Return which part of a list a page shows."""

@@ -35,6 +35,9 @@ SECTIONS: Final[tuple[tuple[str, str, Scope | None], ...]] = (
     ("Secrets", f"{HOME}/secrets", "admin"),
     ("Limits", f"{HOME}/limits", "admin"),
     ("Keys", f"{HOME}/keys", "admin"),
+    ("Tenants", f"{HOME}/tenants", "admin"),
+    ("Webhooks", f"{HOME}/webhooks", "admin"),
+    ("Audit", f"{HOME}/audit", "admin"),
 )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cloche.server.console.console import Console, Route, Views
 from cloche.server.console.gate_keeper import SIGN_IN, SIGN_OUT, GateKeeper
+from cloche.server.console.memory import Memory
 from cloche.server.console.pages import HOME, Pages
 from cloche.server.console.views_approvals import ApprovalViews
 from cloche.server.console.views_apps import AppViews
@@ -21,6 +22,8 @@ from cloche.server.console.views_runs import RunViews
 from cloche.server.console.views_scripts import ScriptViews
 from cloche.server.console.views_sessions import SessionViews
 from cloche.server.console.views_system import SystemViews
+from cloche.server.console.views_tenants import TenantViews
+from cloche.server.console.views_webhooks import WebhookViews
 from cloche.web.adapters.static_files import MemoryFiles
 from cloche.web.app import App
 from cloche.web.static import add_static
@@ -35,9 +38,10 @@ _STATIC: Final = Path(__file__).parent / "static"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What was added: the table of routes that need a key."""
+    """What was added: the table of routes that need a key, and what has to be measured."""
 
     routes: tuple[Route, ...]
+    memory: Memory
 
 
 def add_console(app: App, context: Context, runs: RunRoutes, apps: AppServer | None = None) -> Site:
@@ -51,7 +55,8 @@ def add_console(app: App, context: Context, runs: RunRoutes, apps: AppServer | N
     """
     pages = Pages(frozenset({"Apps"}) if apps is None else frozenset())
     keeper = GateKeeper(context, pages)
-    console = Console(context=context, pages=pages, runs=runs)
+    memory = Memory(now_ns=context.host.now_ns)
+    console = Console(context=context, pages=pages, runs=runs, memory=memory)
     views: list[Views] = [
         OverviewViews(console),
         RunViews(console),
@@ -60,6 +65,8 @@ def add_console(app: App, context: Context, runs: RunRoutes, apps: AppServer | N
         ApprovalViews(console),
         EgressViews(console),
         SystemViews(console),
+        TenantViews(console),
+        WebhookViews(console),
     ]
     if apps is not None:
         views.append(AppViews(console, apps))
@@ -72,7 +79,7 @@ def add_console(app: App, context: Context, runs: RunRoutes, apps: AppServer | N
     app.add("POST", SIGN_IN, keeper.sign_in, middleware=anybody)
     app.add("POST", SIGN_OUT, keeper.sign_out, middleware=anybody)
     _add_files(app, keeper)
-    return Site(routes=routes)
+    return Site(routes=routes, memory=memory)
 
 
 def _add_files(app: App, keeper: GateKeeper) -> None:

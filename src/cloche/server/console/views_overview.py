@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.server.console import charts
 from cloche.server.console.console import Route, key_of
+from cloche.server.keys import DEFAULT_TENANT
 from cloche.server.pages import PageRequest
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
     from cloche.server.console.console import Console
+    from cloche.server.console.memory import Used
     from cloche.server.documents import RunDocument
 
 RUN_COUNT_MAX: Final = 500  # the newest ones that the charts are made of
@@ -42,6 +44,8 @@ class OverviewViews:
             )
         now_ms = context.host.now_ns() // _NS_PER_MS
         reasons = await context.call(context.reasons)
+        is_operator = key.may("admin") and key.tenant == DEFAULT_TENANT
+        used = await context.call(self._console.memory.take) if is_operator else None
         return self._console.pages.page(
             request,
             "overview",
@@ -51,6 +55,8 @@ class OverviewViews:
             run_count_max=RUN_COUNT_MAX,
             reasons=reasons,
             version=context.version,
+            used=used,
+            **({} if used is None else _memory(self._console.memory.hour())),
             **_numbers(charts.minutes_of(map(_sample, runs), now_ms)),
         )
 
@@ -66,6 +72,17 @@ def _sample(run: RunDocument) -> charts.Sample:
 def duration_of(run: RunDocument) -> int | None:
     """Return how long a run took with its waiting, None when it has not ended."""
     return None if run.ended_ms is None else max(0, run.ended_ms - run.created_ms)
+
+
+def _memory(hour: list[Used | None]) -> dict[str, Any]:
+    totals = [None if used is None else used.server_bytes + used.workers_bytes for used in hour]
+    servers = [None if used is None else used.server_bytes for used in hour]
+    most = max((total for total in totals if total is not None), default=0)
+    return {
+        "memory_most": most,
+        "memory_line": charts.line(totals, most),
+        "server_line": charts.line(servers, most),
+    }
 
 
 def _numbers(minutes: list[charts.Minute]) -> dict[str, Any]:

@@ -83,7 +83,8 @@ class SystemViews:
 
     async def make_key(self, request: Request) -> Response:
         """Make a key and show it, this once."""
-        form, own = await request.form(), key_of(request).tenant
+        form, actor = await request.form(), key_of(request)
+        own = actor.tenant
         tenant = field(form, "tenant") or own
         if own not in (tenant, DEFAULT_TENANT):
             raise TenantError
@@ -92,27 +93,39 @@ class SystemViews:
             days_ms = number(form, "days") * _MS_PER_DAY
             expires_ns = self._context.host.now_ns() + days_ms * _NS_PER_MS
         scopes: Any = tuple(form.values("scope"))
-        _, text = await self._context.call(
-            lambda: self._context.keyring.make(
-                tenant=tenant, scopes=scopes, name=field(form, "name"), expires_ns=expires_ns
-            )
-        )
+        name, details = field(form, "name"), {"tenant": tenant, "scopes": scopes}
+
+        def make() -> tuple[Key, str]:
+            with self._context.audit.noted(own, actor, "key.make", name, details):
+                return self._context.keyring.make(
+                    tenant=tenant, scopes=scopes, name=name, expires_ns=expires_ns
+                )
+
+        _, text = await self._context.call(make)
         return await self._keys(request, made=text)
 
     async def rotate_key(self, request: Request) -> Response:
         """Make a key that may do the same, and show it; the old one ends after a while."""
-        form, tenant = await request.form(), key_of(request).tenant
+        form, actor = await request.form(), key_of(request)
         overlap_ms = number(form, "minutes") * _MS_PER_MINUTE
         key_id = request.params["id"]
-        _, text = await self._context.call(
-            lambda: self._context.keyring.rotate(tenant, key_id, overlap_ms=overlap_ms)
-        )
+
+        def rotate() -> tuple[Key, str]:
+            with self._context.audit.noted(actor.tenant, actor, "key.rotate", key_id):
+                return self._context.keyring.rotate(actor.tenant, key_id, overlap_ms=overlap_ms)
+
+        _, text = await self._context.call(rotate)
         return await self._keys(request, made=text)
 
     async def revoke_key(self, request: Request) -> Response:
         """End a key now."""
-        tenant, key_id = key_of(request).tenant, request.params["id"]
-        await self._context.call(lambda: self._context.keyring.revoke(tenant, key_id))
+        actor, key_id = key_of(request), request.params["id"]
+
+        def revoke() -> None:
+            with self._context.audit.noted(actor.tenant, actor, "key.revoke", key_id):
+                self._context.keyring.revoke(actor.tenant, key_id)
+
+        await self._context.call(revoke)
         return go(request, f"{HOME}/keys", f"Key {key_id} has ended.")
 
 
