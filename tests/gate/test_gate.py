@@ -524,3 +524,35 @@ def test_messages_do_not_depend_on_the_host():
     assert invalid.message == (
         "effect request is invalid: args: value at $['\\U0001fae9'] is nan, which JSON cannot hold"
     )
+
+
+def recorded(*, defer, inputs=make_inputs, value="x"):
+    """Return a gate with one effect performed."""
+    gate = Gate(TOOLS, make_limits(), defer=defer)
+    gate.started(inputs)
+    call(gate, value=value)
+    return gate
+
+
+def test_what_was_put_off_is_the_same_journal():
+    """A gate that defers encodes nothing before its end, and then what any gate writes."""
+    gate, plain = recorded(defer=True), recorded(defer=False)
+    assert gate.take_entries() == []
+    assert gate.finish(make_outcome()) == plain.finish(make_outcome())
+    assert gate.take_entries() == plain.take_entries() != []
+
+
+def test_what_was_put_off_and_is_not_wanted_is_forgotten():
+    """A run whose journal nobody wants has none, and nobody is asked what it was given."""
+    gate = recorded(defer=True, inputs=lambda: pytest.fail("asked"))
+    assert gate.finish(None) is None
+    assert gate.take_entries() == []
+
+
+def test_no_more_than_a_little_is_put_off():
+    """A journal that grows is encoded as it grows, so that its limits hold."""
+    assert recorded(defer=True, value="x" * (1 << 20)).take_entries()
+    gate = recorded(defer=True)
+    for _ in range(256):
+        call(gate)
+    assert gate.take_entries()

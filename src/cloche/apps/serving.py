@@ -270,6 +270,7 @@ class AppServer:
                 talk,
                 handlers=self.apps.storage.handlers(app.name, tenant=app.tenant),
                 record=work.records,
+                only_failed=not work.is_sampled,
                 cancel=cancel,
                 log=work.log,
                 on_output=work.log.printed,
@@ -328,6 +329,7 @@ class AppServer:
                     app.name, tenant=app.tenant, timeout_ms=built.limits.guests.timeout_ms
                 ),
                 record=work.records,
+                only_failed=not work.is_sampled,
                 cancel=cancel,
                 log=work.log,
                 on_output=work.log.printed,
@@ -377,6 +379,7 @@ class AppServer:
                     timeout_ms=options.get("timeout_ms") or ready.built.limits.guests.timeout_ms,
                 ),
                 record=work.records,
+                only_failed=not work.is_sampled,
                 log=work.log,
                 on_output=work.log.printed,
                 run_id=work.request_id,
@@ -446,8 +449,8 @@ class _Work:
             now_ns=self._now_ns,
         )
         recording = built.manifest.record
-        self._is_sampled = server.is_sampled(recording)
-        self.records = KeptRecords() if self._is_sampled or recording.errors else None
+        self.is_sampled = server.is_sampled(recording)
+        self.records = KeptRecords() if self.is_sampled or recording.errors else None
         self._began_ns = self._now_ns()
         self._numbers = server.numbers.setdefault(app, Numbers())
         self._numbers.running += 1
@@ -473,7 +476,7 @@ class _Work:
             self.log.log("error", failure.message, {"code": failure.code})
         if execution is None or self.records is None:
             return
-        if not self._is_sampled and failure is None:
+        if not self.is_sampled and failure is None:
             return
         request = RecordedRequest(
             id=self.request_id,

@@ -10,12 +10,13 @@ Invariants:
 - a replay that ends without divergence wrote the same bytes as the recorded run.
 
 Not recorded (`record=False`) it only checks policy and budget: the fast way for runs that nobody
-will replay. One gate serves one run on one thread.
+will replay. Where the end of a run decides whether its journal is wanted (`defer=True`) entries are
+noted and encoded then, or never. One gate serves one run on one thread.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 
 import msgspec
 
@@ -49,11 +50,16 @@ from cloche.gate.journal import Chain, Journal
 from cloche.gate.replay import Delivery, Replay, completion_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloche.errors import ClocheError
     from cloche.gate.policy import Policy
     from cloche.limits import Limits
 
 _Phase = Literal["new", "open", "stopped", "finished", "failed"]
+# What is noted at most, of texts and of entries, before it is encoded after all.
+_DEFER_LIMIT_BYTES: Final = 1 << 20
+_DEFER_COUNT_MAX: Final = 256
 
 
 class Perform(msgspec.Struct, frozen=True):
@@ -87,6 +93,7 @@ class Gate:
         record: False for a run without a journal; a replay always records.
         resume: the journal to replay may stop before the run finished; where it stops the gate goes
             live. What comes before is compared and not recorded a second time; see `unanswered`.
+        defer: encode nothing (of a small journal) before `finish` says that it is wanted.
 
     Raises:
         JournalUnfinishedError: the journal to replay stops before the run finished.
@@ -100,6 +107,7 @@ class Gate:
         replay: Journal | None = None,
         record: bool = True,
         resume: bool = False,
+        defer: bool = False,
     ) -> None:
         self._limits = limits.gate
         self._budget = Budget(ceilings=ceilings_of(limits, policy))
@@ -117,6 +125,10 @@ class Gate:
         self._open: set[int] = set()
         self._answered: set[int] = set()
         self._records: list[bytes] = []
+        self._defers = defer and replay is None and self._chain is not None
+        self._noted: list[Entry] | None = [] if self._defers else None
+        self._noted_bytes = 0
+        self._make_inputs: Callable[[], RunInputs] | None = None
         self._undelivered: tuple[EffectCompletion, ...] = ()
 
     @property
@@ -139,11 +151,11 @@ class Gate:
         """The effects that were begun and are not complete."""
         return frozenset(self._open)
 
-    def started(self, inputs: RunInputs | None) -> None:
+    def started(self, inputs: Callable[[], RunInputs] | RunInputs | None) -> None:
         """Open the gate; the first call. Records what the run is given.
 
         Args:
-            inputs: None where nothing is recorded.
+            inputs: or who says them, when they are encoded; None where nothing is recorded.
 
         Raises:
             DivergenceError: replay with other inputs. JournalError: over a limit.
@@ -154,6 +166,11 @@ class Gate:
         if self._chain is None:
             return
         assert inputs is not None
+        if callable(inputs):
+            if self._noted is not None:
+                self._make_inputs = inputs
+                return
+            inputs = inputs()
         for entry in split_inputs(inputs):
             self._write(entry)
 
@@ -293,7 +310,7 @@ class Gate:
         """Record the end of the run and return the journal's hash, None where nothing is recorded.
 
         Args:
-            outcome: None where nothing is recorded.
+            outcome: None where nothing is recorded, or what was put off is not wanted.
 
         Raises:
             DivergenceError: replay, and the recorded run ended otherwise, or did not end here; or
@@ -304,10 +321,12 @@ class Gate:
         if self._failure is not None:
             raise self._failure
         self._expect_phase("finish", "open", "stopped")
-        if self._chain is None:
+        if self._chain is None or (self._defers and outcome is None):
+            self._noted = None
             self._end("finished", "the run has finished")
             return None
         assert outcome is not None
+        self._encode_noted()
         error = outcome.error
         self._write(
             RunFinished(
@@ -465,10 +484,30 @@ class Gate:
 
     def _append(self, entry: Entry) -> None:
         assert self._chain is not None
+        noted = self._noted
+        if noted is not None:
+            noted.append(entry)
+            if isinstance(entry, EffectStarted):
+                self._noted_bytes += len(entry.args)
+            elif isinstance(entry, EffectCompleted):
+                self._noted_bytes += len(entry.value or b"")
+            if len(noted) >= _DEFER_COUNT_MAX or self._noted_bytes > _DEFER_LIMIT_BYTES:
+                self._encode_noted()
+            return
         try:
             self._records.append(self._chain.append(entry))
         except JournalError as error:
             self._fail(error)
+
+    def _encode_noted(self) -> None:
+        """Encode what was put off; what follows is encoded as it comes."""
+        noted, self._noted = self._noted or (), None
+        if self._make_inputs is not None:
+            make, self._make_inputs = self._make_inputs, None
+            for given in split_inputs(make()):
+                self._append(given)
+        for entry in noted:
+            self._append(entry)
 
     def _copy_completed(self, replay: Replay) -> None:
         for entry in replay.completed():

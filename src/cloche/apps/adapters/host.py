@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from cloche.apps.ports import AppSocket, Line, LogSink, ReplySink
     from cloche.engine.virtual_os import Stream
     from cloche.errors import ClocheError
-    from cloche.exec.adapters.runner import Runner
+    from cloche.exec.adapters.runner import Runner, Wanted
     from cloche.exec.request import RunRequest
     from cloche.gate.journal import Journal
     from cloche.gate.ports import EffectHandler, JournalSink
@@ -170,6 +170,7 @@ class AppHost:
         *,
         handlers: Mapping[str, EffectHandler] | None = None,
         record: JournalSink | None = None,
+        only_failed: bool = False,
         cancel: CancelToken | None = None,
         log: LogSink | None = None,
         on_output: Callable[[Stream, bytes], None] | None = None,
@@ -183,6 +184,7 @@ class AppHost:
             reply: gets the response.
             handlers: of the storage, by kind.
             record: keeps the journal; None to record nothing.
+            only_failed: whether it gets no journal of what went well.
             cancel: stops the run.
             log: gets the lines of the log.
             on_output: gets what is printed.
@@ -201,8 +203,9 @@ class AppHost:
             question, seed=secrets.randbits(SEED_BITS), now_ns=time.time_ns(), stdin=stdin
         )
         try:
+            wanted = _unless(lambda: answer.is_ended) if only_failed else None
             execution = self._execute(
-                built, run, effects, handlers, record, cancel, on_output, run_id
+                built, run, effects, handlers, record, cancel, on_output, run_id, wanted=wanted
             )
         except BaseException:
             answer.fail(STATUS_FAILED, FAILURE_LINES, _failure_body("APP_HOST_FAILED"))
@@ -231,6 +234,7 @@ class AppHost:
         *,
         handlers: Mapping[str, EffectHandler] | None = None,
         record: JournalSink | None = None,
+        only_failed: bool = False,
         cancel: CancelToken | None = None,
         log: LogSink | None = None,
         on_output: Callable[[Stream, bytes], None] | None = None,
@@ -247,6 +251,7 @@ class AppHost:
             socket: carries the messages; it is closed at the end if it was accepted.
             handlers: as for `handle`, as for all that follow.
             record: keeps the journal.
+            only_failed: whether it gets no journal of what went well.
             cancel: stops the run.
             log: gets the lines of the log.
             on_output: gets what is printed.
@@ -274,8 +279,9 @@ class AppHost:
         effects = AppEffects(None, built.limits, log=log, conversation=conversation)
         is_well = False
         try:
+            wanted = _unless(lambda: True) if only_failed else None
             execution = self._execute(
-                built, run, effects, handlers, record, token, on_output, run_id
+                built, run, effects, handlers, record, token, on_output, run_id, wanted=wanted
             )
             is_well = execution.error is None
         finally:
@@ -296,6 +302,7 @@ class AppHost:
         *,
         handlers: Mapping[str, EffectHandler] | None = None,
         record: JournalSink | None = None,
+        only_failed: bool = False,
         cancel: CancelToken | None = None,
         log: LogSink | None = None,
         on_output: Callable[[Stream, bytes], None] | None = None,
@@ -310,6 +317,7 @@ class AppHost:
             event: plain JSON, what the handler gets.
             handlers: as for `handle`, as for all that follow.
             record: keeps the journal.
+            only_failed: whether it gets no journal of what went well.
             cancel: stops the run.
             log: gets the lines of the log.
             on_output: gets what is printed.
@@ -325,7 +333,10 @@ class AppHost:
         if timeout_ms is not None:
             limits = run.limits.replace({"guests": {"timeout_ms": timeout_ms}})
             run = dataclasses.replace(run, limits=limits)
-        execution = self._execute(built, run, effects, handlers, record, cancel, on_output, run_id)
+        wanted = _unless(lambda: effects.has_value) if only_failed else None
+        execution = self._execute(
+            built, run, effects, handlers, record, cancel, on_output, run_id, wanted=wanted
+        )
         failure: ClocheError | None = execution.error
         if failure is None and not effects.has_value:
             failure = HandlerFailedError(f"the handler of {kind} ended before it returned")
@@ -358,6 +369,8 @@ class AppHost:
         cancel: CancelToken | None,
         on_output: Callable[[Stream, bytes], None] | None,
         run_id: str,
+        *,
+        wanted: Wanted | None,
     ) -> Execution:
         if built.image is None:
             raise AppRequestError("this app has files alone, and no handler")
@@ -373,6 +386,7 @@ class AppHost:
                     cancel=cancel,
                     run_id=run_id,
                     image=built.image,
+                    wanted=wanted,
                 )
             finally:
                 self._pool.tend()
@@ -391,6 +405,7 @@ class AppHost:
                 sink=record,
                 record=record is not None,
                 cancel=cancel,
+                wanted=wanted,
             )
             is_well = execution.error is None
         finally:
@@ -459,6 +474,11 @@ class _Warm:
 
 def _discard(_stream: Stream, _data: bytes) -> None:
     """Stand for the sink of a machine before its first run."""
+
+
+def _unless(is_well: Callable[[], bool]) -> Wanted:
+    """Return who wants the journals of runs that failed, or did not do what they were for."""
+    return lambda error: error is not None or not is_well()
 
 
 def _fields(execution: Execution) -> dict[str, Any]:

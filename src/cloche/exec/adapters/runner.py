@@ -52,6 +52,7 @@ NS_PER_S: Final = 1_000_000_000
 RUN_ID_BYTES: Final = 16
 
 OutputListener = Callable[[Stream, bytes], None]
+Wanted = Callable[[ExecError | None], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,7 @@ class Runner:
         cancel: CancelToken | None = None,
         run_id: str = "",
         image: Image | None = None,
+        wanted: Wanted | None = None,
     ) -> Execution:
         """Run a request to its end.
 
@@ -166,6 +168,9 @@ class Runner:
             cancel: stops the run from another thread.
             run_id: of the run where it has one; else one is made.
             image: what it starts from, instead of the one that the request names.
+            wanted: says at the end whether the sink is to keep the journal, of which it has no
+                beginning without its end, unless it grew large; None: all of it, as it comes. Not
+                for a run that may be put away.
 
         Raises:
             InvalidRunError: the files do not fit or have impossible names.
@@ -191,8 +196,11 @@ class Runner:
                 replay=before,
                 record=record,
                 resume=resume is not None,
+                defer=wanted is not None,
             )
-            return run.execute(gate, {} if handlers is None else handlers, sink, run_id=run_id)
+            return run.execute(
+                gate, {} if handlers is None else handlers, sink, run_id=run_id, wanted=wanted
+            )
         finally:
             self._pool.give_back(instance)
             run.forget()
@@ -214,6 +222,7 @@ class Runner:
         resume: Journal | None = None,
         record: bool = True,
         cancel: CancelToken | None = None,
+        wanted: Wanted | None = None,
     ) -> Execution:
         """Run a request in an instance that lives on: its heap, files, clock and entropy.
 
@@ -231,6 +240,7 @@ class Runner:
             resume: the journal of this very run, as far as it came; the run goes on behind it.
             record: whether there is a journal.
             cancel: stops the run.
+            wanted: whether the journal is to be kept.
 
         Raises:
             as `execute`; the instance is then closed.
@@ -247,8 +257,11 @@ class Runner:
                 replay=before,
                 record=record,
                 resume=resume is not None,
+                defer=wanted is not None,
             )
-            execution = run.execute(gate, {} if handlers is None else handlers, sink, run_id=run_id)
+            execution = run.execute(
+                gate, {} if handlers is None else handlers, sink, run_id=run_id, wanted=wanted
+            )
             done = True
             return execution
         finally:
@@ -314,6 +327,7 @@ class _Run:
         sink: JournalSink | None,
         *,
         run_id: str = "",
+        wanted: Wanted | None = None,
     ) -> Execution:
         request, machine, instance = self._request, self._machine, self.instance
         run_id = run_id or new_run_id()
@@ -333,7 +347,7 @@ class _Run:
         machine.effects = effects
         if request.real_time and self._replay is None:
             machine.pause = lambda duration_ns: self._pause(duration_ns, ends_ns)
-        gate.started(self._inputs() if gate.recording else None)
+        gate.started(self._inputs if gate.recording else None)
         effects.flush()
         begun_ns = time.monotonic_ns()  # keeping that it begins is not what the program takes
         try:
@@ -358,7 +372,10 @@ class _Run:
         # A run that is put away has no end yet: its journal goes on when it is resumed.
         journal_hash: str | None = None
         if not suspended:
-            journal_hash = gate.finish(self._run_outcome(ending) if gate.recording else None)
+            is_kept = gate.recording and (
+                wanted is None or self._replay is not None or wanted(ending.error)
+            )
+            journal_hash = gate.finish(self._run_outcome(ending) if is_kept else None)
         effects.flush()
         return Execution(
             run_id=run_id,
