@@ -94,6 +94,22 @@ def test_the_oldest_go(logs, store):
     assert len(store.documents.list("apps.logs.default/shop", limit=100)) <= 5
 
 
+def test_no_log_has_more_rows_than_the_store_allows(store, clock):
+    """`storage.max_log_rows` is above what an app's log may have."""
+    limits = Limits().replace(
+        {"apps": {"log_line_count_max": 50_000}, "storage": {"max_log_rows": 10_000}}
+    )
+    logs = AppLogs(store, limits, now_ns=clock)
+    for number in range(12_000):
+        logs.write(SHOP, line(number))
+        if number % 1000 == 0:
+            logs.flush()
+    logs.flush()
+    kept = messages(logs, limit=50_000)
+    assert 10_000 <= len(kept) <= 10_200  # a block more at most
+    assert kept[-1] == "m11999"
+
+
 def test_many_restarts(store, clock):
     """Each begins a block of its own; nothing is lost between them."""
     for number in range(20):

@@ -354,6 +354,17 @@ def test_the_log_keeps_the_newest(path):
     database.close()
 
 
+def test_the_log_is_within_the_storage(path):
+    """`storage.max_log_rows` is above what the log may have."""
+    limits = Limits().replace({"storage": {"max_log_rows": 10_000}})
+    database = NetDatabase(path, limits, key=KEY)
+    for start in range(0, 12_000, 500):
+        database.store([record(number) for number in range(start, start + 500)], 0)
+    kept = [entry.at_ns for entry in database.records(count=20_000)]
+    assert kept == list(range(2000, 12_000))
+    database.close()
+
+
 def test_a_file_of_a_later_version(path, database):
     """What a later cloche wrote is not touched."""
     database.close()

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -502,3 +503,33 @@ def test_what_is_derived_from_a_machine(machine, vfs, upload, concurrency, capac
 def test_the_defaults_are_those_of_the_fallback_machine():
     """`Limits()` is what is derived from 512 MiB and one core."""
     assert Limits() == derive(Hardware(total_ram_bytes=512 * MIB, cpu_cores=1))
+
+
+# What is declared because seed 001 declares it, or because a guest has a ceiling of its own.
+# docs/limitations.md says so too. A name is taken from here when something asks for it.
+WITHOUT_EFFECT = {
+    "hardware.available_ram",
+    *(f"capacity.{name}" for name in ("users", "users_max", "reads", "writes", "mixed")),
+    *(f"capacity.{name}" for name in ("max_requests", "timeout_ms")),
+    *(f"storage.{name}" for name in ("max_vfs", "max_upload", "write_queue")),
+    *(f"storage.{name}" for name in ("max_file_size", "max_site_size")),
+    "runtime.exec_timeout",
+    "runtime.max_memory",
+    "guests.timer_count_max",
+}
+
+
+def test_every_limit_rules():
+    """What is declared is asked for somewhere, but for what the page of limitations names."""
+    root = Path(__file__).parents[2]
+    asked = {
+        name
+        for path in (root / "src" / "cloche").rglob("*.py")
+        if "limits" not in path.parts
+        for name in re.findall(r"[a-z]\w+", path.read_text(encoding="utf-8"))
+    }
+    idle = {limit for limit in SPECIFICATIONS if limit.partition(".")[2] not in asked}
+    page = (root / "docs" / "limitations.md").read_text(encoding="utf-8")
+    assert idle <= WITHOUT_EFFECT
+    for limit in WITHOUT_EFFECT:
+        assert f"`{limit}`" in page

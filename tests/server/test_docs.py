@@ -143,6 +143,14 @@ def test_metrics():
     assert "cloche_runs_waiting 0" in text
 
 
+def test_the_memory_of_the_machine():
+    """The numbers have it from `hardware.total_ram`; `/healthz`, which anybody asks, has it not."""
+    asker = Asker()
+    memory = f"cloche_memory_limit_bytes {asker.limits.hardware.total_ram}"
+    assert memory in asker.get("/metrics").body.decode().splitlines()
+    assert asker.get("/healthz", key="").document == {"status": "ok", "reasons": []}
+
+
 def test_pages_of_other_origins():
     """They may ask where the server was told so, and see what they need of the answer."""
     asker = Asker(cors_origins=("https://app.example.org",))

@@ -3,7 +3,8 @@
 Owns the logs of all apps of a process. Invariants:
 - a line that is written is seen at once by who listens, and kept in the store with the next
   `flush`; a process that is killed loses at most what was written since;
-- of each app the newest `apps.log_line_count_max` lines are kept, in blocks, oldest gone first;
+- of each app the newest `apps.log_line_count_max` lines are kept, in blocks, oldest gone first,
+  never more than `storage.max_log_rows`;
 - a program cannot forge a line: text is one field of a record.
 """
 
@@ -73,13 +74,14 @@ class AppLogs:
 
     Args:
         store: where they are kept.
-        limits: the group `apps`.
+        limits: the groups `apps` and `storage`.
         now_ns: the wall clock.
     """
 
     def __init__(self, store: Store, limits: Limits, *, now_ns: Callable[[], int]) -> None:
         self._documents = store.documents
         self._limits = limits.apps
+        self._line_count_max = min(limits.apps.log_line_count_max, limits.storage.max_log_rows)
         self._now_ns = now_ns
         self._lock = threading.Lock()
         self._unkept: dict[AppName, list[LogLine]] = {}
@@ -96,7 +98,7 @@ class AppLogs:
         """Add a line. From any thread; never waits for the store."""
         with self._lock:
             unkept = self._unkept.setdefault(app, [])
-            if len(unkept) < self._limits.log_line_count_max:
+            if len(unkept) < self._line_count_max:
                 unkept.append(line)
             listeners = [tell for name, tell in self._listeners if name == app]
         for tell in listeners:
@@ -133,7 +135,7 @@ class AppLogs:
                 with self._lock:
                     for name, rest in unkept.items():
                         self._unkept[name] = [*rest, *self._unkept.get(name, [])][
-                            -self._limits.log_line_count_max :
+                            -self._line_count_max :
                         ]
                 raise
             del unkept[app]
@@ -174,8 +176,7 @@ class AppLogs:
         blocks = self._blocks.get(app, [])
         count = sum(block.count for block in blocks)
         while len(blocks) > 1 and (
-            count - blocks[0].count >= self._limits.log_line_count_max
-            or len(blocks) > _BLOCK_COUNT_MAX
+            count - blocks[0].count >= self._line_count_max or len(blocks) > _BLOCK_COUNT_MAX
         ):
             oldest = blocks.pop(0)
             count -= oldest.count

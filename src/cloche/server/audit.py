@@ -4,7 +4,8 @@ Owns the records, as documents of the store. Invariants:
 - a record is kept before its change is made, and taken back when the change is refused: a server
   that dies in between leaves a record too many, never one too few;
 - a record holds no secret;
-- of each tenant the newest `server.audit_count_max` are kept.
+- of each tenant the newest `server.audit_count_max` are kept, never more than
+  `storage.max_log_rows`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Audit:
 
     Args:
         store: where they are kept.
-        limits: group `server`.
+        limits: groups `server` and `storage`.
         now_ns: the wall clock.
         random_bytes: tells two records of one moment apart.
     """
@@ -52,7 +53,7 @@ class Audit:
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self._documents = store.documents
-        self._count_max = limits.server.audit_count_max
+        self._count_max = min(limits.server.audit_count_max, limits.storage.max_log_rows)
         self._now_ns = now_ns
         self._random_bytes = random_bytes
 

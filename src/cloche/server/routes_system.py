@@ -146,6 +146,9 @@ class SystemRoutes:
             "# HELP cloche_runs_running Runs that are executed.\n"
             "# TYPE cloche_runs_running gauge\n"
             f"cloche_runs_running {running}\n"
+            "# HELP cloche_memory_limit_bytes Memory of the machine, or of its control group.\n"
+            "# TYPE cloche_memory_limit_bytes gauge\n"
+            f"cloche_memory_limit_bytes {self._context.limits.hardware.total_ram}\n"
         )
         answer = self._context.metrics.response()
         return Response(answer.status, answer.fields, answer.body + own.encode())

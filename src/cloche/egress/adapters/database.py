@@ -100,6 +100,7 @@ class NetDatabase:
     def __init__(self, path: Path, limits: Limits, *, key: bytes | None = None) -> None:
         self._path = path
         self._limits = limits.egress
+        self._log_row_count_max = min(limits.egress.log_row_count_max, limits.storage.max_log_rows)
         self._sealer = Sealer(key)
         self._lock = threading.RLock()
         self._seen = -1
@@ -419,7 +420,7 @@ class NetDatabase:
                 self._added = 0
                 self._db.execute(
                     "delete from log where id <= (select max(id) from log) - ?",
-                    (self._limits.log_row_count_max,),
+                    (self._log_row_count_max,),
                 )
 
     def records(self, *, count: int, **which: Any) -> list[Record]:
