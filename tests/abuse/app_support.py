@@ -29,12 +29,12 @@ export default {
 """
 
 
-def packed(main=ECHO, *, files=None, **manifest):
+def packed(code=ECHO, *, files=None, **manifest):
     """Return an app as a ZIP: its main module, further files, its manifest."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as whole:
         whole.writestr("cloche.app.json", json.dumps({"main": "main.js", **manifest}))
-        whole.writestr("main.js", main)
+        whole.writestr(manifest.get("main", "main.js"), code)
         for path, content in (files or {}).items():
             whole.writestr(path, content)
     return out.getvalue()
@@ -120,14 +120,14 @@ class Place:
         """Return what a GET answers."""
         return self.ask("GET", target, **options)
 
-    def deploy(self, name="shop", main=ECHO, *, key=None, expected=201, files=None, **manifest):
+    def deploy(self, name="shop", code=ECHO, *, key=None, expected=201, **options):
         """Deploy over the API; return the document of the answer."""
         answer = self.ask(
             "POST",
             f"/v1/apps/{name}/versions",
             key=key or self.key,
             fields=[("content-type", b"application/zip")],
-            body=packed(main, files=files, **{"name": name, **manifest}),
+            body=packed(code, **{"name": name, **options}),
         )
         assert answer.status == expected, answer.body
         return answer.document

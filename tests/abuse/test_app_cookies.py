@@ -32,7 +32,7 @@ def world():
 @pytest.mark.parametrize("where", [("127.0.0.1", "/apps/shop/"), ("shop.localhost", "/")])
 def test_none_is_heard(world, cookie, where):
     """In whatever way the server's cookies come, an app does not see them, and sees its own."""
-    world.deploy(main=ECHO)
+    world.deploy(code=ECHO)
     host, path = where
     twice = [("cookie", cookie), ("cookie", b"own=1")]
     heard = world.get(path, host=host, fields=twice).document["headers"]
@@ -55,7 +55,7 @@ def test_none_is_heard(world, cookie, where):
 )
 def test_none_is_set(world, cookie):
     """A cookie with the server's name, or with none, is not set on the server's host."""
-    world.deploy(main=SETS.replace("COOKIE", cookie))
+    world.deploy(code=SETS.replace("COOKIE", cookie))
     assert world.get("/apps/shop/").all("set-cookie") == []
 
 
@@ -76,7 +76,7 @@ def test_none_is_set(world, cookie):
 )
 def test_below_its_prefix(world, cookie, path):
     """On the server's host a cookie goes to the app's own paths alone, never to the console's."""
-    world.deploy(main=SETS.replace("COOKIE", cookie))
+    world.deploy(code=SETS.replace("COOKIE", cookie))
     (value,) = world.get("/apps/shop/").all("set-cookie")
     attributes = [part.strip().lower() for part in value.split(";")[1:]]
     assert [each for each in attributes if each.startswith("path")] == [f"path={path}"]
@@ -99,7 +99,7 @@ def test_below_its_prefix(world, cookie, path):
 def test_domains(world, domain, is_kept):
     """On its own host name a cookie goes to the app's own hosts, not to those of others."""
     main = SETS.replace("COOKIE", f"a=1; Domain={domain}; Secure")
-    world.deploy(main=main, hosts=["*.shop.example.org"])
+    world.deploy(code=main, hosts=["*.shop.example.org"])
     (value,) = world.get("/", host="shop.localhost").all("set-cookie")
     assert ("domain=" in value.lower()) is is_kept
     assert value.endswith("Secure")

@@ -34,7 +34,7 @@ def world():
 
 def told(world, lines, host="127.0.0.1:8787", path="/apps/shop/"):
     """Return the answer of an app that sets these lines."""
-    world.deploy(main=MAIN.replace("LINES", lines))
+    world.deploy(code=MAIN.replace("LINES", lines))
     return world.get(path, host=host)
 
 
@@ -71,7 +71,7 @@ def test_the_sandbox_stays(world, lines):
 @pytest.mark.parametrize("status", [301, 304, 401, 404, 500])
 def test_of_every_status(world, status):
     """Whatever the status, and whoever answers for the app, the page is sandboxed."""
-    world.deploy(main=f"export default () => new Response(null, {{ status: {status} }});")
+    world.deploy(code=f"export default () => new Response(null, {{ status: {status} }});")
     answer = world.get("/apps/shop/")
     assert answer.status == status
     assert "sandbox" in answer.all("content-security-policy")[-1]
@@ -80,7 +80,7 @@ def test_of_every_status(world, status):
 @pytest.mark.parametrize("status", [100, 101, 103, 199, 600, 999, -1])
 def test_no_status_of_the_connection(world, status):
     """A status that would be no end of the answer, or none at all, is an error of the app."""
-    world.deploy(main=f"export default () => ({{ status: {status}, headers: {{}}, body: 'x' }});")
+    world.deploy(code=f"export default () => ({{ status: {status}, headers: {{}}, body: 'x' }});")
     assert world.get("/apps/shop/").status == 500
 
 

@@ -15,8 +15,8 @@ def world():
     """A server with one app of its own tenant and one of another."""
     with place() as found:
         found.other = found.new_key("app", tenant="acme")
-        found.deploy(name="shop", main="export default () => new Response('shop')")
-        found.deploy(name="shop", main="export default () => new Response('acme')", key=found.other)
+        found.deploy(name="shop", code="export default () => new Response('shop')")
+        found.deploy(name="shop", code="export default () => new Response('acme')", key=found.other)
         yield found
 
 
@@ -167,4 +167,4 @@ def test_absolute_targets(world, target, url):
     seen = world.get(target, host="shop.acme.localhost").document
     assert seen["url"] == url
     assert "shop.acme.localhost" not in str(seen["headers"])
-    world.deploy(name="shop", main="export default () => new Response('shop')")
+    world.deploy(name="shop", code="export default () => new Response('shop')")

@@ -266,6 +266,8 @@ DEFAULTS = {
     "apps.warm_instance_count_max": 4,
     "apps.log_line_count_max": 5000,
     "apps.recorded_count_max": 1000,
+    "apps.recorded_request_limit_bytes": 16 * MIB,
+    "apps.recorded_limit_bytes": 256 * MIB,
     "apps.thread_count_max": 32,
     "apps.request_concurrency_max": 16,
     "apps.request_queue_max": 64,

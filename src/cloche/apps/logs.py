@@ -256,7 +256,7 @@ class RequestLog:
         line = LogLine(
             at_ms=self._now_ns() // NS_PER_MS,
             level=known,
-            message=message,
+            message=message[: self._logs.line_limit_bytes],
             fields=dict(fields),
             request=self._request,
             version=self._version,
@@ -265,19 +265,20 @@ class RequestLog:
 
     def printed(self, stream: str, data: bytes) -> None:
         """Take what the run prints: whole lines become lines of the log."""
+        first, *others = data.split(b"\n")
         rest = self._open[stream]
-        rest += data
-        *lines, left = bytes(rest).split(b"\n")
-        self._open[stream] = bytearray(left)
-        for line in lines:
-            self._print(stream, line)
+        # What is beyond the limit is not shown, and so not held.
+        rest += first[: max(0, self._logs.line_limit_bytes - len(rest))]
+        for line in others:
+            self._print(stream, bytes(rest))
+            rest[:] = line[: self._logs.line_limit_bytes]
 
     def close(self) -> None:
         """Write what was printed without an end of line."""
         for stream, rest in self._open.items():
             if rest:
                 self._print(stream, bytes(rest))
-        self._open = {"stdout": bytearray(), "stderr": bytearray()}
+            rest.clear()
 
     def _print(self, stream: str, line: bytes) -> None:
         limit = self._logs.line_limit_bytes

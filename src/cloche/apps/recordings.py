@@ -3,11 +3,13 @@
 A recorded request is a run of the store whose id is that of the request, and an entry in a list of
 its app. Invariants:
 - the journal is kept before the entry that names it;
-- of each app the newest `apps.recorded_count_max` are kept.
+- of each app the newest `apps.recorded_count_max` are kept, as far as their journals have no more
+  than `apps.recorded_limit_bytes`.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -39,6 +41,7 @@ class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True):
         env: the environment that it ran with: a replay needs the same.
         code: of what went wrong; empty when nothing did.
         kind: `fetch`, or the handler that was called.
+        journal_bytes: size of its journal.
     """
 
     id: str
@@ -52,17 +55,33 @@ class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 0
     code: str = ""
     kind: str = "fetch"
+    journal_bytes: int = 0
 
 
 class KeptRecords:
-    """The journal of a run, in memory until it is known whether it is kept (a `JournalSink`)."""
+    """The journal of a run, in memory until it is known whether it is kept (a `JournalSink`).
 
-    def __init__(self) -> None:
+    Args:
+        limit_bytes: of all its records; one that grows larger is not held at all.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
         self.records: list[bytes] = []
+        self.size_bytes = 0
+        self._limit_bytes = limit_bytes
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether there was more than is held."""
+        return self.size_bytes > self._limit_bytes
 
     def append(self, records: Sequence[bytes]) -> None:
         """See `JournalSink`."""
-        self.records.extend(records)
+        self.size_bytes += sum(map(len, records))
+        if self.is_too_large:
+            self.records.clear()
+        else:
+            self.records.extend(records)
 
     def close(self) -> None:
         """See `JournalSink`."""
@@ -79,12 +98,15 @@ class Recordings:
     def __init__(self, store: Store, limits: Limits) -> None:
         self._store = store
         self._limits = limits.apps
-        self._names: dict[AppName, list[str]] = {}
+        self._names: dict[AppName, dict[str, int]] = {}  # with the sizes of their journals
+        self._lock = threading.Lock()
 
     def keep(
         self, app: AppName, request: RecordedRequest, records: Sequence[bytes], *, language: str
     ) -> None:
         """Keep a request with its journal."""
+        size_bytes = sum(map(len, records))
+        request = msgspec.structs.replace(request, journal_bytes=size_bytes)
         created_ns = request.created_ms * NS_PER_MS
         ended_ns = created_ns + int(request.duration_ms * NS_PER_MS)
         data = msgspec.json.encode(request)
@@ -101,21 +123,40 @@ class Recordings:
         )
         self._store.journals.append(request.id, records, expected_count=0)
         name = f"{created_ns:0{_TIME_DIGITS}}-{request.id}"
-        names = self._known(app)
+        self._known(app)
         self._store.documents.put(Document(kind=f"{_KIND}{app}", name=name, data=data))
-        names.append(name)
-        while len(names) > self._limits.recorded_count_max:
-            self._drop(app, names.pop(0))
+        for old in self._added(app, name, size_bytes):
+            self._drop(app, old)
+
+    def _added(self, app: AppName, name: str, size_bytes: int) -> list[str]:
+        """Note one more, and return those that have to go for it; never the new one."""
+        with self._lock:
+            names = self._names.setdefault(app, {})
+            names[name] = size_bytes
+            total_bytes, gone = sum(names.values()), []
+            for old, old_bytes in list(names.items())[:-1]:
+                is_full = total_bytes > self._limits.recorded_limit_bytes
+                if not is_full and len(names) <= self._limits.recorded_count_max:
+                    break
+                total_bytes -= old_bytes
+                del names[old]
+                gone.append(old)
+            return gone
 
     def _known(self, app: AppName) -> list[str]:
-        names = self._names.get(app)
+        with self._lock:
+            names = self._names.get(app)
         if names is None:
-            names, after = [], ""
+            names, after = {}, ""
             while page := self._store.documents.list(f"{_KIND}{app}", after=after, limit=_PAGE):
-                names += [each.name for each in page]
-                after = names[-1]
-            self._names[app] = names
-        return names
+                for each in page:
+                    found = msgspec.json.decode(each.data, type=RecordedRequest)
+                    names[each.name] = found.journal_bytes
+                after = page[-1].name
+            with self._lock:
+                names = self._names.setdefault(app, names)
+        with self._lock:
+            return list(names)
 
     def _drop(self, app: AppName, name: str) -> None:
         self._store.documents.remove(f"{_KIND}{app}", name)

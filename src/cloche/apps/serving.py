@@ -450,7 +450,8 @@ class _Work:
         )
         recording = built.manifest.record
         self.is_sampled = server.is_sampled(recording)
-        self.records = KeptRecords() if self.is_sampled or recording.errors else None
+        most = server.apps.limits.apps.recorded_request_limit_bytes
+        self.records = KeptRecords(most) if self.is_sampled or recording.errors else None
         self._began_ns = self._now_ns()
         self._numbers = server.numbers.setdefault(app, Numbers())
         self._numbers.running += 1
@@ -474,7 +475,7 @@ class _Work:
             numbers.failures += 1
         if failure is not None:
             self.log.log("error", failure.message, {"code": failure.code})
-        if execution is None or self.records is None:
+        if execution is None or self.records is None or self.records.is_too_large:
             return
         if not self.is_sampled and failure is None:
             return

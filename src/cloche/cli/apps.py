@@ -458,7 +458,13 @@ def _print_line(line: LogLine, *, as_json: bool) -> None:
         return
     fields = " ".join(f"{key}={value!r}" for key, value in line.fields.items())
     when = time_text(line.at_ms * NS_PER_MS)
-    typer.echo(f"{when} {line.level:5} {line.request[:8]} {line.message} {fields}".rstrip())
+    text = f"{when} {line.level:5} {line.request[:8]} {line.message} {fields}".rstrip()
+    # A terminal must not obey what an app wrote, nor take one line for two.
+    typer.echo("".join(each if each.isprintable() else _escaped(each) for each in text))
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
 
 
 @app.command("requests")

@@ -172,6 +172,22 @@ class AppsLimits(Group):
         label="Recorded requests",
         description="Requests of an app that can be replayed; the oldest go",
     )
+    recorded_request_limit_bytes: int = limit(
+        16 * MIB,
+        "bytes",
+        KIB,
+        1024 * MIB,
+        label="Recorded request",
+        description="The journal of one request; a longer one is not recorded",
+    )
+    recorded_limit_bytes: int = limit(
+        256 * MIB,
+        "bytes",
+        KIB,
+        1024 * GIB,
+        label="Recorded requests' size",
+        description="Journals of an app's recorded requests together; the oldest go",
+    )
     thread_count_max: int = limit(
         32,
         "count",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cloche.apps.errors import AppRequestTooLargeError
 from cloche.apps.messages import CLIENT_GONE, Answer, Conversation
 from cloche.apps.ports import BodyReader, ClientGoneError
+from cloche.gate.canonical import encode_plain
 from cloche.gate.ports import EffectFailure
 
 if TYPE_CHECKING:
@@ -116,8 +117,11 @@ class AppEffects:
             raise EffectFailure(_ARGUMENTS, "a line of the log has level, message and fields")
         if self._log is not None:
             level = args.get("level")
-            limit = self._limits.apps.log_line_limit_bytes
-            message = args["message"][:limit]
+            limit_bytes = self._limits.apps.log_line_limit_bytes
+            message = args["message"].encode(errors="replace")[:limit_bytes].decode(errors="ignore")
+            size_bytes = len(encode_plain(fields))
+            if size_bytes > limit_bytes:
+                fields = {"left_out": f"{size_bytes} bytes of fields; at most {limit_bytes} fit"}
             self._log.log(level if level in LEVELS else "info", message, fields)
 
     def _note_retry(self, args: Any) -> None:
