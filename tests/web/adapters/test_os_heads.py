@@ -82,7 +82,7 @@ def test_the_memory_is_bounded():
     heads = new_heads()
     for index in range(5000):
         heads.whole(Response(200, ((b"x", b"%d" % index),)), "GET", close=False)
-    assert len(heads._remembered) <= 256
+    assert len(heads._remembered) <= 32
 
 
 def test_the_shapes_are_bounded():
@@ -90,7 +90,7 @@ def test_the_shapes_are_bounded():
     heads = new_heads()
     for index in range(5000):
         heads.whole(Response(200, ((b"a%d" % index, b""), (b"b", b""))), "GET", close=False)
-    assert len(heads._shapes) <= 256
+    assert len(heads._shapes) <= 32
 
 
 def test_values_in_a_shape():

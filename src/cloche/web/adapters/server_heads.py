@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     # A head with room for values, and what puts values in the order they have there.
     Shape = tuple[bytes, Callable[[tuple[bytes, ...]], tuple[bytes, ...]]]
 
-_REMEMBERED_MAX: Final = 256
+_REMEMBERED_MAX: Final = 32  # few, so that heads used once do not push others out of the caches
 _NS_PER_S: Final = 1_000_000_000
 _NO_LENGTH: Final = b"content-length: 0\r\n\r\n"
 _DATE: Final = b"date"

@@ -40,10 +40,11 @@ def access_log() -> Middleware:
     """Log each request when its response begins: one record, no body, no query, no cookies."""
 
     async def middleware(request: Request, following: Next) -> Response:
-        started_ns = request.services.monotonic_ns()
+        services = request.services
+        started_ns = services.monotonic_ns()
         response = await following(request)
-        duration_us = (request.services.monotonic_ns() - started_ns) // _NS_PER_US
-        request.services.log(
+        duration_us = (services.monotonic_ns() - started_ns) // _NS_PER_US
+        services.log(
             {
                 "event": "request",
                 "method": request.method,
