@@ -66,6 +66,21 @@ def test_inputs(language):
     assert found.replace('"/work/echo.js"', '"echo.js"') == shown[language]
 
 
+def test_programs_of_nodes_tutorials():
+    """Hello, lines as events, lines by iteration, arguments, environment: as node prints them."""
+    lines = "const rl = require('readline').createInterface({ input: process.stdin });"
+    events = (
+        lines + "rl.on('line', (l) => console.log('> ' + l)).on('close', () => console.log(0));"
+    )
+    iterated = lines + "for await (const l of rl) console.log('> ' + l); console.log(0);"
+    assert printed("console.log('Hello, world!')", "javascript") == "Hello, world!\n"
+    for code in (events, iterated):
+        assert printed(code, "javascript", stdin="a\nb\n") == "> a\n> b\n0\n"
+    code = "console.log(process.argv.slice(2), process.env.NAME, process.env.NONE)"
+    found = printed(code, "javascript", args=["x", "--y=1"], env={"NAME": "z"})
+    assert found == "[ 'x', '--y=1' ] z undefined\n"
+
+
 @both
 def test_stdin_of_bytes(language):
     """Standard input is bytes: what is no text arrives unchanged."""

@@ -31,6 +31,32 @@ await cloche.atomic(async () => { for (const n of [1, 2, 3]) await step(n) });
 for (const n of [4, 5, 6]) await cloche.retry(() => step(n), { when: ["FLAKY"] });
 """,
     },
+    "jump": {
+        "python": """
+for n in (1, 2, 3, 4, 5): last = cloche.retry(lambda: step(n), cloche.Retry(2))
+print(last)
+""",
+        "javascript": """
+let last;
+for (const n of [1, 2, 3, 4, 5]) last = await cloche.retry(() => step(n), { attempts: 2 });
+console.log(last);
+""",
+    },
+    "checkpoint": {
+        "python": """
+def region():
+    for n in (2, 3, 4): last = step(n)
+    return last
+print(cloche.atomic(region))
+""",
+        "javascript": """
+console.log(await cloche.atomic(async () => {
+  let last;
+  for (const n of [2, 3, 4]) last = await step(n);
+  return last;
+}));
+""",
+    },
     "fallible": {
         "python": """
 def body(tx):
@@ -154,6 +180,20 @@ def test_an_atomic_block_is_repeated_whole(run):
     run("atomic", world)
     numbers = [int(entry[2:]) for entry in world.trace]
     assert numbers == [1, 2, 1, 2, 1, 2, 3, 4, 5, 5, 5, 6]
+
+
+def test_a_step_that_fails_is_done_again(run):
+    """It alone: the reference jumps back to before the step, to the same trace."""
+    world = World({2: 1, 4: 1})
+    assert run("jump", world) == "5\n"
+    assert [int(entry[2:]) for entry in world.trace] == [1, 2, 2, 3, 4, 4, 5]
+
+
+def test_going_back_to_a_checkpoint(run):
+    """The reference goes back to where it marked its place; a block does from its beginning."""
+    world = World({2: 1, 3: 1})
+    assert run("checkpoint", world) == "4\n"
+    assert [int(entry[2:]) for entry in world.trace] == [2, 2, 3, 2, 3, 4]
 
 
 def test_a_transaction_undoes_in_reverse(run):
