@@ -209,14 +209,16 @@ def main() -> None:
             for name in ("cloche", "aiohttp")
         ]
     jobs += [("idle", name, lambda s: idle(s, IDLE_COUNT)) for name in ("cloche", "aiohttp")]
-    for what, name, job in jobs:
-        if options.only not in f"{what} {name}":
-            continue
-        found = []
-        for _ in range(rounds):
+    # In turns, so that all have the same share of what else the machine does.
+    jobs = [each for each in jobs if options.only in f"{each[0]} {each[1]}"]
+    found: list[list[dict[str, float]]] = [[] for _ in jobs]
+    for _ in range(rounds):
+        print(f"load {os.getloadavg()[0]:.1f}", flush=True)
+        for (_, name, job), results in zip(jobs, found, strict=True):
             with Served(name) as served:
-                found.append(job(served))
-        median = {key: sorted(each[key] for each in found)[len(found) // 2] for key in found[0]}
+                results.append(job(served))
+    for (what, name, _), results in zip(jobs, found, strict=True):
+        median = {key: sorted(each[key] for each in results)[rounds // 2] for key in results[0]}
         print(what, name, json.dumps({key: round(value, 2) for key, value in median.items()}))
 
 
