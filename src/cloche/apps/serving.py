@@ -12,11 +12,13 @@ requests did. Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cloche.apps.adapters.crew import Crew
 from cloche.apps.adapters.replies import BrokenResponseError, LargeBody, Reply
 from cloche.apps.adapters.sockets import Talk
 from cloche.apps.errors import (
@@ -33,6 +35,7 @@ from cloche.apps.messages import AppRequest
 from cloche.apps.recordings import KeptRecords, RecordedRequest
 from cloche.apps.registry import State, app_name_of
 from cloche.apps.seclusion import at_home, heard_lines, heard_target, secluded
+from cloche.engine.adapters.stack import start_with_room
 from cloche.errors import ClocheError
 from cloche.exec.adapters.effects import CancelToken
 from cloche.web.adapters.static_files import MemoryFiles
@@ -98,8 +101,8 @@ class AppServer:
         self._routes: Routes = self._state.routes()
         self._statics: dict[str, WebApp] = {}
         self._doors: dict[AppName, _Door] = {}
-        self._pool = ThreadPoolExecutor(apps.limits.apps.thread_count_max, "cloche-app")
-        self._talks = ThreadPoolExecutor(apps.limits.apps.socket_count_max, "cloche-talk")
+        self._pool = Crew(apps.limits.apps.thread_count_max, "cloche-app", start_with_room)
+        self._talks = Crew(apps.limits.apps.socket_count_max, "cloche-talk", start_with_room)
         self._talking = 0
         self._refreshing = threading.Lock()
 
@@ -174,10 +177,7 @@ class AppServer:
         ready = self.apps.versions.find(name, version, app.env)
         if ready is not None:
             return ready
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._pool, lambda: self.apps.versions.get(name, version, app.env)
-        )
+        return await self._pool.run(lambda: self.apps.versions.get(name, version, app.env))
 
     # --- files ---
 
@@ -216,20 +216,16 @@ class AppServer:
         asked = await self._asked(request, found)
         await door.enter()
         cancel = CancelToken()
-        loop = asyncio.get_running_loop()
         try:
             reply = Reply(
                 limit_bytes=self._limits.apps.response_buffer_limit_bytes,
                 stall_ms=ready.built.limits.guests.timeout_ms,
                 on_gone=cancel.cancel,
             )
-            running = loop.run_in_executor(
-                self._pool, lambda: self._run(found.app, ready.built, asked, reply, cancel)
-            )
+            self._pool.give(lambda: self._run(found.app, ready.built, asked, reply, cancel, door))
         except BaseException:
             door.leave()
             raise
-        running.add_done_callback(lambda _done: door.leave())
         return await reply.response()
 
     async def _talked(self, request: Request, found: Found, ready: Ready) -> Response:
@@ -245,19 +241,22 @@ class AppServer:
         talk = Talk(cancel.cancel)
         self._talking += 1
         loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(
-            self._talks, lambda: self._talk(found.app, ready.built, asked, talk, cancel)
-        )
-        running.add_done_callback(self._talk_ended)
+        self._talks.give(lambda: self._talk(found.app, ready.built, asked, talk, cancel, loop))
         protocol = await talk.protocol()
         handshake = accept_handshake(request, subprotocols=() if protocol is None else (protocol,))
         return Response(101, handshake.fields, Upgrade(talk.run, handshake.subprotocol))
 
-    def _talk_ended(self, _done: object) -> None:
+    def _talk_ended(self) -> None:
         self._talking -= 1
 
     def _talk(
-        self, app: AppName, built: BuiltApp, asked: AppRequest, talk: Talk, cancel: CancelToken
+        self,
+        app: AppName,
+        built: BuiltApp,
+        asked: AppRequest,
+        talk: Talk,
+        cancel: CancelToken,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         """Run an app for a WebSocket, on a thread of its own."""
         work = _Work(self, app, built)
@@ -283,6 +282,8 @@ class AppServer:
         finally:
             talk.end(refused)
             work.ended(execution, method=asked.method, target=asked.target, kind="websocket")
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._talk_ended)
 
     async def _asked(self, request: Request, found: Found) -> AppRequest:
         """Return a request as the app sees it: below its prefix, without the server's cookies."""
@@ -317,8 +318,9 @@ class AppServer:
         asked: AppRequest,
         reply: Reply,
         cancel: CancelToken,
+        door: _Door,
     ) -> None:
-        """Run an app for a request, on a thread of the pool."""
+        """Run an app for a request, on a thread of the crew."""
         work = _Work(self, app, built)
         try:
             execution = self.apps.host.handle(
@@ -345,6 +347,8 @@ class AppServer:
                 raise
         else:
             work.ended(execution, method=asked.method, target=asked.target)
+        finally:
+            door.leave()
 
     def call(
         self, app: AppName, kind: Any, event: Mapping[str, Any], **options: Any
@@ -423,8 +427,8 @@ class AppServer:
 
     def close(self) -> None:
         """Wait for what runs, and give everything back."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._talks.shutdown(wait=True, cancel_futures=True)
+        self._pool.close()
+        self._talks.close()
         self.apps.host.close()
         try:
             self.apps.logs.flush()
@@ -501,31 +505,54 @@ class _Work:
             self._server._report({"event": "app", "message": problem.message})
 
 
+def _begin(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
+
+
 class _Door:
     """Lets so many requests of one app run at a time, and so many wait."""
 
     def __init__(self, limits: Limits) -> None:
         self._queue_max = limits.apps.request_queue_max
-        self._room = asyncio.Semaphore(limits.apps.request_concurrency_max)
-        self._waiting = 0
+        self._room = limits.apps.request_concurrency_max
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._lock = threading.Lock()
 
     async def enter(self) -> None:
-        """Wait for room.
+        """Wait for room, on the loop.
 
         Raises:
             AppBusyError: too many wait already.
         """
-        if self._room.locked() and self._waiting >= self._queue_max:
-            raise AppBusyError(limit_value=self._queue_max)
-        self._waiting += 1
+        with self._lock:
+            if self._room > 0:
+                self._room -= 1
+                return
+            if len(self._waiting) >= self._queue_max:
+                raise AppBusyError(limit_value=self._queue_max)
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
         try:
-            await self._room.acquire()
-        finally:
-            self._waiting -= 1
+            await turn
+        except BaseException:
+            with self._lock:
+                has_room = turn not in self._waiting
+                if not has_room:
+                    self._waiting.remove(turn)
+            if has_room:
+                self.leave()
+            raise
 
     def leave(self) -> None:
-        """Make room for another one."""
-        self._room.release()
+        """Make room for another one; on any thread."""
+        with self._lock:
+            if not self._waiting:
+                self._room += 1
+                return
+            turn = self._waiting.popleft()
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            turn.get_loop().call_soon_threadsafe(_begin, turn)
 
 
 def _redirected(request: Request, path: str) -> Request:

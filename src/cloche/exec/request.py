@@ -116,6 +116,27 @@ class RunRequest:
             object.__setattr__(self, "filename", name)
         _check_request(self)
 
+    def again(self, *, code: str, seed: int, now_ns: int, stdin: bytes) -> RunRequest:
+        """Return this request with another program and input; the rest is known to be valid.
+
+        Raises:
+            InvalidRunError: one of them is too large or malformed.
+        """
+        given = (("code", code, str), ("stdin", stdin, bytes), ("seed", seed, int),
+                 ("now_ns", now_ns, int))  # fmt: skip
+        for name, value, kind in given:
+            _check_type(name, value, kind)
+        guests = self.limits.guests
+        _check_size("code", _size("code", (code,)), guests, "code_limit_bytes", "bytes")
+        _check_size("stdin", len(stdin), guests, "stdin_limit_bytes", "bytes")
+        check_start(seed=seed, now_ns=now_ns)
+        made = object.__new__(RunRequest)
+        for name in _FIELDS:
+            object.__setattr__(made, name, getattr(self, name))
+        for name, value, _ in given:
+            object.__setattr__(made, name, value)
+        return made
+
     def _full_language(self) -> str:
         return full_language(self.language)
 
@@ -178,6 +199,9 @@ class RunRequest:
         )
 
 
+_FIELDS: Final = tuple(RunRequest.__dataclass_fields__)
+
+
 @lru_cache(maxsize=TEXTS_KEPT)
 def _folder(cwd: str, filename: str) -> str:
     return str(PurePosixPath(cwd) / PurePosixPath(filename).parent)
@@ -228,8 +252,12 @@ def _check_types(request: RunRequest) -> None:
         *(("env", text, str) for pair in request.env.items() for text in pair),
     )
     for field_name, value, kind in expected:
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise invalid(field_name, value, f"{kind.__name__}, not {type(value).__name__}")
+        _check_type(field_name, value, kind)
+
+
+def _check_type(field_name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise invalid(field_name, value, f"{kind.__name__}, not {type(value).__name__}")
 
 
 def _check_sizes(request: RunRequest) -> None:
@@ -250,15 +278,19 @@ def _check_sizes(request: RunRequest) -> None:
         ("cwd", _size("cwd", (request.cwd,)), "path_limit_bytes", "bytes"),
     )
     for field_name, found, name, unit in sizes:
-        limit: int = getattr(guests, name)
-        if found > limit:
-            raise InvalidRunError(
-                f"{field_name} has {found} {unit}; guests.{name} allows at most {limit}",
-                field=field_name,
-                found=found,
-                limit=f"guests.{name}",
-                limit_value=limit,
-            )
+        _check_size(field_name, found, guests, name, unit)
+
+
+def _check_size(field_name: str, found: int, guests: GuestsLimits, name: str, unit: str) -> None:
+    limit: int = getattr(guests, name)
+    if found > limit:
+        raise InvalidRunError(
+            f"{field_name} has {found} {unit}; guests.{name} allows at most {limit}",
+            field=field_name,
+            found=found,
+            limit=f"guests.{name}",
+            limit_value=limit,
+        )
 
 
 def _size(field_name: str, texts: Iterable[str]) -> int:

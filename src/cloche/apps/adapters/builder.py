@@ -79,6 +79,7 @@ class BuiltApp:
     handlers: frozenset[str]
     printed: str = ""
     snapshot: Snapshot | None = field(default=None, repr=False)
+    _pattern: list[RunRequest] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def guest_language(self) -> Language:
@@ -87,15 +88,19 @@ class BuiltApp:
 
     def request(self, code: str, *, seed: int, now_ns: int, stdin: bytes = b"") -> RunRequest:
         """Return the run that answers one question."""
+        if not self._pattern:
+            self._pattern.append(self._first_request())
+        return self._pattern[0].again(code=code, seed=seed, now_ns=now_ns, stdin=stdin)
+
+    def _first_request(self) -> RunRequest:
         return RunRequest(
             language=self.guest_language,
-            code=code,
+            code="",
             filename=APP_PROGRAM,
             limits=self.limits,
-            seed=seed,
-            now_ns=now_ns,
+            seed=0,
+            now_ns=0,
             env=self.env,
-            stdin=stdin,
             cwd=ROOT,
             policy=self.policy,
             state=STATE,

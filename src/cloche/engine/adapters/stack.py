@@ -86,12 +86,7 @@ def run_with_room(function: Callable[[], Result], cancel: Callable[[], None]) ->
         return function()
     work = _Work(function)
     try:
-        with _stack_size_lock:
-            before = threading.stack_size(THREAD_STACK_BYTES)
-            try:
-                threading.Thread(target=work.run, name="cloche-guest", daemon=True).start()
-            finally:
-                threading.stack_size(before)
+        start_with_room(work.run, "cloche-guest")
         # Not `join`: interrupted by a signal, it takes the thread for ended (CPython 3.11, 3.12).
         work.finished.wait()
     except BaseException:
@@ -104,6 +99,18 @@ def run_with_room(function: Callable[[], Result], cancel: Callable[[], None]) ->
         finally:
             del failure  # else its traceback would keep this frame, and so itself
     return work.results[0]
+
+
+def start_with_room(target: Callable[[], object], name: str) -> threading.Thread:
+    """Start a thread whose stack has room for guests."""
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    with _stack_size_lock:
+        before = threading.stack_size(THREAD_STACK_BYTES)
+        try:
+            thread.start()
+        finally:
+            threading.stack_size(before)
+    return thread
 
 
 class _Work(Generic[Result]):
