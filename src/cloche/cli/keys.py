@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Keys of a server: who may ask it for what.", no_args_is_help=True)
 
 NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
 _PAGE: Final = 1000
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of a key: the part behind clk_.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="For whom it acts.")]
@@ -31,6 +32,13 @@ def _keyring(store: str | None) -> Keyring:
 
     opened = store_at(served_store(store))
     return Keyring(opened, load_limits(), now_ns=time.time_ns, random_bytes=secrets.token_bytes)
+
+
+def _settle() -> None:
+    """Wait until no server takes a key that was revoked: then the command is done."""
+    from cloche.server.keyring import REMEMBERED_NS  # noqa: PLC0415
+
+    time.sleep(REMEMBERED_NS / NS_PER_S)
 
 
 def _document(key: Key) -> dict[str, Any]:
@@ -123,6 +131,7 @@ def rotate_command(
 
     overlap_ms = parse_quantity(overlap, "ms")
     made, text = _keyring(store).rotate(tenant, key, overlap_ms=overlap_ms)
+    _settle()
     _show_new(made, text, as_json=as_json)
 
 
@@ -130,6 +139,7 @@ def rotate_command(
 def revoke_command(key: KeyId, store: Store = None, as_json: AsJson = False) -> None:
     """End a key now, whose it may be."""
     ended = _keyring(store).revoke(None, key)
+    _settle()
     if as_json:
         print_json(_document(ended))
     else:

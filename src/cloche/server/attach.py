@@ -6,6 +6,7 @@ Messages are JSON texts. Owns one attached client. Invariants:
 - a message that is wrong is answered with an error and changes nothing; the connection stays;
 - at most `server.attach_run_count_max` runs of one client have not ended, and their output is sent
   no faster than the client reads;
+- a message of a key that has ended does nothing, and ends the connection;
 - runs go on when the client leaves: they are the session's, and can be listened to again.
 
 | the client sends | and gets, each with the `id` that it gave |
@@ -27,15 +28,21 @@ from cloche.errors import ClocheError
 from cloche.server.documents import KeptRequest, SessionRunBody
 from cloche.server.errors import InvalidFieldError, QuotaError, status_of, unavailable
 from cloche.server.events import parse_position
-from cloche.server.guard import tenant_of
+from cloche.server.guard import CHALLENGE, key_of
 from cloche.server.requests import error_body
 from cloche.server.runs import HostError
-from cloche.web.errors import BadRequestError, ChannelClosedError, HttpError
+from cloche.web.errors import (
+    BadRequestError,
+    ChannelClosedError,
+    HttpError,
+    UnauthorizedError,
+)
 from cloche.web.websocket.channel import REFUSED, WebSocket
 
 if TYPE_CHECKING:
     from cloche.server.context import Context
     from cloche.server.guard import Guard
+    from cloche.server.keys import Key
     from cloche.server.live import LiveRun
     from cloche.store.rows import Session
     from cloche.web.app import App
@@ -66,14 +73,15 @@ class Attachment:
     Args:
         context: of the server.
         socket: open.
-        tenant: of the key that opened it.
-        session: that belongs to the tenant.
+        key: that opened it; when it ends, so does what it may do here.
+        session: that belongs to the tenant of the key.
     """
 
-    def __init__(self, context: Context, socket: WebSocket, tenant: str, session: Session) -> None:
+    def __init__(self, context: Context, socket: WebSocket, key: Key, session: Session) -> None:
         self._context = context
         self._socket = socket
-        self._tenant = tenant
+        self._key = key
+        self._tenant = key.tenant
         self._session = session
         self._runs: dict[str, tuple[LiveRun, asyncio.Task[None]]] = {}
 
@@ -83,6 +91,10 @@ class Attachment:
         try:
             await self._send("ready", "", session_id=session.id, language=session.language)
             async for text in self._socket:
+                if not await self._context.call(self._is_allowed):
+                    await self._fail("", UnauthorizedError(challenge=CHALLENGE))
+                    await self._socket.close(REFUSED, "the key has ended")
+                    return
                 await self._answer(text)
         except ChannelClosedError:
             return
@@ -91,6 +103,10 @@ class Attachment:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _is_allowed(self) -> bool:
+        key = self._context.keyring.good(self._key.id)
+        return key is not None and key.may("session")
 
     async def _answer(self, text: str | bytes) -> None:
         message_id = ""
@@ -189,16 +205,16 @@ def add_attach(app: App, context: Context, guard: Guard) -> None:
     """Add the route of attached sessions to a server."""
 
     async def attach(socket: WebSocket, id: str) -> None:  # noqa: A002 - as the path has it
-        tenant = tenant_of(socket.request)
+        key = key_of(socket.request)
         try:
-            session = await context.call(lambda: context.sessions.row(tenant, id))
+            session = await context.call(lambda: context.sessions.row(key.tenant, id))
         except ClocheError as error:
             # A handshake is answered before its handler runs: what is wrong is the first message.
             shown = error_body(error)
             await socket.send_json({"type": "error", "id": "", "error": msgspec.to_builtins(shown)})
             await socket.close(REFUSED, error.code)
             return
-        await Attachment(context, socket, tenant, session).serve()
+        await Attachment(context, socket, key, session).serve()
 
     app.add_websocket(
         "/v1/sessions/:id/attach",

@@ -2,12 +2,15 @@
 
 Owns what of a key is kept, as documents of the store. Invariants:
 - the text of a key leaves this module once, from `make` or `rotate`;
-- a revoked key is kept, so that its name stays taken and its end can be shown.
+- a revoked key is kept, so that its name stays taken and its end can be shown;
+- a key that was revoked is refused at once by who revoked it, and `REMEMBERED_NS` later by every
+  other process: whoever revokes beside a server waits so long before saying that it is done.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -29,9 +32,8 @@ if TYPE_CHECKING:
 KIND: Final = "server.keys"
 NS_PER_MS: Final = 1_000_000
 _PAGE: Final = 1000
-# Short enough that who revokes a key by the command line sees it refused; at a thousand requests a
-# second it still saves all but twenty looks at the store.
-_REMEMBERED_NS: Final = 50_000_000
+# At a thousand requests a second it saves all but twenty looks at the store.
+REMEMBERED_NS: Final = 50_000_000
 _REMEMBERED_COUNT: Final = 10_000
 
 
@@ -58,6 +60,8 @@ class Keyring:
         self._now_ns = now_ns
         self._random_bytes = random_bytes
         self._remembered: dict[bytes, tuple[Key, int]] = {}
+        self._change_count = 0
+        self._remembering = threading.Lock()
 
     def make(
         self,
@@ -91,14 +95,15 @@ class Keyring:
     def remembered(self, text: str) -> Key | None:
         """Return the key that a text was a moment ago, None when that is to be looked up.
 
-        It reads nothing. A key that another process revokes is taken for `_REMEMBERED_NS` more.
+        It reads nothing. A key that another process revokes is taken for `REMEMBERED_NS` more,
+        counted from when it was looked up.
         """
         found = self._remembered.get(_digest(text))
         if found is None:
             return None
         key, since_ns = found
         now_ns = self._now_ns()
-        is_fresh = 0 <= now_ns - since_ns < _REMEMBERED_NS
+        is_fresh = 0 <= now_ns - since_ns < REMEMBERED_NS
         return key if is_fresh and key.is_good(now_ns) else None
 
     def owner_of(self, text: str) -> Key | None:
@@ -106,11 +111,14 @@ class Keyring:
 
         When it was last used is kept, to `server.key_used_interval_ms`.
         """
+        since_ns, change_count = self._now_ns(), self._change_count
         key = self._owner_of(text)
-        if key is not None:
-            if len(self._remembered) >= _REMEMBERED_COUNT:
-                self._remembered.clear()
-            self._remembered[_digest(text)] = key, self._now_ns()
+        with self._remembering:
+            # One that was revoked since it was read is not remembered as it was.
+            if key is not None and change_count == self._change_count:
+                if len(self._remembered) >= _REMEMBERED_COUNT:
+                    self._remembered.clear()
+                self._remembered[_digest(text)] = key, since_ns
         return key
 
     def _owner_of(self, text: str) -> Key | None:
@@ -203,7 +211,9 @@ class Keyring:
                 return key
             key = replace(key, revoked_ns=end_ns)
             if self._replace_if_unchanged(kept, key):
-                self._remembered.clear()
+                with self._remembering:
+                    self._change_count += 1
+                    self._remembered.clear()
                 return key
 
     def _get(self, tenant: str | None, key_id: str) -> tuple[Document, Key]:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 _LINES: Final = "application/jsonl"
 _BEAT: Final = b": still here\n\n"
+_LOOK_S: Final = 1.0  # how often who listens is asked for their key
 _SHARES: Final = range(1, 100)
 _LIST_COUNT_MAX: Final = 1000
 _LOG_QUERY: Final = (
@@ -247,7 +248,7 @@ class AppRoutes:
         level = _level(request)
         wanted = text(request, "request")
         if wants_events(request):
-            lines = self._tail(name, LEVELS.index(level), wanted)
+            lines = self._tail(name, LEVELS.index(level), wanted, key_of(request).id)
             heartbeat = self._context.limits.server.heartbeat_ms
             return sse(request.services.heartbeat(lines, heartbeat, _BEAT))
         limit = _limit(request)
@@ -259,7 +260,10 @@ class AppRoutes:
         )
         return json(LogList(items=[_line(each) for each in found]))
 
-    async def _tail(self, name: AppName, least: int, wanted: str) -> AsyncIterator[bytes]:
+    async def _tail(
+        self, name: AppName, least: int, wanted: str, key_id: str
+    ) -> AsyncIterator[bytes]:
+        """Yield lines as they are written, until the key ends."""
         loop, count_max = asyncio.get_running_loop(), self._context.limits.apps.log_line_count_max
         lines: asyncio.Queue[LogLine] = asyncio.Queue(count_max)
 
@@ -271,9 +275,17 @@ class AppRoutes:
             loop.call_soon_threadsafe(put, line)
 
         stop = self._apps.logs.listen(name, tell)
+        looked_s = loop.time()
         try:
             while True:
-                line = await lines.get()
+                if loop.time() - looked_s >= _LOOK_S:
+                    if await self._context.call(lambda: self._context.keyring.good(key_id)) is None:
+                        return
+                    looked_s = loop.time()
+                try:
+                    line = await asyncio.wait_for(lines.get(), _LOOK_S)
+                except TimeoutError:
+                    continue
                 if LEVELS.index(line.level) >= least and wanted in ("", line.request):
                     yield event(msgspec.json.encode(_line(line)).decode(), name="line")
         finally:
