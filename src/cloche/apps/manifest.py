@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from cloche.apps.bundle import MANIFEST_NAMES, check_path
 from cloche.apps.cron import parse_cron
-from cloche.apps.errors import BundleError, ManifestError
+from cloche.apps.errors import AppEnvironmentError, BundleError, ManifestError
 from cloche.egress.allowlist import TENANT_PREFIX, NetPolicy
 from cloche.errors import ClocheError
 from cloche.gate.policy import Policy
@@ -110,6 +110,18 @@ class Manifest:
         """Return what the app's code may do: answer, use the named storage, call by `net`."""
         allowed = Policy.allow(**dict.fromkeys((APP_KIND, *self.storage), ("*",)))
         return Policy(kinds=allowed.kinds, net=self.net)
+
+    def environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
+        """Return the environment of the app: what was set, over the defaults, in order.
+
+        Raises:
+            AppEnvironmentError: a name without a value and without a default.
+        """
+        values = {**dict(self.env), **(env or {})}
+        missing = sorted(name for name, value in values.items() if value is None)
+        if missing:
+            raise AppEnvironmentError(names=missing)
+        return {name: str(values[name]) for name in sorted(values)}
 
     def for_tenant(self, tenant: str, *, allow_net: bool) -> Manifest:
         """Return this manifest with the lists and secrets that it names being those of a tenant.

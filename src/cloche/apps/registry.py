@@ -18,7 +18,6 @@ import msgspec
 
 from cloche.apps.bundle import bundle_of
 from cloche.apps.errors import (
-    AppEnvironmentError,
     AppRouteError,
     AppUnknownError,
     AppVersionError,
@@ -319,7 +318,7 @@ class Registry:
         def change(state: State) -> App:
             before = state.apps.get(str(name))
             values = {**({} if before is None else before.env), **(env or {})}
-            _check_environment(manifest, values)
+            manifest.environment(values)  # raises where one is missing
             _check_routes(state, name, hosts, prefixes)
             if before is None:
                 if len(state.apps) >= self._limits.apps.app_count_max:
@@ -486,12 +485,6 @@ def _app_in(state: State, name: AppName) -> App:
     if app is None:
         raise AppUnknownError(name=name.name)
     return app
-
-
-def _check_environment(manifest: Manifest, values: Mapping[str, str]) -> None:
-    missing = [key for key, value in manifest.env if value is None and key not in values]
-    if missing:
-        raise AppEnvironmentError(names=missing)
 
 
 def _check_routes(

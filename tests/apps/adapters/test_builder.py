@@ -6,6 +6,7 @@ import pytest
 
 from apps.support import LIMITS, ask, build, host, parts
 from cloche.apps.errors import (
+    AppEnvironmentError,
     AppImageError,
     BuildError,
     HandlerMissingError,
@@ -165,7 +166,7 @@ def test_values_of_the_environment():
     """Defaults of the manifest, what was set over them, and what lacks both."""
     code = "export default (r, env) => Response.json(env)"
     bundle, manifest = parts(code, env={"A": "1", "B": None})
-    with pytest.raises(ManifestError, match="no value for B"):
+    with pytest.raises(AppEnvironmentError, match="no value for B"):
         host().build(bundle, manifest)
     built = host().build(bundle, manifest, {"B": "2", "C": "3"})
     assert ask(built).json == {"A": "1", "B": "2", "C": "3"}

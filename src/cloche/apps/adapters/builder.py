@@ -162,7 +162,7 @@ class Builder:
                 did wrong; `printed` has its output.
             ManifestError: the environment lacks a value, or the image is of another language.
         """
-        values = environment_of(manifest, env)
+        values = manifest.environment(env)
         if not manifest.main:
             return self._built(bundle, manifest, values)
         seed = self._seed(bundle)
@@ -197,7 +197,7 @@ class Builder:
             AppImageError: it was changed, signed with another key, or belongs to other files or
                 another guest; `build` makes it again.
         """
-        values = environment_of(manifest, env)
+        values = manifest.environment(env)
         if not manifest.main:
             return self._built(bundle, manifest, values)
         mac, body = kept[:_MAC_BYTES], kept[_MAC_BYTES:]
@@ -332,20 +332,6 @@ def _handlers(
             printed=printed,
         )
     return top_level.handlers
-
-
-def environment_of(manifest: Manifest, env: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the environment of an app: what was set, over the defaults of its manifest.
-
-    Raises:
-        ManifestError: a name without a value and without a default.
-    """
-    values = {**dict(manifest.env), **(env or {})}
-    missing = [name for name, value in values.items() if value is None]
-    if missing:
-        names = ", ".join(sorted(missing))
-        raise ManifestError(where="env", problem=f"has no value for {names}: set it, or a default")
-    return {name: str(values[name]) for name in sorted(values)}
 
 
 def _image_name(bundle: Bundle, manifest: Manifest) -> str:
