@@ -7,7 +7,7 @@ SOURCES := pyproject.toml hatch_build.py $(wildcard src/cloche/guests/javascript
 	src/cloche/guests/javascript/build.py src/cloche/guests/javascript/lib/package-lock.json \
 	$(shell find src/cloche/guests/javascript/lib/src -name '*.js' 2>/dev/null)
 
-.PHONY: run test setup images lint types arch bench serve docs clean check
+.PHONY: run test setup images modules lint types arch bench serve docs clean check
 
 run: setup
 	@$(BIN)/python examples/tour.py
@@ -27,6 +27,11 @@ $(STAMP): $(SOURCES)
 
 images: $(STAMP)
 	@$(BIN)/cloche images build
+
+# Every WebAssembly module: the guests' with the set-up, and the component for other hosts.
+modules: setup
+	@mkdir -p build
+	@$(BIN)/cloche components build --out build/exec-python.wasm
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -35,3 +35,46 @@ def test_every_function_and_error_is_on_the_page():
     assert functions
     assert len(cases) == 6
     assert not [name for name in [*functions, *cases] if name not in PAGE]
+
+
+def departures():
+    """Return the part of the page about them."""
+    return PAGE.split("### Where it departs, and why", 1)[1].split("\n## ", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "declaration"),
+    [
+        ("exec-stream", "resource exec-stream {"),
+        ("session.close", "close: func();"),
+        ("snippet", "run: func(lang"),
+        ("options", "record run-options {"),
+        ("language.version", "record language {"),
+        ("limits.max-processes", "record limits {"),
+    ],
+)
+def test_departures_are_told_twice(name, declaration):
+    """On the page with a reason, and with a comment where the interface has it."""
+    cells = [line.split("|") for line in departures().splitlines() if line.startswith("|")]
+    rows = [row for row in cells if f"`{name}`" in row[1]]
+    assert len(rows) == 1
+    assert len(rows[0][2].strip()) > 20
+    lines = [line.strip() for line in wit_path().read_text(encoding="utf-8").splitlines()]
+    place = next(at for at, line in enumerate(lines) if line.startswith(declaration))
+    assert lines[place - 1].startswith("/// ")
+
+
+def test_every_departure_is_checked():
+    """The list above is that of the page."""
+    assert len(re.findall(r"^\| (?!departure)[^-]", departures(), re.MULTILINE)) == 5
+
+
+def test_what_is_not_enforced_is_on_a_page():
+    """What the component leaves to its host on its page, what nobody can on that of limitations."""
+    left = PAGE.split("### What it leaves to its host", 1)[1].split("\n## ", 1)[0]
+    for name in ("limits.time-ms", "limits.memory-bytes"):
+        assert f"`{name}` is ignored" in left
+    limitations = (Path(__file__).parents[2] / "docs" / "limitations.md").read_text("utf-8")
+    assert (
+        "`max-processes` and a language's version are accepted and have no meaning" in limitations
+    )

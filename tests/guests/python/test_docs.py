@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cloche.engine.adapters.images import python_artifacts
 from cloche.engine.catalogue import CATALOGUE, choose_image
 from cloche.limits import Limits
 
@@ -75,3 +76,11 @@ def test_missing_things_are_missing() -> None:
     """The modules that the page calls missing are."""
     for name in ("ssl", "pwd", "curses", "tkinter", "pip", "_decimal", "_hashlib", "_zstd"):
         assert run(f"import {name}").message.startswith("ModuleNotFoundError: "), name
+
+
+def test_the_size_of_the_module() -> None:
+    """The page says how large it is, and why."""
+    size_mb = (python_artifacts() / "python-snapshot.wasm").stat().st_size / 1_000_000
+    said = re.search(r"The module has (\d+) MB, more than the 10 MB", TEXT)
+    assert said is not None
+    assert int(said[1]) == round(size_mb)
