@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 import threading
 import time
 
 import pytest
 from tests.exec.support import both, printed, small, start
 
+import cloche
 from cloche import EffectFailure, Policy, RuntimeFailedError
 from cloche.exec.adapters.tools import ToolHandler
 from cloche.gate.effect import EffectRequest
@@ -309,3 +311,39 @@ def test_a_failure_that_was_awaited_says_where():
         "at f (main.js:2:22)",
         "at main.js:4:7",
     ]
+
+
+MODEL = {
+    "python": """
+rows = tools.query("select name, total from orders where total > ?", [10])
+print(tools.complete("Say who ordered most: " + repr(rows)))
+""",
+    "javascript": """
+const rows = await tools.query(["select name, total from orders where total > ?", [10]]);
+console.log(await tools.complete(["Say who ordered most: " + JSON.stringify(rows)]));
+""",
+}
+
+
+@both
+def test_databases_and_models_are_tools(language):
+    """A program reaches them as far as a function of the host goes, and by no other way."""
+    database = sqlite3.connect(":memory:", check_same_thread=False)
+    database.execute("create table orders (name text, total integer)")
+    database.executemany("insert into orders values (?, ?)", [("ann", 9), ("bob", 30)])
+    asked = []
+
+    def query(sql: str, values: list[int]) -> list[list[object]]:
+        return [list(row) for row in database.execute(sql, values)]
+
+    def complete(prompt: str) -> str:
+        asked.append(prompt)
+        return "bob" if "bob" in prompt else "nobody"
+
+    result = cloche.run(
+        MODEL[language], language=language, tools={"query": query, "complete": complete}
+    )
+    database.close()
+    assert result.run.stdout == "bob\n"
+    assert len(asked) == 1
+    assert "ann" not in asked[0]
