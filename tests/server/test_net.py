@@ -10,8 +10,10 @@ from cloche.egress.log import Record
 from cloche.egress.open import open_database
 from cloche.exec.session import sessions_of
 from cloche.limits import Limits
+from cloche.server.audit import Audit
 from cloche.server.requests import NET_EFFECTS, policy_of
 from cloche.store.open import open_store
+from cloche.store.rows import Document
 
 from .support import Asker
 
@@ -395,6 +397,20 @@ def test_the_audit_has_an_end(store):
     assert asker.server.context.audit.sweep("default") == 2
     found = asker.get("/v1/audit").document["items"]
     assert [each["details"]["entry"]["host"] for each in found] == ["h3.example", "h2.example"]
+
+
+def test_the_audit_is_within_the_storage():
+    """`storage.max_log_rows` is above what the audit of a tenant may have."""
+    store = open_store("memory:")
+    limits = Limits().replace(
+        {"server": {"audit_count_max": 50_000}, "storage": {"max_log_rows": 10_000}}
+    )
+    audit = Audit(store, limits, now_ns=lambda: 1, random_bytes=bytes)
+    for number in range(10_003):
+        store.documents.put(Document(kind="server.audit.default", name=f"{number:08}", data=b"{}"))
+    assert audit.sweep("default") == 3
+    assert store.documents.get("server.audit.default", "00009999") is not None
+    assert store.documents.get("server.audit.default", "00010000") is None
 
 
 def test_the_lists_are_those_of_the_store(asker, store, tmp_path, monkeypatch):
