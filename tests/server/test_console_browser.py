@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import shutil
+import zipfile
 from base64 import b64encode
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +25,29 @@ BROWSER = os.environ.get("CLOCHE_CHROMIUM") or shutil.which("chromium")
 AXE = os.environ.get("CLOCHE_AXE")  # axe.min.js of the package axe-core
 PICTURES = os.environ.get("CLOCHE_PICTURES")  # a folder: keep a picture of each page
 ASKING = "import cloche\ntry:\n    cloche.idempotency_key()\nexcept Exception:\n    pass"
-SENDING = "return await tools.send({to: 'ann'})"
+SENDING = """// Whoever ordered most gets a letter.
+const orders = [3, 11, 7];
+const most = Math.max(...orders);
+const twice = await tools.double({number: most});
+console.log("most:", most, "twice:", twice);
+await tools.place({name: "letter"});
+return await tools.send({to: "ann"});
+"""
+SLOW_SCRIPT = "for (let n = 0; n < 3e7; n++); return await tools.double({number: 1})"
+APP = """
+export default {
+  async fetch(request, env) {
+    const url = new URL(request.url);
+    const name = url.searchParams.get("name") ?? "nobody";
+    const [seen, theme] = await Promise.all([env.kv.get("seen"), env.kv.get("theme")]);
+    await env.kv.set("seen", (seen ?? 0) + 1);
+    console.log("hello", name);
+    if (name === "mallory") throw new Error("the door stays shut");
+    return new Response(`VERSION: hello ${name}`);
+  },
+};
+"""
+MANIFEST = {"main": "main.js", "storage": ["kv"], "record": {"sample": 1}}
 SLOW = "import time\nprint('first', flush=True)\nfor n in range(3):\n    print(n)"
 
 pytestmark = [
@@ -137,10 +162,29 @@ def test_the_story_of_a_person(server, chromium):
     assert page.locator("pre").inner_text() == "hello"
     tab.look("file")
     page.go_back()
+    _upload_and_fork(tab)
     page.get_by_role("button", name="Go back to operation 1").click()
     page.wait_for_selector("text=as it was after operation 1")
     page.get_by_role("link", name="Sessions", exact=True).click()
     tab.look("sessions")
+
+
+def _upload_and_fork(tab):
+    """Upload two files into a session, go another way in a fork, and come back."""
+    page = tab.page
+    chosen = [{"name": f"{each}.csv", "mimeType": "text/csv", "buffer": b"1,2"} for each in "xy"]
+    page.get_by_label("Upload files to this folder").set_input_files(chosen)
+    page.get_by_role("button", name="Upload", exact=True).click()
+    page.wait_for_selector("text=2 files, 6 B, are in /.")
+    page.get_by_role("button", name="Snapshot", exact=True).click()
+    page.get_by_label("Name of the fork").fill("another way")
+    page.get_by_role("button", name="Fork", exact=True).click()
+    page.wait_for_selector("text=This is the fork")
+    page.get_by_label("Program", exact=True).fill("print(b)")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_selector(".status.completed")
+    tab.look("session-tree")
+    page.locator(".tree").get_by_role("link", name="notes").click()
 
 
 def test_what_an_operator_sets_up(server, chromium):
@@ -177,6 +221,32 @@ def test_what_an_operator_sets_up(server, chromium):
     assert not tab.problems
 
 
+def test_what_an_operator_looks_after(server, chromium):
+    """A webhook is added, pinged and listed; a tenant gets a limit; both are in the audit."""
+    tab = Tab(chromium, server, viewport={"width": 1200, "height": 800})
+    page = tab.page
+    tab.sign_in(server.key)
+    page.get_by_role("link", name="Webhooks", exact=True).click()
+    page.get_by_label("URL (https").fill("https://hooks.example.com/cloche")
+    page.get_by_role("button", name="Add").click()
+    page.wait_for_selector("text=It is shown this once")
+    tab.look("webhook-made")
+    page.get_by_role("button", name="Ping").click()
+    page.wait_for_selector("text=A ping is on its way.")
+    tab.look("webhook")
+    page.get_by_role("link", name="Webhooks", exact=True).click()
+    tab.look("webhooks")
+    page.get_by_role("link", name="Tenants", exact=True).click()
+    tab.look("tenants")
+    page.get_by_role("link", name="default", exact=True).click()
+    page.get_by_label("Sessions of default").fill("500")
+    page.get_by_role("button", name="Set").click()
+    page.wait_for_selector("text=The limits hold from now on.")
+    tab.look("tenant")
+    page.get_by_role("link", name="Audit", exact=True).click()
+    tab.look("audit")
+
+
 def test_effects_and_approvals(tmp_path, chromium):
     """An effect unfolds below its bar; a script waits through a SIGKILL for a person's answer."""
     root = str(Path(__file__).parents[2])
@@ -187,13 +257,18 @@ def test_effects_and_approvals(tmp_path, chromium):
         with httpx.Client(base_url=server.url, headers=_bearer(key)) as asker:
             body = {"code": ASKING, "language": "python", "policy": {"durable": {"allow": ["*"]}}}
             run = asker.post("/v1/run", json=body).json()
-            script = asker.post("/v1/scripts", json={"source": SENDING}).json()
+            script = asker.post("/v1/scripts", json={"source": SENDING, "session": "mail"}).json()
         assert script["status"] == "suspended"
         first.sign_in(key)
         first.page.goto(f"/console/runs/{run['id']}")
         first.page.locator(".timeline a").first.click()
         first.page.wait_for_selector(".timeline .card >> text=Completion")
         first.look("run-effects")
+        first.page.goto(f"/console/scripts/{script['id']}")
+        first.page.wait_for_selector("text=It waits for 1 decision.")
+        first.page.locator(".timeline a").first.click()
+        first.page.wait_for_selector(".timeline .card >> text=Completion")
+        first.look("script-waiting")
         server.kill()
     with serving(tmp_path, *options, **settings) as server:
         tab = Tab(chromium, server)
@@ -213,10 +288,84 @@ def test_effects_and_approvals(tmp_path, chromium):
                     break
                 tab.page.wait_for_timeout(100)
         assert (found["status"], found["value"]) == ("completed", "sent to bob")
+        _look_at_a_script(tab, server, key, script["id"])
+
+
+def _look_at_a_script(tab, server, key, script_id):
+    """Undo what a script did, and see another one end by itself."""
+    tab.page.get_by_role("link", name="Scripts", exact=True).click()
+    tab.look("scripts")
+    tab.page.get_by_role("link", name=script_id[:12]).click()
+    tab.look("script")
+    tab.page.get_by_role("button", name="Roll back").click()
+    tab.page.wait_for_selector("text=Some of its calls could not be undone.")
+    with httpx.Client(base_url=server.url, headers=_bearer(key)) as asker:
+        body = {"source": SLOW_SCRIPT, "wait": False}
+        slow = asker.post("/v1/scripts", json=body).json()
+    tab.page.goto(f"/console/scripts/{slow['id']}")
+    tab.page.wait_for_selector(".status.completed")
+    assert not tab.problems
 
 
 def _bearer(key):
     return {"authorization": f"Bearer {key}"}
+
+
+def _deploy(server, name, version):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as files:
+        files.writestr("cloche.app.json", json.dumps({**MANIFEST, "name": name}))
+        files.writestr("main.js", APP.replace("VERSION", version))
+    headers = {**_bearer(server.key), "content-type": "application/zip"}
+    url = f"{server.url}/v1/apps/{name}/versions"
+    answer = httpx.post(url, content=out.getvalue(), headers=headers, timeout=30)
+    assert answer.status_code == 201, answer.text
+
+
+def _visit(server, name):
+    return httpx.get(f"{server.url}/apps/shop/", params={"name": name}, timeout=30)
+
+
+def test_an_app(server, chromium):
+    """An app is watched, taken back, given a canary, and a request of it runs again."""
+    tab = Tab(chromium, server, viewport={"width": 1200, "height": 800})
+    page = tab.page
+    tab.sign_in(server.key)
+    page.get_by_role("link", name="Apps", exact=True).click()
+    page.wait_for_selector("h1 >> text=Apps")
+    for version in ("one", "two", "three"):
+        _deploy(server, "shop", version)
+        for name in ("ann", "bob"):
+            assert _visit(server, name).text == f"{version}: hello {name}"
+    assert _visit(server, "mallory").status_code == 500
+    page.reload()
+    tab.look("apps")
+    page.get_by_role("link", name="shop", exact=True).click()
+    page.get_by_label("Name", exact=True).fill("COLOR")
+    page.get_by_label("Value", exact=True).fill("blue")
+    page.get_by_role("button", name="Set", exact=True).click()
+    page.wait_for_selector("text=COLOR has a new value.")
+    page.get_by_role("button", name="Roll back").click()
+    page.wait_for_selector("text=v2 answers")
+    page.get_by_label("Of 100 clients, for version 3").select_option("10")
+    page.get_by_role("button", name="Let version 3 be the canary").click()
+    page.wait_for_selector("text=v3 answers 10 of 100")
+    tab.look("app")
+
+    page.get_by_role("link", name="All of it, live").click()
+    page.wait_for_selector("text=What is written from now on appears here.")
+    _visit(server, "<b>eve</b>")
+    page.wait_for_selector(".log >> text=hello <b>eve</b>")
+    tab.look("app-logs")
+    page.go_back()
+    page.get_by_role("link", name="More of them").click()
+    tab.look("app-requests")
+    page.get_by_role("row", name="mallory").get_by_role("link").click()
+    page.locator(".timeline a").nth(1).click()
+    page.wait_for_selector(".timeline .card >> text=Completion")
+    page.get_by_role("button", name="Replay").click()
+    page.wait_for_selector("text=Replayed: the same bytes. Status 500")
+    tab.look("app-request")
 
 
 def test_a_phone(server, chromium):
@@ -225,9 +374,14 @@ def test_a_phone(server, chromium):
     tab.sign_in(server.key)
     with server.client() as client:
         client.run("print('x' * 500)", language="python")
-    for name in ("runs", "sessions", "approvals", "egress", "secrets", "limits", "keys"):
+    _deploy(server, "pocket", "one")
+    names = (
+        "runs scripts sessions approvals egress secrets limits keys webhooks audit apps"
+        " tenants tenants/default apps/pocket apps/pocket/logs apps/pocket/requests"
+    )
+    for name in names.split():
         tab.page.goto(f"/console/{name}")
-        tab.look(f"phone-{name}")
+        tab.look(f"phone-{name.replace('/', '-')}")
     tab.page.goto("/console")
     tab.look("phone-overview")
     tab.page.get_by_role("link", name=re.compile("^[0-9a-f]{12}$")).first.click()

@@ -173,7 +173,7 @@ def test_a_long_script_is_a_small_page(asker, person):
     many = f"{calls}\nconsole.log('<'.repeat(9000));\nthrow new Error('<'.repeat(9000))"
     page = person.see(start(asker, many))
     assert re.search(r"The first \d+ of 32 lines\.", page)
-    assert "30 effects" in page
+    assert "30 calls" in page
     assert page.count("more characters") >= 1
 
 

@@ -221,7 +221,7 @@ def test_the_tree(person, place):
         assert names == [place.rpartition("/")[2][:12], "early", "late &lt;b&gt;", "later"]
         assert re.findall(r"shares (\d) of (\d)", tree) == [("1", "1"), ("2", "3"), ("3", "3")]
         assert tree.count("<ul>") == tree.count("</ul>") - 1
-        assert tree.count("this one") == 1
+        assert tree.count("(this one)") == 1
     page = person.see(place)
     assert page.count("Restore the snapshot after operation 1") == 1
     other = person.do("/console/sessions", language="python")

@@ -14,7 +14,7 @@ from cloche.server.documents import (
 )
 from cloche.server.guard import key_of, tenant_of
 from cloche.server.operations import Operation
-from cloche.server.webhooks import NS_PER_MS, check_url
+from cloche.server.webhooks import NS_PER_MS, check_events, check_url
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, json
 
@@ -114,7 +114,7 @@ def created(context: Context, key: Key, url: str, events: list[Event]) -> tuple[
     """
     # The host alone: what stands behind it may be what lets messages in.
     host = urlsplit(check_url(url)).hostname or ""
-    details = {"events": list(events)}
+    details = {"events": check_events(events)}
     with context.audit.noted(key.tenant, key, "webhook.create", host, details):
         return context.webhooks.create(key.tenant, url, events)
 

@@ -37,7 +37,7 @@ def duration_text(duration_ms: float | None) -> str:
     """Return a duration in the unit that people would choose."""
     if duration_ms is None:
         return "–"  # noqa: RUF001 - a dash for people
-    if duration_ms < 1:
+    if 0 < duration_ms < 1:
         return f"{duration_ms:.2f} ms"
     if duration_ms < MS_PER_S:
         return f"{duration_ms:.0f} ms"

@@ -6,6 +6,7 @@ is taken from a form and never given back.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.apps.errors import RecordingUnknownError
@@ -350,7 +351,9 @@ def _shown(lines: list[Any], room_bytes: int) -> list[dict[str, Any]]:
 
 
 def _line(line: LogDocument) -> dict[str, Any]:
-    fields = ", ".join(f"{name}={value!r}" for name, value in line.fields.items())
+    fields = ", ".join(
+        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in line.fields.items()
+    )
     return {
         "time": time_text(line.at_ms),
         "level": line.level,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cloche.script.adapters.calls import QUIET
 from cloche.script.adapters.desk import Desk
 from cloche.script.adapters.shelf import Asked
 from cloche.server.console.console import Route, key_of, section
@@ -129,7 +130,8 @@ class ScriptViews:
         )
 
     def _effects(self, run_id: str) -> list[Effect]:
-        return effects_of(self._context.store, run_id, self._context.limits)
+        found = effects_of(self._context.store, run_id, self._context.limits)
+        return [effect for effect in found if effect.target not in QUIET]
 
     def _questions(self, run_id: str) -> tuple[Approval, ...]:
         return self._desk.of_run(run_id)

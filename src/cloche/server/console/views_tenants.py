@@ -106,7 +106,9 @@ def _limit(name: str, tenant: TenantDocument) -> dict[str, Any]:
         "label": leaf["label"],
         "says": leaf["desc"],
         "value": format_quantity(tenant.limits[name], unit),
-        "range": " to ".join(str(leaf[bound]) for bound in ("min", "max") if bound in leaf),
+        "range": " to ".join(
+            format_quantity(leaf[bound], unit) for bound in ("min", "max") if bound in leaf
+        ),
         "own": "" if own is None else str(own),
     }
 

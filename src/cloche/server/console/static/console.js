@@ -24,10 +24,11 @@ function listen(place) {
   });
 }
 
-// Lines of a log as they are written: <ol data-tail="URL">.
-function follow(list) {
+// Lines of a log as they are written: <div data-tail="URL"> with a list.
+function follow(place) {
+  const list = place.querySelector("ol");
   const state = document.querySelector("[data-tail-state]");
-  const source = new EventSource(list.dataset.tail);
+  const source = new EventSource(place.dataset.tail);
   const say = (text) => {
     if (state) state.textContent = text;
   };
@@ -35,13 +36,13 @@ function follow(list) {
   source.addEventListener("error", () => say("The server cannot be reached; trying again."));
   source.addEventListener("line", (event) => {
     const line = JSON.parse(event.data);
-    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+    const isAtEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40;
     list.append(entry(line));
     while (list.childElementCount > LINES_MAX) list.firstElementChild.remove();
-    if (isAtEnd) list.scrollTop = list.scrollHeight;
+    if (isAtEnd) place.scrollTop = place.scrollHeight;
   });
   addEventListener("pagehide", () => source.close());
-  list.scrollTop = list.scrollHeight;
+  place.scrollTop = place.scrollHeight;
 }
 
 function entry(line) {
