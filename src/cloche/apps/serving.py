@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -101,7 +102,12 @@ class AppServer:
         self._routes: Routes = self._state.routes()
         self._statics: dict[str, WebApp] = {}
         self._doors: dict[AppName, _Door] = {}
-        self._pool = Crew(apps.limits.apps.thread_count_max, "cloche-app", start_with_room)
+        self._pool = Crew(
+            apps.limits.apps.thread_count_max,
+            "cloche-app",
+            start_with_room,
+            at_once=_processor_count() + 1,
+        )
         self._talks = Crew(apps.limits.apps.socket_count_max, "cloche-talk", start_with_room)
         self._talking = 0
         self._refreshing = threading.Lock()
@@ -434,6 +440,11 @@ class AppServer:
             self.apps.logs.flush()
         except ClocheError as problem:
             self._report({"event": "app", "message": problem.message})
+
+
+def _processor_count() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return (os.cpu_count() or 1) if affinity is None else len(affinity(0))
 
 
 class _Work:
