@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 LENGTH_BYTES: Final = 4
 _KEPT: Final = 64  # limits and policies that are not encoded, or decoded, again
 _ERRORS_KEPT: Final = 256
+# Where a run meets errors; those of HTTP, of keys and of tenants are none of its own.
+_ROOMS: Final = tuple(
+    f"cloche.{room}" for room in ("engine", "errors", "exec", "gate", "guests", "limits", "egress")
+)
+_OWN: Final = frozenset({"self", "message", "fields"})
 
 Journaling = Literal["none", "late", "each"]
 
@@ -378,14 +383,22 @@ def error_of(frame: ErrorFrame, **more: Any) -> ClocheError:
     """
     kind = _error_class(frame.module, frame.name)
     error = kind.__new__(kind)
-    ClocheError.__init__(error, frame.message, **{**frame.fields, **more})
+    # A field becomes an attribute: one that is there already stays what it is.
+    fields = {name: value for name, value in frame.fields.items() if not _is_taken(kind, name)}
+    ClocheError.__init__(error, frame.message, **{**fields, **more})
     return error
+
+
+def _is_taken(kind: type[ClocheError], name: str) -> bool:
+    return name in _OWN or name.startswith("_") or hasattr(kind, name)
 
 
 @lru_cache(maxsize=_ERRORS_KEPT)
 def _error_class(module: str, name: str) -> type[ClocheError]:
     """Return a class of errors that is there already; nothing is imported by its name."""
     waiting: list[type[ClocheError]] = [ClocheError]
+    if not module.startswith(_ROOMS):
+        return WorkerLostError
     while waiting:
         found = waiting.pop()
         if (found.__module__, found.__qualname__) == (module, name):

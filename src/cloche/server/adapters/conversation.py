@@ -5,6 +5,8 @@ kept. Invariants:
 - a worker is asked for nothing but to compute, and is believed nothing but what its own run came
   to: an effect is decided again by the policy of the run, counted again, and performed here;
 - secrets stay here; those that a run's policy names go with that run, to be taken out of its text;
+- a worker that says more than its run can have to say, or asks for what is not of its job, is ended
+  (`worker_bounds.py`); the id of a run is the server's, never what its worker calls it;
 - what the server itself meets is raised when the worker has ended the job, as it is;
 - a worker that does not stop when it has to is ended.
 """
@@ -35,14 +37,16 @@ from cloche.gate.errors import ValueInvalidError
 from cloche.gate.policy import NET_KIND, Deny, decide
 from cloche.gate.ports import Cancels, EffectFailure, EffectSuspended
 from cloche.server import worker_frames as frames
+from cloche.server.worker_bounds import Said, WorkerLiesError, size_of
 from cloche.server.worker_frames import Answer, Done, FrameTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cloche.exec.adapters.runner import OutputListener
     from cloche.exec.adapters.session_machine import Kept
     from cloche.exec.request import RunRequest
+    from cloche.exec.session_log import Step
     from cloche.gate.journal import Journal
     from cloche.gate.ports import EffectHandler, JournalSink
     from cloche.limits import Limits
@@ -68,6 +72,8 @@ class Conversation:
         sink: keeps the journal. One that says `is_late` gets it with the end.
         cancel: stops the job.
         kept: where contents and journals are.
+        limits: of the session that is woken.
+        tail: its steps: what of it may be fetched.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Conversation:
         cancel: CancelToken | None = None,
         kept: Kept | None = None,
         limits: Limits | None = None,
+        tail: Sequence[Step] = (),
     ) -> None:
         self._runner = runner
         self._request = request
@@ -92,7 +99,12 @@ class Conversation:
         self._limits = limits
         self._fault: BaseException | None = None
         self._effects: dict[int, tuple[EffectRequest, EffectHandler]] = {}
-        self._effect_count = 0
+        self._run_id = ""
+        bounds = request.limits if request is not None else limits or runner.limits
+        self._said = Said(bounds, tail)
+        self._waiting_bytes = 0
+        self._waiting_lock = threading.Lock()
+        self._process: WorkerProcess | None = None
         self.is_awake = True  # of a run in a machine: whether that lives on
         self._pool: ThreadPoolExecutor | None = None
         self._frames: queue.SimpleQueue[frames.FromWorker | None] = queue.SimpleQueue()
@@ -114,6 +126,7 @@ class Conversation:
         """Return how the request is to be run."""
         request = self._request
         assert request is not None
+        self._run_id = run_id
         limits = request.limits
         journal: frames.Journaling = "none"
         if self._sink is not None:
@@ -170,8 +183,9 @@ class Conversation:
         if done.execution is None:
             raise InternalError("a worker ended a run without saying what it came to")
         if self._sink is not None and done.records:
+            self._said.records(done.records)
             self._sink.append(done.records)
-        return execution_of(done.execution)
+        return execution_of(done.execution, self._run_id)
 
     def talk(self, process: WorkerProcess, make: Callable[[int], frames.Frame]) -> Done:
         """Send a job and do what is asked for it, until it is done.
@@ -179,7 +193,8 @@ class Conversation:
         Raises:
             WorkerLostError: its process ended. ClocheError: what it met. Whatever was met here.
         """
-        job = process.open(self._frames)
+        self._process = process
+        job = process.open(self)
         try:
             self._cancel.bind(lambda: process.send(frames.Cancel(job=job)))
             process.send(make(job))
@@ -196,28 +211,53 @@ class Conversation:
             raise frames.error_of(done.error)
         return done
 
+    def put(self, frame: frames.FromWorker | None) -> None:
+        """Take what the worker says, until it is listened to (a `Box`)."""
+        with self._waiting_lock:
+            self._waiting_bytes += size_of(frame)
+            is_much = self._waiting_bytes > self._runner.server.worker_frame_limit_bytes
+        if is_much and frame is not None and self._process is not None:
+            self._process.kill("it said more than anybody takes")
+            return
+        self._frames.put(frame)
+
+    def _next(self) -> frames.FromWorker | None:
+        frame = self._frames.get(timeout=_POLL_S)
+        with self._waiting_lock:
+            self._waiting_bytes -= size_of(frame)
+        return frame
+
     def _listen(self, process: WorkerProcess, job: int) -> Done:
         patience = Patience(self._runner, self._cancel, self._ends_ns)
         while True:
             try:
-                frame = self._frames.get(timeout=_POLL_S)
+                frame = self._next()
             except queue.Empty:
                 patience.check(process)
                 continue
             if frame is None:
                 raise process.loss()
-            if isinstance(frame, Done):
-                _tell(self._on_output, frame)
-                return frame
-            self._take(process, job, frame)
+            try:
+                if isinstance(frame, Done):
+                    self._said.output(sum(len(data) for _, data in frame.output))
+                    _tell(self._on_output, frame)
+                    return frame
+                self._take(process, job, frame)
+            except WorkerLiesError as lie:
+                process.kill(f"it {lie.fields['problem']}")
+                raise WorkerLostError(f"it {lie.fields['problem']}") from None
 
     def _take(self, process: WorkerProcess, job: int, frame: Any) -> None:
         if isinstance(frame, frames.Output):
+            self._said.output(len(frame.data))
             if self._on_output is not None:
                 self._on_output(frame.stream, frame.data)
         elif isinstance(frame, frames.Records):
+            self._said.records(frame.records)
             self._answer(process, job, frame.question, lambda: self._keep(frame.records))
         elif isinstance(frame, frames.Fetch):
+            if self._kept is not None:
+                self._said.fetch(frame.name)
             self._answer(process, job, frame.question, lambda: self._fetch(frame))
         elif isinstance(frame, frames.Effect):
             self._begin_effect(process, job, frame)
@@ -272,11 +312,12 @@ class Conversation:
     def _begin_effect(self, process: WorkerProcess, job: int, frame: frames.Effect) -> None:
         """Perform an effect on a thread: others may be asked for meanwhile, or this be given up."""
         request = self._request
-        assert request is not None
-        self._effect_count += 1
+        if request is None:
+            raise WorkerLiesError("asks for an effect where nothing runs")
+        self._said.effect(frame, len(self._effects))
         is_refused = isinstance(decide(request.policy, frame.kind, frame.target), Deny)
         handler = None if is_refused else self._handlers.get(frame.kind)
-        if handler is None or self._effect_count > request.limits.gate.effect_count_max:
+        if handler is None:
             data = msgspec.json.encode(_REFUSED)
             process.send(Answer(job=job, question=frame.question, kind="failure", data=data))
             return
@@ -290,7 +331,7 @@ class Conversation:
             ordinal=frame.ordinal,
             kind=frame.kind,
             target=frame.target,
-            args=decode(frame.args),
+            args=_decoded(frame.args),
             args_text=frame.args_text,
         )
         self._effects[frame.question] = wanted, handler
@@ -305,7 +346,7 @@ class Conversation:
         handler: EffectHandler,
     ) -> None:
         def value() -> bytes:
-            found = handler.perform(wanted, frame.run_id)
+            found = handler.perform(wanted, self._run_id)
             try:
                 return encode_plain(found)
             except ValueInvalidError:
@@ -315,6 +356,13 @@ class Conversation:
             self._answer(process, job, frame.question, value)
         finally:
             self._effects.pop(frame.question, None)
+
+
+def _decoded(args: bytes) -> Any:
+    try:
+        return decode(args)
+    except ValueInvalidError:
+        raise WorkerLiesError("asks for an effect with arguments that are none") from None
 
 
 class Patience:
@@ -356,6 +404,8 @@ class QuickJob:
         self._cancel = cancel
         self._done = done
         self._job = 0
+        self._run_id = ""
+        self._said = Said(request.limits)
         self._lock = threading.Lock()
         self._is_over = False
         ends_ns = time.monotonic_ns() + request.limits.guests.timeout_ms * NS_PER_MS
@@ -363,7 +413,7 @@ class QuickJob:
 
     def begin(self, run_id: str) -> bool:
         """Send it off; False when the worker has just been lost."""
-        process = self._process
+        process, self._run_id = self._process, run_id
         try:
             job = self._job = process.open(self)
         except WorkerLostError:
@@ -394,10 +444,17 @@ class QuickJob:
 
     def put(self, frame: frames.FromWorker | None) -> None:
         """Take what the worker says."""
-        if isinstance(frame, frames.Output):
-            if self._on_output is not None:
-                self._on_output(frame.stream, frame.data)
-            return
+        problem = "it asked for something that its run has not"
+        try:
+            if isinstance(frame, frames.Output):
+                self._said.output(len(frame.data))
+                if self._on_output is not None:
+                    self._on_output(frame.stream, frame.data)
+                return
+            if isinstance(frame, Done):
+                self._said.output(sum(len(data) for _, data in frame.output))
+        except WorkerLiesError as lie:
+            frame, problem = frames.CancelEffect(job=self._job, question=0), lie.fields["problem"]
         with self._lock:
             was_over, self._is_over = self._is_over, True
         if was_over:
@@ -409,12 +466,12 @@ class QuickJob:
         if frame is None:
             error = self._process.loss()
         elif isinstance(frame, Done) and frame.execution is not None:
-            execution = execution_of(frame.execution)
+            execution = execution_of(frame.execution, self._run_id)
         elif isinstance(frame, Done) and frame.error is not None:
             error = frames.error_of(frame.error)
         else:
             error = InternalError("a worker asks for something that its run has not")
-            self._process.kill("it asked for something that its run has not")
+            self._process.kill(problem)
         self._process.close(self._job)
         self._runner.forget(self)
         self._done(execution, error)
@@ -426,8 +483,8 @@ def _tell(on_output: OutputListener | None, done: Done) -> None:
             on_output(stream, data)
 
 
-def execution_of(frame: frames.ExecutionFrame) -> Execution:
-    """Return what a run came to, as a worker tells it."""
+def execution_of(frame: frames.ExecutionFrame, run_id: str) -> Execution:
+    """Return what the run of this id came to, as a worker tells it."""
     error: ExecError | None = None
     if frame.error is not None:
         made = frames.error_of(frame.error, result=frame.result)
@@ -437,7 +494,7 @@ def execution_of(frame: frames.ExecutionFrame) -> Execution:
             else InternalExecError(made.message, result=frame.result)
         )
     return Execution(
-        run_id=frame.run_id,
+        run_id=run_id,
         language=frame.language,
         result=frame.result,
         error=error,

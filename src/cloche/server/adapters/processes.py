@@ -18,6 +18,7 @@ import contextlib
 import itertools
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _RECEIVE_BYTES: Final = 1 << 18
 _SOCKET_BYTES: Final = 1 << 20
 _END_S: Final = 2.0
+_DEAF_S: Final = 30
 _ENDED: Final = "it ended"
 MS_PER_S: Final = 1000
 _FIRST_DELAY_S: Final = 0.1
@@ -87,6 +89,9 @@ class WorkerProcess:
         self._socket, theirs = socket.socketpair()
         for side in (self._socket, theirs):
             side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        # A worker always listens, also while it computes; who does not would hold threads here.
+        deaf = struct.pack("@ll", _DEAF_S, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, deaf)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this very Python
                 [sys.executable, "-P", "-m", "cloche.server.worker",
@@ -139,8 +144,16 @@ class WorkerProcess:
             FrameTooLargeError: nothing was sent.
         """
         data = frames.encode(frame, self._limit_bytes)
-        with self._sending, contextlib.suppress(OSError):
+        with self._sending:
+            self._send_all(data)
+
+    def _send_all(self, data: bytes) -> None:
+        try:
             self._socket.sendall(data)
+        except BlockingIOError:
+            self.kill("it did not listen")  # a frame that was begun cannot be ended any more
+        except OSError:
+            pass  # it is lost, and its boxes know it
 
     def send_now(self, frame: frames.Frame) -> bool:
         """Send a frame without waiting; False when that cannot be, and nothing was sent."""
@@ -163,8 +176,7 @@ class WorkerProcess:
 
     def _send_rest(self, data: bytes) -> None:
         try:
-            with contextlib.suppress(OSError):
-                self._socket.sendall(data)
+            self._send_all(data)
         finally:
             self._sending.release()
 

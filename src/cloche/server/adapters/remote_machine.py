@@ -61,6 +61,8 @@ class RemoteMachine(SessionMachine):
         self._number = 0
         self._is_awake = False
 
+        steps = list(tail)
+
         def wake(job: int) -> frames.Wake:
             self._number = job
             return frames.Wake(
@@ -69,10 +71,10 @@ class RemoteMachine(SessionMachine):
                 limits=frames.limits_text(limits),
                 key=key,
                 snapshot=snapshot,
-                tail=msgspec.msgpack.encode(list(tail)),
+                tail=msgspec.msgpack.encode(steps),
             )
 
-        Conversation(runner, kept=kept, limits=limits).talk(self._process, wake)
+        Conversation(runner, kept=kept, limits=limits, tail=steps).talk(self._process, wake)
         self._process.machine_count += 1
         self._is_awake = True
 
