@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 
 import pytest
 from tests.cli.support import cloche
@@ -100,6 +102,59 @@ def test_always(command):
         "script", "-", "--tools", "send_tools", "--session", "s", "--json", stdin=SOURCE
     )
     assert again.document["value"] == "sent to ann"
+
+
+def test_calls_left_and_detached_work_are_shown(command):
+    """Also where there is none of it."""
+    shown = command("approvals", "show", command.approval["id"]).stdout
+    assert "calls left: 31\ndetached: none\n" in shown
+    assert "tools_used" not in shown
+    header, row = (
+        [cell.strip() for cell in line[1:-1].replace("┃", "│").split("│")]
+        for line in command("approvals", "list").stdout.splitlines()
+        if "left" in line or "send" in line
+    )
+    found = dict(zip(header, row, strict=True))
+    assert (found["tool"], found["left"], found["detached"]) == ("send", "31", "")
+
+
+def test_ending_the_run(command):
+    """There is nothing to go on with, and it says so."""
+    done = command("approvals", "reject", command.approval["id"], "--run")
+    assert done.stdout.splitlines()[1] == "the run is over"
+
+
+def test_the_audit(command):
+    """What was asked and decided, with the proof that it is whole."""
+    command("approvals", "reject", command.approval["id"], "--who", "ann", "--reason", "not today")
+    whole = command("approvals", "audit", "--json").document
+    assert [(one["event"], one["who"], one["reason"]) for one in whole["entries"]] == [
+        ("pending", "cloche", ""),
+        ("rejected", "ann", "not today"),
+    ]
+    proof = {"verified": True, "count": 2, "hash": whole["hash"]}
+    assert command("approvals", "audit", "--verify", "--json").document == proof
+    said = f"verified: 2 entries, the last hash is {whole['hash']}\n"
+    assert command("approvals", "audit", "--verify").stdout == said
+    table = command("approvals", "audit").stdout
+    assert "not today" in table
+    assert table.endswith(said)
+    none = command("approvals", "audit", "--run", "other", "--json").document
+    assert (none["entries"], none["count"]) == ([], 2)
+
+
+def test_an_audit_that_was_changed(command):
+    """The first row that is another is named; the exit code says it, too."""
+    command("approvals", "reject", command.approval["id"])
+    with contextlib.closing(sqlite3.connect(command.folder / "store.db")) as database:
+        database.execute(
+            "UPDATE audit_entries SET data = CAST(replace(data, 'pending', 'approved') AS BLOB)"
+        )
+        database.commit()
+    for more in ((), ("--verify",)):
+        done = command("approvals", "audit", *more)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "the audit of approvals was changed at row 0" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -173,8 +173,18 @@ def test_a_workspace_and_commands(script):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["resume"], "RUN goes with `resume`"),
-        (["a.ts", "run"], "RUN goes with `resume`"),
+        (["resume"], "`cloche script resume` takes RUN behind it, found nothing"),
+        (["a.ts", "run"], "`cloche script a.ts` takes nothing behind it, found run"),
+        (["save", "run"], "`cloche script save` takes RUN and NAME behind it, found run"),
+        (["jobs", "run"], "takes nothing behind it, found run"),
+        (["fork", "run"], "needs --calls"),
+        (["replay", "run", "--calls", "1"], "--calls goes with fork"),
+        (["-", "--source", "a.ts"], "--source goes with replay"),
+        (["resume", "run", "--params", "{}"], "--params goes with FILE or snippet"),
+        (["-", "--params", "[]"], "--params must be an object, found list"),
+        (["-", "--params", "@none.json"], "cannot read none.json"),
+        (["replay", "nothing"], "there is no script run 'nothing' in the store sqlite:///"),
+        (["snippet", "nothing"], "snippet 'nothing': there is none"),
         (["-", "--mode", "on"], "--mode is 'on'"),
         (["-", "--language", "perl"], "--language is 'perl'"),
         (["none.ts"], "cannot read none.ts"),
@@ -262,6 +272,96 @@ def test_old_runs_are_removed(script):
     assert script("script", "prune").stdout == "0 runs removed\n"
     (script.folder / "cloche.toml").write_text("[limits.scripts]\nkept_run_count_max = 0\n")
     assert json.loads(script("script", "prune", "--json").stdout) == {"removed": 1}
+
+
+ADDING = b"""
+const { n } = context.params;
+await tools.write({ path: `${n}.txt`, text: "hi" });
+return tools.add({ a: n, b: 1 });
+"""
+ALLOWED = (*TOOLS, "--policy", "all.json")
+
+
+@pytest.fixture
+def run_id(script):
+    """Return the id of a run that wrote a file and added."""
+    (script.folder / "all.json").write_text('[{"tool": "*", "verdict": "allow"}]')
+    (script.folder / "adding.ts").write_bytes(ADDING)
+    done = script("script", "adding.ts", *ALLOWED, "--params", '{"n": 1}', "--json").document
+    assert done["value"] == 2
+    return done["run_id"]
+
+
+def test_a_snippet(script, run_id):
+    """Kept by a name, listed, run with other parameters, also from a file."""
+    saved = script("script", "save", run_id, "adding")
+    assert saved.stdout == "saved: cloche script snippet adding --params '{\"n\": 1}'\n"
+    (listed,) = script("script", "snippets", "--json").document["snippets"]
+    assert (listed["name"], listed["params"], listed["run_id"]) == ("adding", {"n": 1}, run_id)
+    assert "adding" in script("script", "snippets").stdout
+    again = script("script", "snippet", "adding", *ALLOWED, "--params", '{"n": 5}')
+    assert (again.exit_code, again.stdout) == (0, "6\n")
+    wrong = script("script", "snippet", "adding", *ALLOWED, "--params", '{"m": 5}')
+    assert (wrong.exit_code, wrong.stderr) == (
+        2,
+        "cloche: snippet 'adding': has no parameter 'm'; it has n\n",
+    )
+
+
+def test_parameters_are_for_one_program(script):
+    """A message with scripts has none."""
+    message = b"<tool-calls>\nreturn 1\n</tool-calls>"
+    done = script("script", "-", "--params", "{}", stdin=message)
+    assert (done.exit_code, "is a message with scripts" in done.stderr) == (2, True)
+
+
+def test_a_replay(script, run_id):
+    """The same run is the same; another script shows both sides, and nothing is called."""
+    (script.folder / "1.txt").unlink()
+    same = script("script", "replay", run_id, *TOOLS)
+    assert (same.exit_code, same.stdout) == (0, "2\n")
+    other = ADDING.replace(b'"hi"', b'"ho"')
+    done = script("script", "replay", run_id, *TOOLS, "--source", "-", stdin=other)
+    assert done.exit_code == 1
+    assert done.stdout.startswith("the replay diverged: another effect at the same place")
+    recorded, now = done.stdout.split("recorded:\n")[1].split("now:\n")
+    assert '  args: {"path": "1.txt", "text": "hi"}\n' in recorded
+    assert '  args: {"path": "1.txt", "text": "ho"}\n' in now
+    document = script(
+        "script", "replay", run_id, *TOOLS, "--source", "-", "--json", stdin=other
+    ).document
+    assert document["same"] is False
+    assert document["divergence"]["fields"]["requested"]["args"]["text"] == "ho"
+    assert not (script.folder / "1.txt").exists()
+
+
+def test_a_fork(script, run_id):
+    """A run of its own behind the calls that it shares."""
+    (script.folder / "1.txt").unlink()
+    done = script("script", "fork", run_id, "--calls", "1", *ALLOWED, "--json")
+    assert (done.exit_code, done.document["value"]) == (0, 2)
+    assert done.document["run_id"] != run_id
+    assert not (script.folder / "1.txt").exists()
+    told = script("script", "fork", run_id, "--calls", "0", *ALLOWED)
+    assert told.stderr.startswith(f"cloche: {run_id} goes on anew as run ")
+    assert (script.folder / "1.txt").exists()
+
+
+def test_a_rollback_says_what_it_did(script, run_id):
+    """Which calls were undone and which could not be; asked again, the rest is tried again."""
+    without = script("script", "rollback", run_id)
+    assert (without.exit_code, "nothing was undone" in without.stderr) == (2, True)
+    (script.folder / "1.txt").unlink()
+    write = 'write {"path": "1.txt", "text": "hi"}'
+    failed = script("script", "rollback", run_id, *TOOLS)
+    assert failed.exit_code == 1
+    assert failed.stdout.startswith(f"not undone: {write}: FileNotFoundError: ")
+    assert f"cloche script rollback {run_id}" in failed.stderr
+    (script.folder / "1.txt").touch()
+    done = script("script", "rollback", run_id, *TOOLS)
+    assert (done.exit_code, done.stdout) == (0, f"undone: {write}\n")
+    nothing = json.loads(script("script", "-", "--json", stdin=b"return 1").stdout)["run_id"]
+    assert script("script", "rollback", nothing).stdout == "there was nothing to undo\n"
 
 
 def test_verbose(script):

@@ -211,6 +211,21 @@ def test_another_python_script_diverges():
     assert raised.value.fields["requested"]["args"] == {"n": 2}
 
 
+@pytest.mark.parametrize(
+    ("language", "source", "other"),
+    [("typescript", "help", "return 1"), ("python", "1", "2"), ("python", "sys=1", "3")],
+)
+def test_a_script_that_is_a_word_of_the_program_around_it(language, source, other):
+    """It is the script that is replaced, and not that word."""
+    harness = new_harness()
+    live = harness.run(source, language=language)
+    assert live.status == "completed"
+    with pytest.raises(DivergenceError) as raised:
+        harness.replay(live.run_id, source=other)
+    assert '"problem"' not in str(raised.value.fields["requested"])
+    assert "value" in str(raised.value.fields["requested"])
+
+
 def test_only_what_ended_is_replayed():
     """A run that waits has no end to come to."""
     harness = new_harness()

@@ -6,7 +6,7 @@ import pytest
 
 from cloche.limits import Limits
 from cloche.script.approvals import Made
-from cloche.script.errors import ScriptRunUnknownError
+from cloche.script.errors import ScriptRunUnknownError, ToolNotFoundError
 from cloche.script.harness import ScriptHarness
 from cloche.script.tools import ToolContext, tool
 from cloche.store.open import open_store
@@ -122,6 +122,18 @@ def test_changed_arguments_are_those_that_are_undone(store):
     harness.resume(parked.run_id)
     harness.rollback(parked.run_id)
     assert world.undone == [("asked", {"name": "y"})]
+
+
+def test_without_its_tools_nothing_is_undone(store):
+    """Else what could be undone would be left without a word."""
+    world = World()
+    parked = ScriptHarness(*world.tools(), limits=LIMITS, store=store).run(
+        "await tools.put({ name: 'a' })"
+    )
+    other = ScriptHarness(limits=LIMITS, store=store)
+    with pytest.raises(ToolNotFoundError, match="there is no tool 'put'"):
+        other.rollback(parked.run_id)
+    assert (world.there, other.result(parked.run_id).status) == (["a"], "completed")
 
 
 def test_a_run_that_waits_is_ended(store):

@@ -9,14 +9,12 @@ from __future__ import annotations
 import getpass
 import json
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from cloche.cli.output import print_json, table
-from cloche.cli.run import read_file
-from cloche.cli.tools import Tools, tools_of
+from cloche.cli.tools import Tools, json_object, tools_of
 from cloche.exec.errors import InvalidRunError
 
 if TYPE_CHECKING:
@@ -33,9 +31,10 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Of the approval, or how i
 Who = Annotated[str | None, typer.Option("--who", help="Who decides; you if not given.")]
 Reason = Annotated[str, typer.Option("--reason", help="For the script and the audit.")]
 
-_ID_SHOWN = 12
-_FOR_PROGRAMS = {"parameters", "entry"}  # of an approval; --json has them
-_ARGUMENTS_SHOWN = 80
+_ID_SHOWN: Final = 12
+_FOR_PROGRAMS: Final = {"parameters", "entry"}  # of an approval; --json has them
+_ALWAYS_SHOWN: Final = {"detached", "calls_left"}
+_ARGUMENTS_SHOWN: Final = 80
 
 
 def _inbox(store: str | None, tools: list[str] | None = None) -> Inbox:
@@ -62,8 +61,12 @@ def list_command(
     for one in found:
         shown = json.dumps(one.shown, ensure_ascii=False)
         cut = shown if len(shown) <= _ARGUMENTS_SHOWN else shown[: _ARGUMENTS_SHOWN - 1] + "…"
-        rows.append([one.id[:_ID_SHOWN], one.tool, cut, one.run_id, _time(one.expires_ms)])
-    table("approvals", ["id", "tool", "arguments", "run", "until (UTC)"], rows)
+        left = "" if one.calls_left is None else str(one.calls_left)
+        detached = ", ".join(one.detached)
+        until = _time(one.expires_ms)
+        rows.append([one.id[:_ID_SHOWN], one.tool, cut, left, detached, one.run_id, until])
+    columns = ["id", "tool", "arguments", "left", "detached", "run", "until (UTC)"]
+    table("approvals", columns, rows)
 
 
 @app.command("show")
@@ -74,8 +77,11 @@ def show_command(approval: Id, store: Store = None, as_json: AsJson = False) -> 
         print_json(document)
         return
     for name, value in document.items():
-        if value in (None, "", [], {}) or name in _FOR_PROGRAMS:
+        is_empty = not value and value != 0
+        if name in _FOR_PROGRAMS or (is_empty and name not in _ALWAYS_SHOWN):
             continue
+        if name in _ALWAYS_SHOWN:
+            name, value = name.replace("_", " "), _listed(value)  # noqa: PLW2901 - shown so
         if name.endswith("_ms"):
             name, value = name.removesuffix("_ms"), _time(value)  # noqa: PLW2901 - shown so
         if name == "excerpt":
@@ -104,7 +110,7 @@ def approve_command(
     """Let a call happen; `cloche script resume RUN` goes on."""
     if args is not None and always:
         raise InvalidRunError("--args is about this call, --always about all: give one of them")
-    changed = None if args is None else _arguments(args)
+    changed = None if args is None else json_object("--args", args)
     answer = _inbox(store, tools).approve(
         approval, who=who or getpass.getuser(), args=changed, always=always, reason=reason
     )
@@ -132,19 +138,50 @@ def reject_command(
     _say(answer, as_json)
 
 
-def _arguments(text: str) -> dict[str, Any]:
-    if text.startswith("@"):
-        from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415 - when needed
+def _listed(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "not known" if value is None else str(value)
 
-        limit_bytes = load_limits().scripts.args_limit_bytes
-        text = read_file(Path(text[1:]), limit_bytes).decode("utf-8", "replace")
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise InvalidRunError(f"--args is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise InvalidRunError(f"--args must be an object, found {type(found).__name__}")
-    return found
+
+@app.command("audit")
+def audit_command(
+    run: Annotated[str | None, typer.Option("--run", help="Of this run only.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Say only whether the chain of hashes holds.")
+    ] = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what was asked and decided, in order; the chain of hashes is verified."""
+    import msgspec  # noqa: PLC0415 - keeps --help fast
+
+    inbox = _inbox(store)
+    proof = inbox.verify()
+    entries = () if verify else inbox.audit(run_id=run)
+    if as_json:
+        document = {"verified": True, "count": proof.count, "hash": proof.hash.hex()}
+        if not verify:
+            document["entries"] = [msgspec.to_builtins(one) for one in entries]
+        print_json(document)
+        return
+    if not verify:
+        columns = ["at (UTC)", "approval", "tool", "event", "by", "decision", "run", "reason"]
+        rows = [
+            [
+                _time(one.at_ms),
+                one.approval_id[:_ID_SHOWN],
+                one.tool,
+                one.event,
+                one.who,
+                (one.verdict or "") + (" with other arguments" if one.changed_sha256 else ""),
+                one.run_id,
+                one.reason,
+            ]
+            for one in entries
+        ]
+        table("audit", columns, rows)
+    typer.echo(f"verified: {proof.count} entries, the last hash is {proof.hash.hex()}")
 
 
 def _say(answer: Answer, as_json: bool) -> None:
@@ -154,8 +191,12 @@ def _say(answer: Answer, as_json: bool) -> None:
         print_json(msgspec.to_builtins(answer))
     else:
         typer.echo(answer.says)
-        if answer.changed and answer.approval is not None:
-            typer.echo(f"go on: cloche script resume {answer.approval.run_id}")
+        one = answer.approval
+        if answer.changed and one is not None and one.made is not None:
+            over = one.made.verdict == "reject_run"
+            typer.echo("the run is over") if over else typer.echo(
+                f"go on: cloche script resume {one.run_id}"
+            )
     raise typer.Exit(0 if answer.changed or answer.ignored == "same" else 1)
 
 

@@ -1,29 +1,32 @@
 """`cloche script`: run the scripts of a message, or one program, with tools and approvals.
 
 Exit codes, of the first script that did not complete: 0 all did (or were checked, or are switched
-off); 1 failed; 2 the options are wrong; 75 it waits for a person; 77 a person ended the run, or
-nobody decided in time; 130 cancelled.
+off); 1 failed, or not all was undone, or a replay diverged; 2 the options are wrong; 75 it waits
+for a person; 77 a person ended the run, or nobody decided in time; 130 cancelled.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from cloche.cli.output import print_json, table
+from cloche.cli import script_shown as shown
+from cloche.cli.output import print_json
 from cloche.cli.run import program_of, read_file
-from cloche.cli.tools import Commands, Packs, Tools, Workspace, tools_of
+from cloche.cli.tools import Commands, Packs, Tools, Workspace, json_object, tools_of
 from cloche.exec.errors import InvalidRunError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from cloche.script.events import ScriptEvent
+    from cloche.exec.adapters.effects import CancelToken
     from cloche.script.finder import Language
     from cloche.script.harness import ScriptHarness
     from cloche.script.items import ScriptResult
@@ -51,24 +54,43 @@ _LANGUAGES: Final[dict[str, Language]] = {
     "ts": "typescript",
     "typescript": "typescript",
 }
-_FIELDS: Final = ("run_id", "status", "value", "output", "tool_calls", "error", "usage")
-_ACTIONS: Final = ("resume", "rollback")
-_ALONE: Final = ("jobs", "prune")
-_HASH_SHOWN: Final = 12
+# What follows on the first word, by its name, and whether it must.
+_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "resume": ("RUN",),
+    "rollback": ("RUN",),
+    "fork": ("RUN",),
+    "replay": ("RUN",),
+    "save": ("RUN", "NAME"),
+    "snippet": ("NAME",),
+    "snippets": (),
+    "jobs": (),
+    "prune": (),
+}
+_PROGRAM: Final = "FILE"
+_OPTIONS: Final = {
+    "--calls": ("fork",),
+    "--source": ("replay",),
+    "--params": (_PROGRAM, "snippet"),
+}
 
 
 def script_command(
     program: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|-|resume|rollback|jobs|prune",
-            help="A message with <tool-calls>, or a program; - reads standard input. `jobs` lists "
-            "detached work, `prune` removes old runs.",
+            metavar="FILE|-|resume|rollback|fork|replay|save|snippet|snippets|jobs|prune",
+            help="A message with <tool-calls>, or a program; - reads standard input. Or a word: go "
+            "on with a run, undo it, run it anew behind its first calls, run it again from its "
+            "journal, keep its script by a name; run what is kept, list that; list detached work; "
+            "remove old runs.",
         ),
     ],
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="After `resume`: go on; after `rollback`: undo."),
+        typer.Argument(metavar="RUN", help="Behind a word: the run; the NAME behind `snippet`."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="After `save RUN`: of the snippet.")
     ] = None,
     tools: Tools = None,
     workspace: Workspace = None,
@@ -86,6 +108,18 @@ def script_command(
     session: Annotated[
         str, typer.Option("--session", help="What `always` and `never` hold for.")
     ] = "",
+    params: Annotated[
+        str | None,
+        typer.Option(
+            "--params", help="JSON object, or @FILE: `context.params` of a program or snippet."
+        ),
+    ] = None,
+    calls: Annotated[
+        int | None, typer.Option("--calls", min=0, help="With `fork`: how many calls it shares.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="With `replay`: another script, FILE or -.")
+    ] = None,
     go_on: Annotated[
         bool, typer.Option("--go-on", help="Run what stands behind a script that failed.")
     ] = False,
@@ -102,14 +136,13 @@ def script_command(
     ] = False,
 ) -> None:
     """Run the scripts of a message, or one program, with tools and approvals."""
-    from cloche.exec.adapters.effects import CancelToken  # noqa: PLC0415 - keeps --help fast
-    from cloche.exec.stores import store_at  # noqa: PLC0415
+    from cloche.exec.stores import store_at  # noqa: PLC0415 - keeps --help fast
     from cloche.script.harness import MODES, ScriptHarness  # noqa: PLC0415
 
     if mode not in MODES:
         raise InvalidRunError(f"--mode is {mode!r}; it must be one of {', '.join(MODES)}")
-    if (program in _ACTIONS) != (run is not None):
-        raise InvalidRunError("RUN goes with `resume` or `rollback`, and they need it")
+    behind = [word for word in (run, name) if word is not None]
+    _check_words(program, behind, {"--calls": calls, "--source": source, "--params": params})
     known = _language(program, language)
     harness = ScriptHarness(
         tools_of(tools, workspace, exec_, packs=packs),
@@ -119,33 +152,132 @@ def script_command(
         go_on=go_on,
         session_id=session,
         store=store_at(store),
-        on_progress=None if as_json else _progress,
-        on_event=_tell if verbose else None,
+        on_progress=None if as_json else shown.progress,
+        on_event=shown.tell if verbose else None,
     )
-    if program in _ALONE:
-        _alone(program, harness, as_json)
-        return
+    given = None if params is None else json_object("--params", params)
+    match program:
+        case "jobs":
+            shown.show_jobs(harness, as_json=as_json)
+        case "prune":
+            _prune(harness, as_json=as_json)
+        case "snippets":
+            shown.show_snippets(harness.snippets, as_json=as_json)
+        case "save":
+            _save(harness, behind[0], behind[1], as_json=as_json)
+        case "rollback":
+            _rollback(harness, behind[0], as_json=as_json)
+        case "replay":
+            _replay(harness, behind[0], source, as_json=as_json)
+        case _:
+            first = behind[0] if behind else ""
+            results = _perform(
+                harness, program, first, calls=calls or 0, language=known, params=given
+            )
+            if program == "fork" and not as_json:
+                sys.stderr.write(f"cloche: {first} goes on anew as run {results[0].run_id}\n")
+            _print(harness, results, as_json=as_json, verbose=verbose)
+            if mode != "disabled":
+                codes = (_EXIT_CODES[result.status] for result in results)
+                raise typer.Exit(next((code for code in codes if code), 0))
+
+
+def _check_words(program: str, given: list[str], options: dict[str, Any]) -> None:
+    """Refuse words without what belongs to them, and options that belong to others."""
+    wanted = _WORDS.get(program, ())
+    if len(given) != len(wanted):
+        raise InvalidRunError(
+            f"`cloche script {program}` takes {' and '.join(wanted) or 'nothing'} behind it, found "
+            f"{' '.join(given) or 'nothing'}"
+        )
+    for option, value in options.items():
+        goes_with = _OPTIONS[option]
+        if value is not None and (program if program in _WORDS else _PROGRAM) not in goes_with:
+            raise InvalidRunError(f"{option} goes with {' or '.join(goes_with)}")
+    if program == "fork" and options["--calls"] is None:
+        raise InvalidRunError("`cloche script fork` needs --calls: how many calls are shared")
+
+
+@contextmanager
+def _interruptible() -> Iterator[CancelToken]:
+    """Let Ctrl-C end the script, whose result then tells what it had done."""
+    from cloche.exec.adapters.effects import CancelToken  # noqa: PLC0415 - keeps --help fast
+
     cancel = CancelToken()
     before = signal.signal(signal.SIGINT, lambda *_: cancel.cancel())
     try:
-        results = _performed(harness, program, run, known, cancel)
+        yield cancel
     finally:
         signal.signal(signal.SIGINT, before)
-    _print(harness, results, as_json=as_json, verbose=verbose)
-    if mode == "disabled":
+
+
+def _rollback(harness: ScriptHarness, run: str, *, as_json: bool) -> None:
+    from cloche.script.errors import ToolNotFoundError  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        result = harness.rollback(run)
+    except ToolNotFoundError as error:
+        used = error.fields["tool"]
+        problem = f"the run used the tool '{used}': give it with --tools; nothing was undone"
+        raise InvalidRunError(problem) from None
+    if as_json:
+        print_json(shown.document_of(result))
+    else:
+        shown.show_undone(harness, result)
+    raise typer.Exit(shown.undone_code(result))
+
+
+def _replay(harness: ScriptHarness, run: str, source: str | None, *, as_json: bool) -> None:
+    from cloche.gate.errors import DivergenceError  # noqa: PLC0415 - keeps --help fast
+
+    text = None if source is None else program_of(source, None)[1]
+    try:
+        result = harness.replay(run, source=text)
+    except DivergenceError as error:
+        shown.show_divergence(error, as_json=as_json)
+        raise typer.Exit(1) from None
+    _print(harness, [result], as_json=as_json, verbose=False)
+    if not as_json:
+        sys.stdout.flush()
+        sys.stderr.write("cloche: replayed, the same from start to end\n")
+
+
+def _save(harness: ScriptHarness, run: str, name: str, *, as_json: bool) -> None:
+    snippet = harness.save(run, name)
+    if as_json:
+        print_json(shown.snippet_document(snippet))
         return
-    codes = (_EXIT_CODES[result.status] for result in results)
-    raise typer.Exit(next((code for code in codes if code), 0))
+    params = json.dumps(snippet.params, ensure_ascii=False)
+    typer.echo(f"saved: cloche script snippet {name} --params {shlex.quote(params)}")
 
 
-def _performed(
-    harness: ScriptHarness, program: str, run: str | None, language: Language | None, cancel: Any
+def _prune(harness: ScriptHarness, *, as_json: bool) -> None:
+    removed = harness.prune()
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        typer.echo(f"{removed} runs removed")
+
+
+def _perform(
+    harness: ScriptHarness,
+    program: str,
+    run: str,
+    *,
+    calls: int,
+    language: Language | None,
+    params: dict[str, Any] | None,
 ) -> Sequence[ScriptResult]:
-    if run is not None and program == "rollback":
-        return [harness.rollback(run)]
-    if run is not None:
-        return [harness.resume(run, cancel=cancel)]
-    return _results(harness, program_of(program, None)[1], language, cancel)
+    with _interruptible() as cancel:
+        match program:
+            case "resume":
+                return [harness.resume(run, cancel=cancel)]
+            case "fork":
+                return [harness.fork(run, calls=calls, cancel=cancel)]
+            case "snippet":
+                return [harness.run_snippet(run, params, cancel=cancel)]
+            case _:
+                return _results(harness, program_of(program, None)[1], language, params, cancel)
 
 
 def _print(
@@ -153,25 +285,34 @@ def _print(
 ) -> None:
     if verbose:
         for result in results:
-            _tell_calls(result)
+            shown.tell_calls(result)
     if as_json:
-        documents = [_document(result) for result in results]
+        documents = [shown.document_of(result) for result in results]
         print_json(documents[0] if len(documents) == 1 else documents)
         return
     for result in results:
-        _show(harness, result)
+        shown.show(harness, result)
 
 
 def _results(
-    harness: ScriptHarness, text: str, language: Language | None, cancel: Any
+    harness: ScriptHarness,
+    text: str,
+    language: Language | None,
+    params: dict[str, Any] | None,
+    cancel: CancelToken,
 ) -> Sequence[ScriptResult]:
     """Run what a text holds: the scripts of a message, or itself."""
+    from cloche.script.messages import read_message  # noqa: PLC0415 - keeps --help fast
+
     if "<tool-calls" in text or "</tool-calls" in text:
         message = {"role": "assistant", "content": text}
+        read = read_message(message, api="openai.chat", limits=harness.limits)
+        if params is not None and read.scripts:
+            raise InvalidRunError("--params is for one program; this is a message with scripts")
         history = harness.handle(message, api="openai.chat", cancel=cancel)
         if history.results:
             return history.results
-    return [harness.run(text, language=language, cancel=cancel)]
+    return [harness.run(text, language=language, params=params, cancel=cancel)]
 
 
 def _language(program: str, language: str | None) -> Language | None:
@@ -194,69 +335,3 @@ def _policy(path: Path) -> Any:
     except ValueError as error:
         raise InvalidRunError(f"{path} is no JSON: {error}", path=str(path)) from None
     return ToolPolicy.from_document(document, limits=limits)
-
-
-def _document(result: ScriptResult) -> dict[str, Any]:
-    import msgspec  # noqa: PLC0415 - keeps --help fast
-
-    whole: dict[str, Any] = msgspec.to_builtins(result)
-    return {name: whole[name] for name in _FIELDS}
-
-
-def _show(harness: ScriptHarness, result: ScriptResult) -> None:
-    sys.stdout.write(result.output)
-    if result.output and not result.output.endswith("\n"):
-        sys.stdout.write("\n")
-    if result.status in {"completed", "checked"}:
-        if result.value is not None:
-            typer.echo(json.dumps(result.value, ensure_ascii=False, indent=2))
-    elif result.status == "suspended":
-        typer.echo(f"run {result.run_id} waits for a person:")
-        for one in harness.pending:
-            if one.run_id == result.run_id:
-                shown = json.dumps(one.shown, ensure_ascii=False)
-                typer.echo(f"  {one.tool} {shown}\n    cloche approvals approve {one.id[:12]}")
-        typer.echo(f"then: cloche script resume {result.run_id}")
-    elif result.error is not None:
-        sys.stdout.flush()
-        sys.stderr.write(f"cloche: {result.status}: {result.error['message']}\n")
-    else:
-        typer.echo(result.status)
-
-
-def _alone(action: str, harness: ScriptHarness, as_json: bool) -> None:
-    """Do what concerns no run: list detached work, or remove old runs."""
-    if action == "prune":
-        removed = harness.prune()
-        if as_json:
-            print_json({"removed": removed})
-        else:
-            typer.echo(f"{removed} runs removed")
-        return
-    jobs = harness.jobs
-    if as_json:
-        print_json({"jobs": [{**one.to_document(), "run_id": one.run_id} for one in jobs]})
-        return
-    rows = [[one.id, one.tool, one.status, one.run_id] for one in jobs]
-    table("jobs", ["id", "tool", "status", "run"], rows)
-
-
-def _tell(event: ScriptEvent) -> None:
-    said = f"{event.kind} {event.language} {event.sha256[:_HASH_SHOWN]} run {event.run_id}"
-    if event.status:
-        said += f": {event.tool_calls} calls, {event.time_ms} ms"
-    if event.code:
-        said += f", {event.code}"
-    sys.stderr.write(f"[script] {said}\n")
-
-
-def _tell_calls(result: ScriptResult) -> None:
-    for call in result.tool_calls:
-        at = "" if call.line is None else f" (line {call.line})"
-        error = "" if call.error is None else f": {call.error['message']}"
-        said = f"{call.tool}{at} {call.status}, {call.duration_ms} ms{error}"
-        sys.stderr.write(f"[script] {said}\n")
-
-
-def _progress(message: str, kind: str) -> None:
-    sys.stderr.write(f"{'warning' if kind == 'warn' else 'progress'}: {message}\n")

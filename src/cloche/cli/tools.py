@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cloche.cli.output import print_json, table
+from cloche.cli.run import read_file
 from cloche.exec.errors import InvalidRunError
 
 if TYPE_CHECKING:
@@ -64,6 +66,26 @@ def tools_of(
             raise InvalidRunError("--exec needs --workspace, the folder where commands run")
         sets.append(ToolSet(*Commands(commands, folder=workspace).tools))
     return ToolSet(*sets, packs=dict(map(_switch, packs or [])))
+
+
+def json_object(option: str, text: str) -> dict[str, Any]:
+    """Return the JSON object that an option gives, or that the file behind its @ holds.
+
+    Raises:
+        InvalidRunError: it is none, or cannot be read.
+    """
+    if text.startswith("@"):
+        from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415 - when needed
+
+        limit_bytes = load_limits().scripts.args_limit_bytes
+        text = read_file(Path(text[1:]), limit_bytes).decode("utf-8", "replace")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRunError(f"{option} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InvalidRunError(f"{option} must be an object, found {type(found).__name__}")
+    return found
 
 
 def _switch(text: str) -> tuple[str, bool]:

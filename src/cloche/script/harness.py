@@ -365,13 +365,19 @@ class ScriptHarness:
         """
         return self._runs.replay(run_id, source=source)
 
-    def fork(self, run_id: str, *, calls: int) -> ScriptResult:
+    def fork(self, run_id: str, *, calls: int, cancel: CancelToken | None = None) -> ScriptResult:
         """Begin a run that takes the answers of the first calls from another, and goes on anew.
+
+        Args:
+            run_id: of any run.
+            calls: how many.
+            cancel: stops the new run.
 
         Raises:
             ScriptRunUnknownError, ScriptRunStateError: there are no such calls to share.
         """
-        return self._runs.fork(run_id, calls=calls, new_id=self._new_run_id())
+        new_id = self._new_run_id()
+        return self._runs.fork(run_id, calls=calls, new_id=new_id, cancel=cancel)
 
     def rollback(self, run_id: str) -> ScriptResult:
         """Undo the completed calls of a run whose tools have a `revert`, the last one first.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cloche.script.approvals import ApprovalStatus, Verdict
     from cloche.script.tools import ToolSet
     from cloche.store.ports import Store
+    from cloche.store.rows import AuditHead
 
 _ID_CHARACTERS: Final = 64
 _WHY: Final[dict[Ignored, str]] = {
@@ -191,6 +192,14 @@ class Inbox:
         """Return how many approvals there are of each status."""
         self._desk.expire()
         return self._desk.counts()
+
+    def verify(self) -> AuditHead:
+        """Return how many entries the audit has, and its last hash, after every hash was compared.
+
+        Raises:
+            AuditBrokenError: it was changed.
+        """
+        return self._desk.verify()
 
     def audit(self, *, run_id: str | None = None) -> tuple[AuditEntry, ...]:
         """Return what was asked and decided, verified, in order; of one run or of all.

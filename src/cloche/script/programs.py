@@ -51,6 +51,7 @@ JAVASCRIPT_BEFORE: Final = "await $run((tools, context, help) => async () => {"
 _JAVASCRIPT_CHECK: Final = "(async () => {%s\n});\n"
 
 _PYTHON_MODULE: Final = "__import__('sys').modules['_cloche.script']"
+PYTHON_BEFORE: Final = f"{_PYTHON_MODULE}.run("
 
 
 def wrap(
@@ -73,7 +74,7 @@ def wrap(
     given = (list(names), dict(context or {}), _told(limits))
     if language == "python":
         arguments = ", ".join(map(repr, (source, FILENAMES[language], *given)))
-        return f"{_PYTHON_MODULE}.run({arguments})\n"
+        return f"{PYTHON_BEFORE}{arguments})\n"
     # One text: a guest reads JSON faster than it compiles it, and types have not to be looked for.
     text = encode_plain(encode_plain(given).decode()).decode()
     return f"{JAVASCRIPT_BEFORE}{source}\n}}, {text});\n"

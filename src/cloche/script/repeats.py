@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cloche.gate.entries import EffectCompleted, EffectStarted
 from cloche.script.adapters.calls import QUIET
 from cloche.script.errors import ScriptRunStateError
+from cloche.script.programs import JAVASCRIPT_BEFORE, PYTHON_BEFORE
 
 if TYPE_CHECKING:
     from cloche.gate.journal import Journal
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
 
 
 def changed_program(code: str, asked: Asked, source: str) -> str:
-    """Return the recorded program with another script in it."""
-    if asked.language == "python":
-        return code.replace(repr(asked.source), repr(source), 1)
-    return code.replace(asked.source, source, 1)
+    """Return the recorded program with another script in it.
+
+    A script may be a word that the program around it has, too: it is the one behind that.
+    """
+    is_python = asked.language == "python"
+    before = PYTHON_BEFORE if is_python else JAVASCRIPT_BEFORE
+    old, new = (repr(asked.source), repr(source)) if is_python else (asked.source, source)
+    return before + new + code.removeprefix(before).removeprefix(old)
 
 
 def prefix_count(run_id: str, journal: Journal, calls: int) -> int:

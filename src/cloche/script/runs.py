@@ -199,7 +199,9 @@ class ScriptRuns:
             )
         return result_of(work, execution, end_of(work, execution, self.desk))
 
-    def fork(self, run_id: str, *, calls: int, new_id: str) -> ScriptResult:
+    def fork(
+        self, run_id: str, *, calls: int, new_id: str, cancel: CancelToken | None = None
+    ) -> ScriptResult:
         """Begin a run that shares the first calls of another one, and goes on by itself.
 
         The answers of these calls are taken from the journal; everything behind them happens, and
@@ -209,6 +211,7 @@ class ScriptRuns:
             run_id: of any run.
             calls: how many.
             new_id: of the new run.
+            cancel: stops it.
 
         Raises:
             ScriptRunStateError: it has fewer calls, or they had not all been answered where the
@@ -235,7 +238,7 @@ class ScriptRuns:
         while copied < count:
             page = self._store.journals.read(run_id, start=copied, limit=min(1000, count - copied))
             copied = self._store.journals.append(new_id, page, expected_count=copied)
-        return self.resume(new_id)
+        return self.resume(new_id, cancel=cancel)
 
     def rollback(self, run_id: str) -> ScriptResult:
         """Undo what a run did, and end it if it waits: see `undo`.

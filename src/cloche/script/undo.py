@@ -94,7 +94,12 @@ class Undo:
         return Attempt(reverted=reverted, failed=failed)
 
     def undo(self, run_id: str, journal: Journal | None) -> Attempt:
-        """Undo what can be undone and is not; return what is undone then, and what is not."""
+        """Undo what can be undone and is not; return what is undone then, and what is not.
+
+        Raises:
+            ToolNotFoundError, ToolNotAllowedError, ToolValidationError: the tools are not those of
+                the run; nothing was undone.
+        """
         before = self.state(run_id)
         done = [] if journal is None else self._done(run_id, journal)
         left = [
@@ -107,7 +112,7 @@ class Undo:
         return self.state(run_id)
 
     def _done(self, run_id: str, journal: Journal) -> list[Done]:
-        """Return the completed calls of tools that are here, in the order of completion."""
+        """Return the completed calls, in the order of completion."""
         changed = {one.sequence: one.made for one in self._desk.of_run(run_id)}
         requests: dict[int, EffectRequest] = {}
         found: list[Done] = []
@@ -116,11 +121,12 @@ class Undo:
                 requests[entry.sequence] = request_of_entry(entry)
             elif isinstance(entry, EffectCompleted) and entry.value is not None:
                 request = requests[entry.sequence]
-                if request.target in QUIET or request.target not in self._tools:
+                if request.target in QUIET:
                     continue
+                tool = self._tools.find(request.target)
                 made = changed.get(entry.sequence)
                 given = request.args if made is None or made.args is None else made.args
-                args = self._tools[request.target].check_args(given, limits=self._limits)
+                args = tool.check_args(given, limits=self._limits)
                 value = msgspec.json.decode(entry.value)
                 found.append(
                     Done(sequence=entry.sequence, tool=request.target, args=args, value=value)
@@ -262,7 +268,12 @@ def rolled_back(
     if not attempt.failed:
         return msgspec.structs.replace(changed, status="rolled_back", error=None)
     failed = [
-        {"tool": result.tool_calls[sequences[number]].tool, "call": number, "problem": problem}
+        {
+            "tool": result.tool_calls[sequences[number]].tool,
+            "call": number,
+            "place": sequences[number],
+            "problem": problem,
+        }
         for number, problem in attempt.failed.items()
         if number in sequences
     ]

@@ -11,6 +11,7 @@ The rules are in `approvals`; this loads as little of the ledger as an event nee
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -29,7 +30,14 @@ from cloche.script.errors import (
 from cloche.script.items import ScriptResult, settled
 from cloche.store import rows
 from cloche.store.errors import StoreChangedError
-from cloche.store.rows import ENDED_STATUSES, ApprovalChange, AuditRow, Document, Run
+from cloche.store.rows import (
+    ENDED_STATUSES,
+    ApprovalChange,
+    AuditHead,
+    AuditRow,
+    Document,
+    Run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -95,6 +103,23 @@ class Desk:
             AuditBrokenError: it was changed.
         """
         return audit.check((row.data, row.hash) for row in self._audit_rows())
+
+    def verify(self) -> AuditHead:
+        """Return where the audit ends, after every hash was compared.
+
+        Raises:
+            AuditBrokenError: it was changed.
+        """
+        count, last = 0, audit.EMPTY_HASH
+
+        def rows_read() -> Iterator[tuple[bytes, bytes]]:
+            nonlocal count, last
+            for row in self._audit_rows():
+                count, last = count + 1, row.hash
+                yield row.data, row.hash
+
+        deque(audit.check(rows_read()), maxlen=0)
+        return AuditHead(count=count, hash=last)
 
     def check(self, run_id: str) -> None:
         """Compare what is kept of a run's questions and answers with what the audit says of them.
