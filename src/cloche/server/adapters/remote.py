@@ -105,6 +105,7 @@ class WorkerRunner(Runner):
         cancel: CancelToken | None = None,
         run_id: str = "",
         image: Any = None,
+        wanted: Any = None,
     ) -> Execution:
         """Run a request to its end in a worker; see `Runner.execute`. It returns no files.
 
@@ -126,6 +127,7 @@ class WorkerRunner(Runner):
                 cancel=cancel,
                 run_id=run_id,
                 image=image,
+                wanted=wanted,
             )
             return found
         self.prepare(request)
