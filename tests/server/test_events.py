@@ -45,6 +45,26 @@ def test_a_character_in_two_pieces():
 
 
 @given(
+    st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.text(max_size=9)), max_size=9),
+    st.integers(1, 9),
+)
+def test_read_in_parts(written, limit_bytes):
+    """In parts it is the same, each part no larger than asked for, but for one character's end."""
+    output = Output()
+    for stream, text in written:
+        output.write(stream, text.encode("utf-8", "replace"))
+    found, position = [], START
+    while pieces := output.read(position, limit_bytes):
+        assert sum(len(piece.text.encode()) for piece in pieces) <= limit_bytes + 3
+        found += pieces
+        position = pieces[-1].position
+    assert joined(found) == joined(output.read(START))
+    assert [piece.stream for piece in found if piece.text] != [] or not any(
+        text for _, text in written
+    )
+
+
+@given(
     st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(max_size=5)), max_size=20)
 )
 def test_who_comes_back_misses_nothing(written):

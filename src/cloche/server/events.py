@@ -25,6 +25,7 @@ _STREAMS: Final[tuple[StreamName, StreamName]] = ("stdout", "stderr")
 _SWITCH_COUNT_MAX: Final = 65_536
 _POSITION: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 END: Final = "end"
+_INSIDE: Final = 0x80  # the upper bits of a byte of UTF-8 that begins no character
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,17 +105,27 @@ class Output:
         elif len(order) < _SWITCH_COUNT_MAX:
             order.append((index, len(content)))
 
-    def read(self, position: Position) -> list[Piece]:
-        """Return what is behind a position."""
+    def read(self, position: Position, limit_bytes: int | None = None) -> list[Piece]:
+        """Return what is behind a position; of so many bytes, and three more at most, if told."""
         seen = [position.stdout, position.stderr]
+        left = sum(map(len, self._texts)) if limit_bytes is None else limit_bytes
         pieces: list[Piece] = []
         for index, end in [*self._order, *enumerate(map(len, self._texts))]:
-            if end > seen[index]:
-                text = self._texts[index][seen[index] : end].decode("utf-8", "replace")
-                seen[index] = end
+            if end > seen[index] and left > 0:
+                content, begin = self._texts[index], seen[index]
+                seen[index] = _whole(content, min(end, begin + left))
+                left -= seen[index] - begin
+                text = content[begin : seen[index]].decode("utf-8", "replace")
                 behind = Position(stdout=seen[0], stderr=seen[1])
                 pieces.append(Piece(stream=_STREAMS[index], text=text, position=behind))
         return pieces
+
+
+def _whole(content: bytearray, end: int) -> int:
+    """Return where the character ends that an end would cut."""
+    while end < len(content) and content[end] & 0xC0 == _INSIDE:
+        end += 1
+    return end
 
 
 def start_event(run_id: str, position: Position) -> bytes:

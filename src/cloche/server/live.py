@@ -7,7 +7,7 @@ when `ended` is true nothing more comes, and the row says how it ended.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from cloche.server.documents import KeptRequest, KeptResult, RunDocument
     from cloche.server.events import Piece, Position, StreamName
     from cloche.store.rows import Run, RunStatus
+
+
+READ_BYTES: Final = 65_536
 
 
 class LiveOutput:
@@ -80,6 +83,15 @@ class LiveOutput:
         """Return what is behind a position, and whether that is the end."""
         with self._lock:
             return self._output.read(position), self.ended
+
+    def read_some(self, position: Position) -> tuple[list[Piece], bool]:
+        """Return the next of what is behind a position; the end comes with nothing.
+
+        Who listens slowly is held with so much, and not with all that there is.
+        """
+        with self._lock:
+            pieces = [] if position.ended else self._output.read(position, READ_BYTES)
+            return pieces, self.ended and not pieces
 
     def listen(self, listener: Callable[[], None], limit: int) -> bool:
         """Call somebody, from any thread, whenever there is more; False when too many listen."""

@@ -369,7 +369,6 @@ class Runs:
         Raises:
             UnavailableError: too many listen to this run.
         """
-        is_silent = position.ended
         bell = self._host.bell()
         most = self._limits.server.subscriber_count_max
         if not live.output.listen(bell.ring, most):
@@ -379,14 +378,14 @@ class Runs:
             )
         try:
             while True:
-                pieces, is_ended = live.output.read(position)
-                if pieces and not is_silent:
-                    position = pieces[-1].position
-                    for piece in pieces:
-                        yield piece
+                pieces, is_ended = live.output.read_some(position)
+                for piece in pieces:
+                    position = piece.position
+                    yield piece
                 if is_ended:
                     return
-                await bell.wait()
+                if not pieces:
+                    await bell.wait()
         finally:
             live.output.leave(bell.ring)
 
