@@ -112,6 +112,8 @@ class Apps:
             env=env,
             canary_share=canary_share,
         )
+        if not self.registry.has_version(name, version.id):
+            self.registry.keep(name, bundle, who=who)  # the app was removed meanwhile
         self.schedule(name, ready.manifest)
         return version, app
 

@@ -12,6 +12,7 @@ It runs nothing: whoever deploys builds a version first, so that none answers th
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -406,6 +407,7 @@ class Registry:
 
     def remove(self, name: AppName) -> None:
         """Remove an app with its versions and what was done to it. Its storage is not touched."""
+        told = self._documents.list(f"{_ACTIONS}{name}", limit=_PAGE)
         while True:
             revision, state = self.state()
             _app_in(state, name)
@@ -414,8 +416,28 @@ class Registry:
                 break
         for version in self._versions(name):
             self._drop(name, version.id)
-        for kept in self._documents.list(f"{_ACTIONS}{name}", limit=_PAGE):
-            self._documents.remove(kept.kind, kept.name)
+            # Somebody may deploy meanwhile. They look for their version after they have named it,
+            # and it is looked here, after it has gone, whether it is named: one of both sees it.
+            again = self.state()[1].apps.get(str(name))
+            if again is not None and version.id in (again.live, again.canary):
+                self._restore(name, version)
+        for kept in told:
+            if self._documents.get(kept.kind, kept.name) == kept:
+                self._documents.remove(kept.kind, kept.name)
+
+    def _restore(self, name: AppName, version: Version) -> None:
+        for file in version.files:
+            self._blobs.pin(_holder(name, version.id), file.sha256)
+        with contextlib.suppress(StoreChangedError):
+            self._documents.put(
+                Document(
+                    kind=f"{_VERSIONS}{name}", name=version.id, data=msgspec.json.encode(version)
+                )
+            )
+
+    def has_version(self, name: AppName, version_id: str) -> bool:
+        """Whether the files of a version are kept."""
+        return self._documents.get(f"{_VERSIONS}{name}", version_id) is not None
 
     # --- keeping ---
 
@@ -460,7 +482,12 @@ class Registry:
     def _tell(self, name: AppName, done: ActionDone) -> None:
         kind = f"{_ACTIONS}{name}"
         ordinal = f"{done.ordinal:0{_ORDINAL_DIGITS}}"
-        self._documents.put(Document(kind=kind, name=ordinal, data=msgspec.json.encode(done)))
+        document = Document(kind=kind, name=ordinal, data=msgspec.json.encode(done))
+        try:
+            self._documents.put(document)
+        except StoreChangedError:
+            self._documents.remove(kind, ordinal)  # of an app of this name that is being removed
+            self._documents.put(document)
         oldest = done.ordinal - self._limits.apps.action_count_max
         if oldest > 0:
             self._documents.remove(kind, f"{oldest:0{_ORDINAL_DIGITS}}")
