@@ -247,7 +247,7 @@ def restored(files, descriptors, tree=None, limits=None):
     fresh = FileSystem(limits or make_limits(), Now(5))
     fresh.make_hidden_directory("tmp")
     table = Descriptors(fresh, 10)
-    restore_descriptors(state, table, restore_files(state, fresh, tree))
+    restore_descriptors(state, table, restore_files(state, fresh, tree), tree)
     return fresh, table
 
 

@@ -220,7 +220,7 @@ def capture_descriptors(descriptors: Descriptors) -> tuple[list[DescriptorState]
 def restore_files(
     state: MachineState, files: FileSystem, tree: Directory | None
 ) -> dict[int, Node]:
-    """Rebuild the files in a new file system; return the nodes by inode number.
+    """Rebuild the files in a new file system; return their nodes by inode number.
 
     Args:
         state: from the snapshot.
@@ -248,7 +248,6 @@ def restore_files(
     files.adopt(nodes, next_inode=state.next_inode)
     if tree is not None:
         files.mount(tree)
-        nodes.update((node.inode, node) for node in nodes_below(tree))
     return nodes
 
 
@@ -268,14 +267,27 @@ def _revive(entry: NodeState) -> Node:
 
 
 def restore_descriptors(
-    state: MachineState, descriptors: Descriptors, nodes: dict[int, Node]
+    state: MachineState,
+    descriptors: Descriptors,
+    nodes: dict[int, Node],
+    tree: Directory | None = None,
 ) -> None:
     """Reopen what was open.
+
+    Args:
+        state: from the snapshot.
+        descriptors: of the new file system.
+        nodes: as `restore_files` returned them.
+        tree: the image's own files, which may be open, too.
 
     Raises:
         SnapshotError: a descriptor's file is not there.
     """
-    if any(entry.inode is not None and entry.inode not in nodes for entry in state.descriptors):
+    open_inodes = {entry.inode for entry in state.descriptors if entry.inode is not None}
+    if tree is not None and not open_inodes <= nodes.keys():
+        mounted = {node.inode: node for node in nodes_below(tree) if node.inode in open_inodes}
+        nodes = mounted | nodes
+    if not open_inodes <= nodes.keys():
         raise SnapshotError("the snapshot has a file open that it does not hold")
     descriptors.adopt(
         {

@@ -481,8 +481,11 @@ def _unless(is_well: Callable[[], bool]) -> Wanted:
     return lambda error: error is not None or not is_well()
 
 
+_FIELDS: Final = tuple(entry.name for entry in dataclasses.fields(Execution))
+
+
 def _fields(execution: Execution) -> dict[str, Any]:
-    return {entry.name: getattr(execution, entry.name) for entry in dataclasses.fields(Execution)}
+    return {name: getattr(execution, name) for name in _FIELDS}
 
 
 def _failure(execution: Execution, answer: Answer) -> ClocheError | None:

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cloche.engine.abi import GuestStopped, Report, Stop
-from cloche.engine.adapters.mapping import map_to_write
+from cloche.engine.adapters.mapping import copy_bytes, map_to_write
 from cloche.engine.adapters.pagemap import written_pages, written_ranges
 from cloche.engine.adapters.stack import Result, run_with_room
 from cloche.engine.adapters.wasm import Store
@@ -89,7 +89,7 @@ class Instance:
 
         machine = self.machine
         nodes = restore_files(state, machine.files, self.image.tree)
-        restore_descriptors(state, machine.descriptors, nodes)
+        restore_descriptors(state, machine.descriptors, nodes, self.image.tree)
         clock = machine.clock
         clock.sleep_until(state.clock_now_ns)
         # For the guest, what was measured before it became an image lies in the past.
@@ -141,7 +141,7 @@ class Instance:
             return False
         for first, count in ranges:
             offset = first * PAGE_BYTES
-            ctypes.memmove(memory.base + offset, kept.base + offset, count * PAGE_BYTES)
+            copy_bytes(memory.base + offset, kept.base + offset, count * PAGE_BYTES)
         self.detach()
         return True
 
@@ -306,7 +306,7 @@ class Instance:
         machine.entropy.seed = state.entropy_seed
         machine.entropy.block_count = state.entropy_block_count
         nodes = restore_files(state, machine.files, self.image.tree)
-        restore_descriptors(state, machine.descriptors, nodes)
+        restore_descriptors(state, machine.descriptors, nodes, self.image.tree)
 
     def dump(self, path: Path, size: int) -> None:
         """Write `size` bytes of memory to a file, pages of zeros as holes, then what is open.

@@ -1,4 +1,4 @@
-"""Memory mappings of files at plain addresses, which the standard library does not give."""
+"""Memory at plain addresses: mappings of files and copies, as the standard library has them not."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ _mmap.argtypes = [
     ctypes.c_int,
     ctypes.c_long,
 ]
+
+_move = ctypes.PyDLL(None).memmove  # lets no other thread run meanwhile: it takes less than asking
+_move.restype = None
+_move.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+_SMALL_BYTES: Final = 1 << 18
+
+
+def copy_bytes(to: int, source: int | bytes, count: int) -> None:
+    """Copy memory; the caller knows that both are there."""
+    (_move if count <= _SMALL_BYTES else ctypes.memmove)(to, source, count)
 
 
 def map_to_read(descriptor: int, size: int) -> int:

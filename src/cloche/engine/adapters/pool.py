@@ -33,7 +33,8 @@ class Pool:
     def __init__(self, size: int, *, has_thread: bool = True) -> None:
         self._size = size
         self._has_thread = has_thread
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._ready: dict[tuple[str, bool], deque[Instance]] = {}
         self._used: deque[Instance] = deque()
         self._busy = 0
@@ -42,7 +43,7 @@ class Pool:
 
     def take(self, image: Image) -> Instance:
         """Return an instance in the state of its image, waiting or new."""
-        with self._changed:
+        with self._lock:
             waiting = self._ready.get(image.key)
             if waiting:
                 return waiting.popleft()
@@ -53,7 +54,7 @@ class Pool:
             self._busy += 1
         # The background had no time for it yet; to make it ready costs less than a new one.
         is_fresh = used.renew()
-        with self._changed:
+        with self._lock:
             self._busy -= 1
             if not is_fresh and not self._closed:
                 self._used.append(used)  # to be closed behind this run
@@ -64,7 +65,7 @@ class Pool:
 
     def give_back(self, instance: Instance) -> None:
         """Let go of an instance after a run; whatever it is, the caller is done with it."""
-        with self._changed:
+        with self._lock:
             if self._size and not self._closed and not instance.closed:
                 instance.detach()
                 self._used.append(instance)
@@ -77,14 +78,14 @@ class Pool:
     def tend(self) -> None:
         """Make ready what was given back, on this thread."""
         while True:
-            with self._changed:
+            with self._lock:
                 if not self._used:
                     return
             self._renew_next()
 
     def drop(self, image: Image) -> None:
         """Free what waits of an image that is not used any more."""
-        with self._changed:
+        with self._lock:
             waiting = self._ready.pop(image.key, deque())
             waiting += (one for one in self._used if one.image.key == image.key)
             self._used = deque(one for one in self._used if one.image.key != image.key)
@@ -93,12 +94,12 @@ class Pool:
 
     def settle(self) -> None:
         """Wait until everything that was given back is ready or closed."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._closed or not (self._used or self._busy))
 
     def close(self) -> None:
         """Free what waits and end the thread."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             waiting = [*self._used, *(i for ready in self._ready.values() for i in ready)]
             self._used.clear()
@@ -114,14 +115,14 @@ class Pool:
 
     def _work(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(lambda: self._used or self._closed)
                 if self._closed:
                     return
             self._renew_next()
 
     def _renew_next(self) -> None:
-        with self._changed:
+        with self._lock:
             if not self._used:
                 return  # another thread was faster
             instance = self._used.popleft()
@@ -129,7 +130,7 @@ class Pool:
             ready = self._ready.setdefault(instance.image.key, deque())
             has_room = len(ready) < self._size
         is_fresh = has_room and instance.renew()
-        with self._changed:
+        with self._lock:
             self._busy -= 1
             if is_fresh and not self._closed:
                 ready.append(instance)

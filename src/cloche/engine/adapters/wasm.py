@@ -27,6 +27,7 @@ from wasmtime import _bindings as api
 from wasmtime import _ffi as ffi
 
 from cloche.engine.abi import GuestStopped, Stop
+from cloche.engine.adapters.mapping import copy_bytes
 from cloche.engine.adapters.modules import check_exports, has_start
 from cloche.engine.adapters.signals import SignalGuard
 from cloche.engine.adapters.ticker import Ticker
@@ -465,7 +466,7 @@ class Memory:
         """Copy bytes into the guest."""
         if pointer + len(data) > self.size:
             self._check(pointer, len(data))
-        ctypes.memmove(self.base + pointer, data, len(data))
+        copy_bytes(self.base + pointer, data, len(data))
 
     def read_u32(self, pointer: int) -> int:
         """Return a little-endian 32 bit number."""
@@ -494,7 +495,9 @@ class Memory:
 
     def current_size(self) -> int:
         """Return the size now, after any growth by the guest."""
-        self._refresh()
+        # Its address is what growth may change.
+        if self._memory.data_len(self._store) != self.size:
+            self._refresh()
         return self.size
 
     def release(self) -> None:
