@@ -407,6 +407,7 @@ class Registry:
 
     def remove(self, name: AppName) -> None:
         """Remove an app with its versions and what was done to it. Its storage is not touched."""
+        self.app(name)
         told = self._documents.list(f"{_ACTIONS}{name}", limit=_PAGE)
         while True:
             revision, state = self.state()
