@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import time
 import zipfile
 
@@ -278,3 +279,27 @@ def test_nobody_sees_the_apps_of_others(asker, person):
     deploy(asker, key=asker.new_key("app", tenant="other"))
     assert other.send("GET", place).status == 404
     person.see(place)
+
+
+def test_an_app_with_much_of_everything_is_a_small_page(asker, person):
+    """Many versions, variables, actions, lines and requests fit on one page."""
+    apps = asker.server.apps.apps
+    key = asker.new_key("app", name="<" * 100)
+    for number in range(18):
+        deploy(asker, archive(f"{number}"), key=key)
+    apps.registry.set_env(SHOP, {f"{'V' * 60}{each}": "" for each in range(128)}, who="<" * 100)
+    record(asker, "/a?" + "<" * 500)
+    for _ in range(20):
+        apps.logs.write(SHOP, LogLine(at_ms=1, level="info", message="<" * 900))
+    kept = apps.recordings.page(SHOP)[0]
+    for number in range(20):
+        apps.recordings.keep(
+            SHOP,
+            msgspec.structs.replace(kept, id=f"{number:032}"),
+            read_records(asker.store, kept.id),
+            language="javascript",
+        )
+    page = person.see(PLACE)
+    assert re.search(r"The first \d+ of 128\.", page)
+    assert page.count(">Let it answer</button>") == 19
+    person.see(f"{PLACE}/requests")

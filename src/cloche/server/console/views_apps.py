@@ -7,7 +7,7 @@ is taken from a form and never given back.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cloche.apps.errors import RecordingUnknownError
 from cloche.apps.kinds import LEVELS
@@ -25,6 +25,8 @@ from cloche.web.request import Request  # noqa: TC001 - signatures are read at r
 from cloche.web.response import Response  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloche.apps.recordings import RecordedRequest
     from cloche.apps.registry import App
     from cloche.apps.serving import AppServer
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from cloche.server.console.effects import Effect
     from cloche.server.keys import Key
 
+T = TypeVar("T")
 _ACTIONS_SHOWN: Final = 20
 _REQUESTS_SHOWN: Final = 20
 _PREVIEW_SHOWN: Final = 10
@@ -40,7 +43,8 @@ _LINES_SHOWN: Final = 200
 _LINE_SHOWN: Final = 1_000  # characters
 _TEXT_SHOWN: Final = 200
 _LOG_ROOM_BYTES: Final = 60_000
-_TABLE_ROOM_BYTES: Final = 12_000
+_TABLE_ROOM_BYTES: Final = 8_000
+_VARIABLES_SHOWN: Final = 60
 _EFFECT_SHOWN: Final = 7_000
 _SHARES: Final = range(1, 100)
 _ATTACHMENT: Final = (b"content-disposition", b"attachment")
@@ -122,9 +126,10 @@ class AppViews:
             "app",
             app=app,
             base=_place(request),
+            variables=_fitting(app.env[:_VARIABLES_SHOWN], lambda name: name * 3),
             versions=versions,
             numbers={each.id: each.number for each in versions},
-            actions=_fitting_actions(actions),
+            actions=_fitting(actions[:_ACTIONS_SHOWN], lambda one: one.who + one.detail[:500]),
             action_count=len(actions),
             hosts=cut(", ".join(app.hosts), _LINE_SHOWN),
             lines=_shown(lines, _TABLE_ROOM_BYTES),
@@ -363,6 +368,7 @@ def _line(line: LogDocument) -> dict[str, Any]:
     }
 
 
-def _fitting_actions(actions: list[Any]) -> list[Any]:
+def _fitting(items: list[T], text_of: Callable[[T], str]) -> list[T]:
+    """Return the first items whose texts a page has room for."""
     room = Room(_TABLE_ROOM_BYTES)
-    return [each for each in actions[:_ACTIONS_SHOWN] if room.takes(each.who, each.detail[:500])]
+    return [item for item in items if room.takes(text_of(item))]

@@ -12,7 +12,7 @@ from cloche.server.console.console import Route, field, key_of, number, section
 from cloche.server.console.gate_keeper import upload_caps
 from cloche.server.console.lineage import Kept, Member, tree_of
 from cloche.server.console.pages import HOME, go, part
-from cloche.server.console.shown import size_text
+from cloche.server.console.shown import Room, size_text
 from cloche.server.console.views_runs import lines_of, output_of
 from cloche.server.context import text
 from cloche.server.documents import KeptRequest, SessionBody, SessionRunBody
@@ -20,17 +20,19 @@ from cloche.server.errors import InvalidFieldError
 from cloche.server.pages import PageRequest
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, data
+from cloche.web.target import percent_encode
 
 if TYPE_CHECKING:
     from cloche.server.console.console import Console
-    from cloche.server.documents import FileDocument, SessionDocument
+    from cloche.server.documents import SessionDocument
     from cloche.store.rows import Session as SessionRow
 
 _LANGUAGES: Final = ("python", "javascript", "typescript")
 _FILE_SHOWN: Final = 15_000
 _FILE_COUNT_MAX: Final = 150
-_PATHS_SHOWN: Final = 9_000  # bytes; each is there as text and as a link, where it is longer
-_STEP_COUNT_MAX: Final = 50
+_FILES_ROOM_BYTES: Final = 24_000
+_ROW_MARKUP: Final = " " * 160  # what a file costs beside its name and its link
+_STEP_COUNT_MAX: Final = 40
 _SESSION_COUNT_MAX: Final = 200  # that are looked at for forks
 _FAMILY_COUNT_MAX: Final = 30
 _KEPT_COUNT_MAX: Final = 5
@@ -126,17 +128,20 @@ class SessionViews:
         """Return the tree of the sessions that share a past with one, and whether some are left."""
         table, most = self._context.store.sessions, PageRequest(limit=_SESSION_COUNT_MAX)
         own, found = table.get(session_id), self._sessions.page(tenant, most)
-        family = []
+        family = [self._sessions.get(tenant, session_id)]
         for each in found[:_SESSION_COUNT_MAX]:
-            row = table.get(each.id)
+            row = None if each.id == session_id else table.get(each.id)
             if own is not None and row is not None and _start(row) == _start(own):
                 family.append(each)
         return {
-            "tree": tree_of(self._member(each) for each in family[:_FAMILY_COUNT_MAX]),
+            "tree": tree_of(
+                self._member(each, _KEPT_COUNT_MAX if each.id == session_id else 1)
+                for each in family[:_FAMILY_COUNT_MAX]
+            ),
             "is_cut": len(found) > _SESSION_COUNT_MAX or len(family) > _FAMILY_COUNT_MAX,
         }
 
-    def _member(self, session: SessionDocument) -> Member:
+    def _member(self, session: SessionDocument, kept_count_max: int) -> Member:
         table = self._context.store.sessions
         return Member(
             id=session.id,
@@ -150,7 +155,7 @@ class SessionViews:
                     created_ms=each.created_ns // _NS_PER_MS,
                 )
                 for each in table.snapshots(session.id)
-            ][-_KEPT_COUNT_MAX:],
+            ][-kept_count_max:],
         )
 
     async def upload(self, request: Request) -> Response:
@@ -275,11 +280,9 @@ def _last(filename: str) -> str:
 def _listed(values: dict[str, Any], path: str) -> dict[str, Any]:
     """Return what a page has room for, the newest steps first."""
     files, steps = values["files"], values["steps"]
-    shown: list[FileDocument] = []
-    room = _PATHS_SHOWN
+    room, shown = Room(_FILES_ROOM_BYTES), []
     for each in files[:_FILE_COUNT_MAX]:
-        room -= len(each.path.encode("utf-8", "replace"))
-        if room < 0:
+        if not room.takes(_ROW_MARKUP, each.path.rpartition("/")[2], percent_encode(each.path)):
             break
         shown.append(each)
     return {
