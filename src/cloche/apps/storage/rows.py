@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal
 
 from cloche.apps.storage.values import check_name
@@ -17,8 +18,10 @@ Section = Literal["kv", "docs", "blobs", "jobs"]
 
 JOB_ENDED: Final[frozenset[JobState]] = frozenset({"done", "failed", "cancelled"})
 APP_PART_BYTES: Final = 100
+NAMES_KEPT: Final = 1024  # every request asks for that of its app
 
 
+@lru_cache(maxsize=NAMES_KEPT)
 def app_name(app_id: str, tenant: str = "") -> str:
     """Return what names an app in every table.
 

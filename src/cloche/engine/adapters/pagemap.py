@@ -85,9 +85,11 @@ def _scanned(descriptor: int, address: int, size: int) -> list[tuple[int, int]] 
             if error.errno in (errno.ENOTTY, errno.EINVAL, errno.EPERM, errno.EACCES):
                 _Scan.works = False
             return None
-        for index in range(0, count * _REGION_FIELDS, _REGION_FIELDS):
-            first, last = regions[index] - address, regions[index + 1] - address
-            found.append((first // PAGE_BYTES, (last - first) // PAGE_BYTES))
+        fields = regions[: count * _REGION_FIELDS].tolist()
+        found += [
+            ((first - address) // PAGE_BYTES, (last - first) // PAGE_BYTES)
+            for first, last in zip(fields[::_REGION_FIELDS], fields[1::_REGION_FIELDS], strict=True)
+        ]
         start = _SCAN_ARGUMENT.unpack(argument)[_WALK_END]
     return found
 
