@@ -13,6 +13,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cloche.apps.errors import AppImageError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _IMAGES: Final = "apps.images."
 _ENV_DIGITS: Final = 16
+ENVIRONMENTS_KEPT: Final = 256  # every request asks for that of its app
 
 Key = tuple["AppName", str, str]
 
@@ -175,5 +177,10 @@ class Versions:
 
 def env_digest(env: Mapping[str, str]) -> str:
     """Return what stands for an environment."""
-    text = json.dumps(dict(env), sort_keys=True).encode()
+    return _digest_of(tuple(sorted(env.items())))
+
+
+@lru_cache(maxsize=ENVIRONMENTS_KEPT)
+def _digest_of(values: tuple[tuple[str, str], ...]) -> str:
+    text = json.dumps(dict(values)).encode()
     return hashlib.sha256(text).hexdigest()[:_ENV_DIGITS]

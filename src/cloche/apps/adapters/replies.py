@@ -47,13 +47,14 @@ class Reply:
         self._limit_bytes = limit_bytes
         self._stall_s = stall_ms / MS_PER_S
         self._on_gone = on_gone
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._pieces: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._is_over = False
         self._is_gone = False
         self._is_broken = False
-        self._arrived = asyncio.Event()
+        self._arrived: asyncio.Event | None = None  # made for what does not come whole
         self._head: tuple[int, tuple[Line, ...], int] | None = None  # of a response to come whole
 
     # --- on the app's thread ---
@@ -69,7 +70,7 @@ class Reply:
 
     def write(self, data: bytes) -> None:
         """See `ReplySink`."""
-        with self._changed:
+        with self._lock:
             if self._head is not None:
                 self._pieces.append(data)
                 return
@@ -81,11 +82,11 @@ class Reply:
                 raise ClientGoneError
             self._pieces.append(data)
             self._waiting_bytes += len(data)
-        self._to_loop(self._arrived.set)
+        self._to_loop(self._arrive)
 
     def end(self) -> None:
         """See `ReplySink`."""
-        with self._changed:
+        with self._lock:
             self._is_over = True
         if self._head is not None:
             status, lines, length = self._head
@@ -96,16 +97,16 @@ class Reply:
                 whole = Response(status, lines, self._stream(), length)
             self._to_loop(lambda: self._begin(whole))
         else:
-            self._to_loop(self._arrived.set)
+            self._to_loop(self._arrive)
 
     def abort(self) -> None:
         """See `ReplySink`."""
-        with self._changed:
+        with self._lock:
             self._is_over = self._is_broken = True
         if self._head is not None:
             self.fail(BrokenResponseError())
         else:
-            self._to_loop(self._arrived.set)
+            self._to_loop(self._arrive)
 
     def fail(self, error: BaseException) -> None:
         """Nothing was answered, and nothing will be."""
@@ -125,6 +126,10 @@ class Reply:
 
     # --- on the loop ---
 
+    def _arrive(self) -> None:
+        if self._arrived is not None:
+            self._arrived.set()
+
     def _begin(self, response: Response) -> None:
         if not self._begun.done():
             self._begun.set_result(response)
@@ -138,6 +143,7 @@ class Reply:
             raise
 
     async def _stream(self) -> AsyncIterator[bytes]:
+        arrived = self._arrived = asyncio.Event()
         try:
             while True:
                 piece, is_over = self._next()
@@ -148,15 +154,15 @@ class Reply:
                         raise BrokenResponseError
                     return
                 else:
-                    self._arrived.clear()
+                    arrived.clear()
                     if not self._pieces and not self._is_over:
-                        await self._arrived.wait()
+                        await arrived.wait()
         finally:
             if not self._is_over or self._pieces:
                 self._leave()
 
     def _next(self) -> tuple[bytes, bool]:
-        with self._changed:
+        with self._lock:
             piece = b"".join(self._pieces)
             self._pieces.clear()
             self._waiting_bytes = 0
@@ -164,7 +170,7 @@ class Reply:
             return piece, self._is_over
 
     def _leave(self) -> None:
-        with self._changed:
+        with self._lock:
             is_first = not self._is_gone
             self._is_gone = True
             self._changed.notify()
