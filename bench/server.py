@@ -39,11 +39,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Serving:
     """A server on one processor, with its workers."""
 
-    def __init__(self, folder: Path, workers: int, processors: set[int]) -> None:
+    def __init__(self, folder: Path, workers: int, processors: set[int], *options: str) -> None:
         command = [
             *(sys.executable, "-c", "from cloche.cli import main; main()", "serve"),
             *("--bind", "127.0.0.1:0", "--store", str(folder / "s.db")),
             *("--workers", str(workers)),
+            *options,
         ]
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, processors)  # what a process starts has the same
