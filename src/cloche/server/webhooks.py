@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from cloche.egress.errors import NetError, NetPolicyError
+from cloche.egress.url import parse_url
 from cloche.server.errors import InvalidFieldError
 
 Event = Literal["approval.requested", "run.ended", "script.ended", "ping"]
@@ -84,11 +86,12 @@ def check_url(url: str) -> str:
         InvalidFieldError: it is none. Whether its address is public is seen when it is called.
     """
     try:
-        parts = urlsplit(url)
-        is_good = parts.scheme == "https" and parts.hostname and parts.port != 0
-    except ValueError:
+        is_good = urlsplit(url).scheme == "https" and "@" not in url.partition("?")[0]
+        # As the egress reads it: what that would refuse, or read another way, is refused here.
+        parse_url(url, limit_bytes=URL_LENGTH_MAX)
+    except (ValueError, NetError, NetPolicyError):
         is_good = False
-    if not is_good or len(url) > URL_LENGTH_MAX or not url.isprintable() or parts.username:
+    if not is_good or not url.isprintable():
         problem = f"a URL with https, without a user, of at most {URL_LENGTH_MAX} characters"
         raise InvalidFieldError(field="url", problem=f"it is {problem}")
     return url
