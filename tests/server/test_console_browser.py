@@ -18,6 +18,7 @@ import pytest
 from cloche.exec.errors import RuntimeFailedError
 
 from .process import serving
+from .test_scripts_story import replayed
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -288,6 +289,7 @@ def test_effects_and_approvals(tmp_path, chromium):
                     break
                 tab.page.wait_for_timeout(100)
         assert (found["status"], found["value"]) == ("completed", "sent to bob")
+        assert replayed(tmp_path, script["id"], options[1])["value"] == "sent to bob"
         _look_at_a_script(tab, server, key, script["id"])
 
 
@@ -322,8 +324,8 @@ def _deploy(server, name, version):
     assert answer.status_code == 201, answer.text
 
 
-def _visit(server, name):
-    return httpx.get(f"{server.url}/apps/shop/", params={"name": name}, timeout=30)
+def _visit(server, name, app="shop"):
+    return httpx.get(f"{server.url}/apps/{app}/", params={"name": name}, timeout=30)
 
 
 def test_an_app(server, chromium):
@@ -375,6 +377,7 @@ def test_a_phone(server, chromium):
     with server.client() as client:
         client.run("print('x' * 500)", language="python")
     _deploy(server, "pocket", "one")
+    _visit(server, "ann", app="pocket")
     names = (
         "runs scripts sessions approvals egress secrets limits keys webhooks audit apps"
         " tenants tenants/default apps/pocket apps/pocket/logs apps/pocket/requests"
