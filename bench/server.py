@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -66,9 +67,11 @@ class Serving:
 
     def pids(self) -> list[int]:
         """Return the server and its workers."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        children = [child for task in tasks for child in (task / "children").read_text().split()]
-        return [self.process.pid, *map(int, children)]
+        found = [self.process.pid]
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+                found += map(int, (task / "children").read_text().split())
+        return found
 
     def processor_s(self) -> list[float]:
         """Return the processor time of each of them so far."""

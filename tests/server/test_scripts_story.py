@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 import urllib.request
+
+from tests.cli.support import START, environment
 
 from .process import Serving
 
@@ -54,3 +57,19 @@ def test_approved_after_the_end_of_the_server(tmp_path):
     finally:
         second.kill()
     assert (done["status"], done["value"]) == ("completed", "sent to bob!")
+    assert replayed(tmp_path, begun["id"], "tests.server.tools:TOOLS")["value"] == "sent to bob!"
+
+
+def replayed(folder, run_id, tools):
+    """Return a script of a server's store as it runs again from its journal, to the same bytes."""
+    command = ["script", "replay", run_id, "--store", folder / "s.db", "--tools", tools, "--json"]
+    again = subprocess.run(
+        [*START, *map(str, command)],
+        capture_output=True,
+        check=False,
+        env=environment(),
+        text=True,
+        timeout=WAIT_S,
+    )
+    assert again.returncode == 0, again.stderr
+    return json.loads(again.stdout)

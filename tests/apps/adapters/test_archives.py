@@ -159,6 +159,14 @@ def test_paths_that_leave(name, pack):
         read_archive(pack({"main.js": b"", name: b"x"}), LIMITS)
 
 
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "../../x", ".././x"])
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_paths_that_all_leave(name, pack):
+    """What everything lies in is left out only when it is a folder of the archive."""
+    with pytest.raises(BundleError):
+        read_archive(pack({name: b"x"}), LIMITS)
+
+
 def test_the_same_path_twice():
     """Which of two files is meant is not guessed."""
     data = io.BytesIO()

@@ -154,7 +154,8 @@ def _tar(data: bytes, limits: Limits) -> Iterator[tuple[str, bytes]]:
 def _without_folder(found: dict[str, bytes]) -> dict[str, bytes]:
     """Leave out a folder that everything lies in."""
     first = {path.partition("/")[0] for path in found}
-    if len(first) != 1 or any("/" not in path for path in found):
+    is_plain = not first & {"", ".", ".."}  # those are no folders: their paths are refused
+    if len(first) != 1 or not is_plain or any("/" not in path for path in found):
         return found
     length = len(first.pop()) + 1
     return {path[length:]: content for path, content in found.items()}
