@@ -503,3 +503,13 @@ def test_a_script_leaves_nothing_to_the_next(language):
     }[language]
     using = harness()
     assert [run(source, language, using=using).value for _ in range(2)] == [None, None]
+
+
+def test_an_approver_that_gives_no_decision():
+    """True is none: whoever wrote the approver is told, and the question stays open."""
+    write, written = writer()
+    for answer in (True, "approve"):
+        using = harness(write, approver=lambda _, answer=answer: answer)
+        with pytest.raises(TypeError, match="an approver returns Made or None, found"):
+            run("return tools.write('a')", using=using)
+        assert (len(using.pending), written) == (1, [])

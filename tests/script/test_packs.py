@@ -183,6 +183,7 @@ def test_listing(files):
     ]
     inner = files.run("return (await tools.listDir('src/')).map((one) => one.name)")
     assert inner.value == ["main.py"]
+    assert files.run("return tools.listDir('.')").value == files.run("return tools.listDir()").value
     for path in ("..", "out", "/", "notes.md", "gone"):
         result = files.run(f"return tools.listDir('{path}')")
         assert result.error["code"] == "TOOL_EXECUTION"

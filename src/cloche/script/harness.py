@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from cloche.script.finder import Language
     from cloche.script.inbox import Answer
     from cloche.script.items import Api
-    from cloche.script.runs import Approver
+    from cloche.script.work import Approver
     from cloche.store.ports import Store
 
 Mode = Literal["disabled", "dry-run", "enabled"]

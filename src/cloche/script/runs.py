@@ -21,10 +21,9 @@ from cloche.gate.entries import EffectCompleted
 from cloche.gate.errors import DivergenceError
 from cloche.gate.policy import Policy
 from cloche.script.adapters.active import ActiveTime
-from cloche.script.adapters.calls import TOOL_KIND, ScriptCalls, run_async
+from cloche.script.adapters.calls import TOOL_KIND, ScriptCalls
 from cloche.script.adapters.desk import Desk, rejection, status_of
 from cloche.script.adapters.shelf import Asked, Shelf, ShelfSink, Taken, Used, ended_row
-from cloche.script.approvals import Made
 from cloche.script.errors import ScriptRunBusyError, ScriptRunStateError
 from cloche.script.inbox import Answer, answer_of
 from cloche.script.items import ScriptResult, settled
@@ -33,31 +32,29 @@ from cloche.script.programs import FILENAMES, IMAGES
 from cloche.script.repeats import changed_program, prefix_count
 from cloche.script.undo import Undo, give_up, rolled_back
 from cloche.script.way_out import url_of
-from cloche.script.work import Work, end_of, result_of, unfinished
+from cloche.script.work import Work, end_of, guest_limits, made_by, result_of, unfinished
 from cloche.store.errors import StoreChangedError, StoreError
 from cloche.store.rows import FINAL_STATUSES, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cloche.exec.adapters.effects import CancelToken
     from cloche.exec.adapters.runner import Execution, Runner
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
-    from cloche.script.approvals import Approval
+    from cloche.script.approvals import Approval, Made
     from cloche.script.events import Teller
     from cloche.script.finder import Language
     from cloche.script.policy import ToolPolicy
     from cloche.script.tools import ToolSet
+    from cloche.script.work import Approver
     from cloche.store.ports import Store
     from cloche.store.rows import RunStatus
-
-    Approver = Callable[[Approval], "Made | Awaitable[Made | None] | None"]
 
 NS_PER_MS: Final = 1_000_000
 KEPT_RUN_COUNT_MAX: Final = 1000  # ended runs in a store that is nobody else's
 _POLICY: Final = Policy.allow(tool=["*"])  # of the gate; calls have one of their own
-_OTHER_EFFECTS: Final = 10_000  # searches and returns, which are no tool calls
 
 
 class ScriptRuns:
@@ -101,7 +98,7 @@ class ScriptRuns:
         self._program = program
         self._on_progress = on_progress
         self._teller = teller
-        self._guest_limits = limits, _guest_limits(limits)  # the last that were asked for
+        self._guest_limits = limits, guest_limits(limits)  # the last that were asked for
         self._ended_ids: deque[str] | None = deque() if forgets else None
         self.desk = Desk(store, clock_ms=clock_ms, limits=limits)
         self.shelf = Shelf(store, now_ns=self._now_ns, owner=owner, limits=limits)
@@ -478,15 +475,7 @@ class ScriptRuns:
             return False
         decided = False
         for approval in self.desk.pending(run_id):
-            made = approver(approval)
-            if made is not None and not isinstance(made, Made):
-                awaitable = made
-
-                async def answered(awaitable: Any = awaitable) -> Made | None:
-                    found: Made | None = await awaitable
-                    return found
-
-                made = run_async(answered)
+            made = made_by(approver, approval)
             if made is not None:
                 decided = self.decide(approval.id, made).changed or decided
         return decided
@@ -543,15 +532,15 @@ class ScriptRuns:
 
     def request(self, program: str, language: Language, limits: Limits) -> Any:
         """Return the request that runs a program with the limits of scripts."""
-        known, guest_limits = self._guest_limits
+        known, own = self._guest_limits
         if known is not limits:
-            guest_limits = _guest_limits(limits)
-            self._guest_limits = limits, guest_limits
+            own = guest_limits(limits)
+            self._guest_limits = limits, own
         return make_request(
             program,
             language=language,
             filename=FILENAMES[language],
-            limits=guest_limits,
+            limits=own,
             policy=_POLICY,
             image=IMAGES[language],
         )
@@ -584,17 +573,3 @@ class ScriptRuns:
         asked = self.shelf.asked(row)
         work = self._work(taken, asked, None, journal)
         return {number: place for place, number in enumerate(work.calls.numbers)}
-
-
-def _guest_limits(limits: Limits) -> Limits:
-    """Return the limits of the run of a script: those of scripts are those of its guest."""
-    scripts = limits.scripts
-    return limits.replace(
-        {
-            "guests": {
-                "timeout_ms": scripts.timeout_ms,
-                "memory_limit_bytes": scripts.memory_limit_bytes,
-            },
-            "gate": {"effect_count_max": scripts.call_count_max + _OTHER_EFFECTS},
-        }
-    )

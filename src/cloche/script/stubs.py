@@ -73,27 +73,28 @@ def prompt(tools: ToolSet, *, language: Typed = "typescript") -> str:
     """Return what to tell a model so that it writes scripts."""
     if language == "python":
         how = (
-            "Write Python. `tools.name(argument=value)` gives the result; inside `async def` you "
-            "may await calls to run several at once. The value of the last expression is the "
-            "script's result. Arguments and result are plain JSON: text, numbers, lists and "
-            "dictionaries with text as keys, no sets, bytes or dates."
+            "Write Python. `tools.name(argument=value)` gives the result. To run several at once, "
+            "`import asyncio` and `await asyncio.gather(tools.a(), tools.b())`; a script with "
+            "`await` in it awaits every call. The value of the last expression is the script's "
+            "result. Arguments and result are plain JSON: text, numbers, lists and dictionaries "
+            "with text as keys, no sets, bytes or dates. Modules are those of the standard library."
         )
         stubs, tag = python_stubs(tools), "python"
     else:
         how = (
             "Write TypeScript. `await tools.name({ argument: value })` gives the result; "
             "`Promise.all` runs several at once. `return` gives the script's result. Arguments and "
-            "result are plain JSON: no Map, Set, Date or BigInt."
+            "result are plain JSON: no Map, Set, Date or BigInt. Await every call. There is no "
+            "import."
         )
         stubs, tag = typescript_stubs(tools), "ts"
     return (
         f'To use tools, write a script between `<tool-calls lang="{tag}">` and `</tool-calls>`, '
         "each on a line of its own and outside of any code block. The script runs when your "
         "message is complete, and the next message holds its result.\n\n"
-        f"{how} Await every call. Failed calls throw errors with `code` and `message`. Some calls "
-        "wait for a person's approval: write the script as if they did not. There is no network, "
-        "no import and no file system but what the tools give. Return what matters, and print "
-        "little.\n\n"
+        f"{how} Failed calls throw errors with `code` and `message`. Some calls wait for a "
+        "person's approval: write the script as if they did not. There is no network and no file "
+        "system but what the tools give. Return what matters, and print little.\n\n"
         f"```{tag}\n{stubs}```\n"
     )
 

@@ -5,10 +5,13 @@ It reads the desk, and keeps nothing.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from cloche.script.adapters.calls import run_async
 from cloche.script.adapters.desk import rejection
+from cloche.script.approvals import Made
 from cloche.script.errors import ScriptCancelledError
 from cloche.script.items import ScriptResult, settled
 from cloche.script.outcome import (
@@ -22,6 +25,8 @@ from cloche.script.outcome import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cloche.exec.adapters.runner import Execution
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
@@ -29,6 +34,13 @@ if TYPE_CHECKING:
     from cloche.script.adapters.calls import ScriptCalls
     from cloche.script.adapters.desk import Desk
     from cloche.script.adapters.shelf import Asked, ShelfSink, Taken
+    from cloche.script.approvals import Approval
+
+    Approver = Callable[[Approval], "Made | Awaitable[Made | None] | None"]
+
+
+_OTHER_EFFECTS: Final = 10_000  # searches and returns, which are no tool calls
+_EFFECTS_AT_ONCE: Final = 1024  # what the gate allows; calls queue here, or are over their budget
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,4 +134,40 @@ def unfinished(work: Work, status: Any) -> ScriptResult:
         status=status,
         tool_calls=settled(calls) if status == "cancelled" else calls,
         error=error.to_document(),
+    )
+
+
+def made_by(approver: Approver, approval: Approval) -> Made | None:
+    """Return what an approver, sync or async, decides about a call.
+
+    Raises:
+        TypeError: it is neither a decision nor None.
+    """
+    made: Any = approver(approval)
+    if inspect.isawaitable(made):
+        awaitable = made
+
+        async def answered() -> Any:
+            return await awaitable
+
+        made = run_async(answered)
+    if made is None or isinstance(made, Made):
+        return made
+    raise TypeError(f"an approver returns Made or None, found {type(made).__name__}")
+
+
+def guest_limits(limits: Limits) -> Limits:
+    """Return the limits of the run of a script: those of scripts are those of its guest."""
+    scripts = limits.scripts
+    return limits.replace(
+        {
+            "guests": {
+                "timeout_ms": scripts.timeout_ms,
+                "memory_limit_bytes": scripts.memory_limit_bytes,
+            },
+            "gate": {
+                "effect_count_max": scripts.call_count_max + _OTHER_EFFECTS,
+                "effect_concurrency_max": _EFFECTS_AT_ONCE,
+            },
+        }
     )

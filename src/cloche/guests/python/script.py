@@ -249,7 +249,17 @@ def compile_script(source, name):
     last = None
     if tree.body and isinstance(tree.body[-1], ast.Expr):
         last = compile(ast.Expression(tree.body.pop().value), name, "eval", _FLAGS)
-    return compile(tree, name, "exec", _FLAGS), last
+    body = compile(tree, name, "exec", _FLAGS)
+    if last is not None and tree.body and _is_async(last) and not _is_async(body):
+        # One `await` makes the whole script async: what is before it may be what is awaited.
+        never = ast.If(ast.Constant(False), [ast.Expr(ast.Await(ast.Constant(None)))], [])
+        tree.body.append(ast.fix_missing_locations(ast.copy_location(never, tree.body[-1])))
+        body = compile(tree, name, "exec", _FLAGS)
+    return body, last
+
+
+def _is_async(code):
+    return bool(code.co_flags & inspect.CO_COROUTINE)
 
 
 def run(source, name, names, context, limits):
@@ -274,7 +284,7 @@ def run(source, name, names, context, limits):
     detached = []
     warnings, sys.stderr = sys.stderr, sys.stdout
     try:
-        if any(code and code.co_flags & inspect.CO_COROUTINE for code in (body, last)):
+        if any(code and _is_async(code) for code in (body, last)):
             value, detached = asyncio.run(whole())
         else:
             part(body)

@@ -150,7 +150,7 @@ class Workspace:
         return before
 
     def folder_entries(self, path: str, *, count_max: int) -> list[tuple[str, os.stat_result]]:
-        """Return what a folder holds, by name, at most so much; "" is the workspace."""
+        """Return what a folder holds, by name, at most so much; "" or "." is the workspace."""
         with self._parent(path, as_folder=True) as (folder, _):
             found: list[tuple[str, os.stat_result]] = []
             for name in sorted(os.listdir(folder))[:count_max]:  # noqa: PTH208 - of a descriptor
@@ -222,7 +222,8 @@ class Workspace:
             as_folder: the path names a folder itself, and that is opened.
         """
         if as_folder:
-            folders, name = (parts_of(path.rstrip("/") or "/") if path else []), ""
+            is_own = path in {"", ".", "./"}
+            folders, name = ([] if is_own else parts_of(path.rstrip("/") or "/")), ""
         else:
             *folders, name = parts_of(path)
         descriptor = os.open(self.folder, _FOLDER_FLAGS)
