@@ -12,10 +12,14 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from cloche.errors import ClocheError
+from cloche.server.guard import body_limit
 from cloche.server.mcp_local import LocalBackend
 from cloche.server.mcp_tenant import TenantBackend
 from cloche.web.adapters.asgi_client import AsgiBridge
+from cloche.web.errors import BadRequestError
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response  # noqa: TC001
 
@@ -101,6 +105,8 @@ def add_mcp(app: App, context: Context, guard: Guard) -> None:
     bridge = _Bridge(server.streamable_http_app())
 
     async def answer(request: Request) -> Response:
+        if request.method == "POST":
+            _check_depth(await request.read_all(body_limit(context.limits)))
         return await bridge.handle(request)
 
     chain = (guard.errors(), guard.key(None), guard.errors())
@@ -114,6 +120,16 @@ def add_mcp(app: App, context: Context, guard: Guard) -> None:
     @app.on_stop
     async def end(_state: dict[str, Any]) -> None:
         await bridge.stop()
+
+
+def _check_depth(body: bytes) -> None:
+    """Raise BadRequestError for JSON that is too deep to be read, which the library answers 500."""
+    try:
+        msgspec.json.decode(body)
+    except RecursionError:
+        raise BadRequestError(where="body", problem="it is nested too deep") from None
+    except msgspec.DecodeError:
+        return  # the library says what is wrong with it, in its own words
 
 
 class _Bridge(AsgiBridge):
