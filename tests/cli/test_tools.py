@@ -62,6 +62,8 @@ def test_stubs(folder):
     )
     stubs = cloche("tools", "stubs", "--tools", "my_tools", "-l", "python", cwd=folder).stdout
     compile(stubs, "tools.pyi", "exec")
+    short = cloche("tools", "stubs", "--tools", "my_tools", "-l", "py", cwd=folder).stdout
+    assert short == stubs
 
 
 def test_a_workspace(tmp_path):

@@ -35,7 +35,7 @@ Packs = Annotated[
     list[str] | None,
     typer.Option("--pack", help="NAME=off or NAME=on; * is every pack not named; repeatable."),
 ]
-Language = Annotated[str, typer.Option("--language", "-l", help="typescript or python.")]
+Language = Annotated[str, typer.Option("--language", "-l", help="typescript (ts) or python (py).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -149,8 +149,8 @@ def stubs_command(
 
 
 def _typed(language: str) -> Literal["typescript", "python"]:
-    if language == "python":
+    if language in {"python", "py"}:
         return "python"
-    if language == "typescript":
+    if language in {"typescript", "ts"}:
         return "typescript"
-    raise InvalidRunError(f"--language is {language!r}; it must be typescript or python")
+    raise InvalidRunError(f"--language is {language!r}; it must be typescript (ts) or python (py)")
