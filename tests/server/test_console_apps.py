@@ -111,9 +111,9 @@ def test_versions(asker, person):
     assert "v2 answers" in page
     assert page.count(">Let it answer</button>") == 1
     assert person.do(f"{PLACE}/rollback") == PLACE
-    assert state(asker)["live"] == ids[1]
+    assert (state(asker)["live"], said(asker)) == (ids[1], b"one")
     person.do(f"{PLACE}/rollback", to=ids[2])
-    assert state(asker)["live"] == ids[2]
+    assert (state(asker)["live"], said(asker)) == (ids[2], b"two")
     person.do(f"{PLACE}/canary", version=ids[1], share="25")
     assert (state(asker)["canary"], state(asker)["share"]) == (ids[1], 25)
     page = person.see(PLACE)
@@ -195,8 +195,8 @@ def test_the_log(asker, person):
     person.see(PLACE)
 
 
-def record(asker, path):
-    """Let a request be answered and recorded; return its page."""
+def said(asker, path="/"):
+    """Return what the app answers."""
     apps = asker.server.apps
     request = Request(
         method="GET",
@@ -205,9 +205,16 @@ def record(asker, path):
         fields=[(b"host", b"shop.localhost")],
         client="192.0.2.1",
     )
-    asyncio.run(apps.answer(request, apps.find(request)))
+    answer = asyncio.run(apps.answer(request, apps.find(request)))
     while any(each.running for each in apps.numbers.values()):
         time.sleep(0.005)
+    return answer.body
+
+
+def record(asker, path):
+    """Let a request be answered and recorded; return its page."""
+    said(asker, path)
+    apps = asker.server.apps
     return f"{PLACE}/requests/{apps.apps.recordings.page(SHOP)[0].id}"
 
 

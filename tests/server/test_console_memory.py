@@ -39,6 +39,18 @@ def test_a_system_that_does_not_say(tmp_path):
     assert measured(tmp_path) is None
 
 
+def test_nothing_older_than_an_hour_is_kept():
+    """However long a server runs, there are at most sixty measurements."""
+    now_ns = [0]
+    used = Used(server_bytes=1, workers_bytes=0)
+    memory = Memory(now_ns=lambda: now_ns[0], measure=lambda: used)
+    for _ in range(200):
+        now_ns[0] += MINUTE_NS
+        memory.take()
+    assert memory.hour() == [used] * 60
+    assert len(memory._minutes) == 60
+
+
 def test_the_highest_of_each_minute():
     """A minute has its highest numbers; one without a measurement is a gap; an hour is kept."""
     now_ns, sizes = [100 * MINUTE_NS], iter([(5, 1), (3, 2), (9, 9)])

@@ -8,7 +8,8 @@ import pytest
 
 from cloche.script.programs import call_places
 from cloche.script.tools import ToolSet, tool
-from cloche.server.console.script_lines import LINE_SHOWN, lines_of
+from cloche.server.console.effects import Effect
+from cloche.server.console.script_lines import LINE_SHOWN, lines_of, with_calls
 
 from .console_support import SCRIPT, Person, check_page, text_of
 from .support import Asker
@@ -190,3 +191,21 @@ def test_lines():
     assert (lines[0].tools, lines[0].calls) == (("f",), (("f", "completed"),))
     assert (lines[1].tools, lines[1].calls) == ((), ())
     assert len(lines[2].text) == LINE_SHOWN
+
+
+def test_effects_show_what_the_result_shows():
+    """Each effect has the arguments of its call in the result; one without a call has none."""
+
+    def effect(sequence, target):
+        return Effect(
+            sequence=sequence, kind="tool", target=target, start_ns=0, args="raw", value="raw"
+        )
+
+    calls = [
+        {"tool": "f", "args": 1, "value": 2, "error": None},
+        {"tool": "f", "args": 3, "value": None, "error": 4},
+    ]
+    found = with_calls([effect(0, "f"), effect(1, "g"), effect(2, "f"), effect(3, "f")], calls)
+    assert [each.sequence for each in found] == [0, 1, 2, 3]
+    shown = [(each.args, each.value, each.error) for each in found]
+    assert shown == [(1, 2, None), (None, None, None), (3, None, 4), (None, None, None)]

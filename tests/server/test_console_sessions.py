@@ -184,6 +184,7 @@ def test_uploads(person, place):
     answer = upload(person, place, ("read_only", None, "1"), ("files", "c.txt", "mine"))
     assert "1 file, 4 B, are in /." in person.see(answer.fields["location"])
     assert "file, read only" in person.see(place)
+    assert upload(person, place, ("files", "large", "a" * 10_000_000)).status == 303
 
 
 def test_an_upload_that_is_wrong(asker, person, place):

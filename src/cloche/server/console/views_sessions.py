@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from cloche.store.rows import Session as SessionRow
 
 _LANGUAGES: Final = ("python", "javascript", "typescript")
+_OUTPUT_SHOWN: Final = 2_000  # characters
 _FILE_SHOWN: Final = 15_000
 _FILE_COUNT_MAX: Final = 150
-_FILES_ROOM_BYTES: Final = 24_000
+_FILES_ROOM_BYTES: Final = 20_000
 _ROW_MARKUP: Final = " " * 160  # what a file costs beside its name and its link
 _STEP_COUNT_MAX: Final = 40
 _SESSION_COUNT_MAX: Final = 200  # that are looked at for forks
@@ -111,7 +112,7 @@ class SessionViews:
         values |= {"tree": None, "is_cut": False}
         if run_id:
             live = await self._context.call(lambda: self._context.runs.find(tenant, run_id))
-            values |= {"run": live.document(), **output_of(live)}
+            values |= {"run": live.document(), **output_of(live), "most": _OUTPUT_SHOWN}
         if not values["is_live"]:
             values["files"] = await self._context.call(
                 lambda: self._sessions.files(tenant, session.id, path, recursive=False)
