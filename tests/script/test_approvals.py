@@ -357,3 +357,9 @@ def test_what_waits_is_listed_by_age():
     ledger = asked(question(2, at=5), question(1, at=9), question(3, run="r2", at=1))
     assert [one.id for one in ledger.pending()] == ["a3", "a2", "a1"]
     assert [one.id for one in ledger.pending("r1")] == ["a2", "a1"]
+
+
+def test_a_verdict_that_there_is_not():
+    """It is refused where it is made, before anybody decides by it."""
+    with pytest.raises(ValueError, match="'yes' is no verdict; it is one of approve, "):
+        Made(verdict="yes", who="ann")

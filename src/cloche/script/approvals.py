@@ -51,12 +51,20 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
         who: decided.
         reason: what the script and the audit read.
         args: instead of the call's own; checked already. Only with "approve".
+
+    Raises:
+        ValueError: on construction, there is no such verdict.
     """
 
     verdict: Verdict
     who: str
     reason: str = ""
     args: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.verdict not in _BECOMES:
+            known = ", ".join(_BECOMES)
+            raise ValueError(f"{self.verdict!r} is no verdict; it is one of {known}")
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
