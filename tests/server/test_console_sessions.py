@@ -230,8 +230,11 @@ def test_the_tree(person, place):
     assert "early" not in person.see(other)
 
 
-def test_a_large_family_is_a_small_page(person, place):
+def test_a_large_family_is_a_small_page():
     """Many files, long names, a long output and many forks fit on one page."""
+    asker = Asker()
+    person = Person(asker, asker.new_key("session"))
+    place = person.do("/console/sessions", language="python")
     code = "for n in range(200): open('<' * 150 + str(n), 'w').close()\nprint('<' * 9000)"
     for number in range(45):
         run(person, place, f"a = {number}")
