@@ -183,7 +183,7 @@ def test_a_workspace_and_commands(script):
         (["resume", "run", "--params", "{}"], "--params goes with FILE or snippet"),
         (["-", "--params", "[]"], "--params must be an object, found list"),
         (["-", "--params", "@none.json"], "cannot read none.json"),
-        (["replay", "nothing"], "there is no script run 'nothing' in the store sqlite:///"),
+        (["replay", "nothing"], "there is no script run 'nothing' in the store /"),
         (["snippet", "nothing"], "snippet 'nothing': there is none"),
         (["-", "--mode", "on"], "--mode is 'on'"),
         (["-", "--language", "perl"], "--language is 'perl'"),
