@@ -310,3 +310,18 @@ def test_requests_are_values():
         one.seed = 2
     assert one == request()
     assert one != request(seed=2)
+
+
+def test_a_request_again_differs_in_what_is_given_alone():
+    """It is what a new one with these fields is, and refuses what that refuses."""
+    first = request(env={"A": "b"}, args=("x",), cwd="/work", state="app", real_time=True)
+    given_ = {"code": "2", "seed": 3, "now_ns": 4, "stdin": b"in"}
+    assert first.again(**given_) == dataclasses.replace(first, **given_)
+    for wrong in ({"code": 5}, {"stdin": "text"}, {"seed": -1}, {"now_ns": 1 << 63}):
+        with pytest.raises(InvalidRunError) as again:
+            first.again(**{**given_, **wrong})
+        with pytest.raises(InvalidRunError) as new:
+            dataclasses.replace(first, **{**given_, **wrong})
+        assert again.value.message == new.value.message
+    with pytest.raises(InvalidRunError, match="code_limit_bytes"):
+        request(limits=small(code_limit_bytes=16)).again(**{**given_, "code": "1" * 17})

@@ -12,6 +12,8 @@ from cloche.apps.errors import AppMethodError, AppRequestError
 from cloche.apps.messages import Collected
 from cloche.apps.ports import ClientGoneError
 from cloche.exec.adapters.effects import CancelToken
+from cloche.gate.adapters.memory import MemorySink
+from cloche.gate.journal import HEADER, load_journal
 from cloche.gate.ports import EffectFailure
 
 JS_ECHO = """
@@ -614,3 +616,21 @@ def test_requests_that_no_app_gets():
             ask(built, target)
     with pytest.raises(AppRequestError):
         ask(build("", "javascript", main="", static="public", files={"public/a": "x"}))
+
+
+@pytest.mark.parametrize("instances", ["fresh", "warm"])
+@pytest.mark.parametrize(
+    ("code", "is_kept"),
+    [
+        ("export default () => new Response('x')", False),
+        ("export default () => { throw new Error('x'); }", True),
+        ("import process from 'node:process'; export default () => process.exit(0)", True),
+    ],
+)
+def test_only_what_failed_is_recorded_where_that_is_wanted(code, is_kept, instances):
+    """An error, and a handler that ended without an answer; its journal runs again."""
+    built, kept = build(code, instances=instances), MemorySink()
+    ask(built, record=kept, only_failed=True)
+    assert (kept.to_bytes() != HEADER) == is_kept
+    if is_kept and instances == "fresh":
+        host().replay(built, load_journal(kept.to_bytes(), LIMITS))
