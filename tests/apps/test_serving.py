@@ -242,8 +242,13 @@ def test_an_app_that_fails(world):
 def test_a_version_that_cannot_start(world):
     """It is refused, with what it printed, and the one before goes on answering."""
     world.deploy()
-    with pytest.raises(BuildError, match="boom"):
-        world.deploy("throw new Error('boom')")
+    for _ in range(2):
+        with pytest.raises(BuildError, match="boom"):
+            world.deploy("throw new Error('boom')")
+    assert len(world.apps.registry.versions(SHOP)) == 1
+    assert world.deploy("export default () => new Response('2')").number == 2
+    world.apps.rollback(SHOP, who="ann")
+    world.server.refresh()
     assert world.get("/") == (200, b"hello /")
 
 

@@ -100,18 +100,24 @@ class Apps:
         if not may_claim:
             self._check_claims(name, before, (*manifest.hosts, *manifest.paths))
         values = {**({} if before is None else before.env), **(env or {})}
+        was_kept = self.registry.has_version(name, bundle.digest)
         version = self.registry.keep(name, bundle, who=who)
-        ready = self.versions.get(name, version.id, values)
-        app = self.registry.deploy(
-            name,
-            version,
-            manifest,
-            who=who,
-            hosts=hosts,
-            prefixes=prefixes,
-            env=env,
-            canary_share=canary_share,
-        )
+        try:
+            ready = self.versions.get(name, version.id, values)
+            app = self.registry.deploy(
+                name,
+                version,
+                manifest,
+                who=who,
+                hosts=hosts,
+                prefixes=prefixes,
+                env=env,
+                canary_share=canary_share,
+            )
+        except BaseException:
+            if not was_kept:
+                self.registry.discard(name, version.id)
+            raise
         if not self.registry.has_version(name, version.id):
             self.registry.keep(name, bundle, who=who)  # the app was removed meanwhile
         self.schedule(name, ready.manifest)

@@ -436,6 +436,12 @@ class Registry:
                 )
             )
 
+    def discard(self, name: AppName, version_id: str) -> None:
+        """Forget a version that was kept and does not answer; one that answers stays."""
+        app = self.state()[1].apps.get(str(name))
+        if app is None or version_id not in (app.live, app.canary):
+            self._drop(name, version_id)
+
     def has_version(self, name: AppName, version_id: str) -> bool:
         """Whether the files of a version are kept."""
         return self._documents.get(f"{_VERSIONS}{name}", version_id) is not None
