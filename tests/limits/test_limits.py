@@ -253,6 +253,7 @@ DEFAULTS = {
     "apps.request_timeout_ms": 30_000,
     "apps.request_limit_bytes": 16_777_216,
     "apps.request_inline_limit_bytes": 262_144,
+    "apps.request_stall_ms": 5000,
     "apps.request_piece_limit_bytes": 262_144,
     "apps.response_limit_bytes": 268_435_456,
     "apps.response_header_count_max": 128,

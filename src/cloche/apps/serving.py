@@ -306,7 +306,12 @@ class AppServer:
             raise AppRequestTooLargeError(limit_bytes=apps.request_limit_bytes)
         large = None
         if piece:
-            large = LargeBody(reader, bytes(body), limit_bytes=apps.request_limit_bytes)
+            large = LargeBody(
+                reader,
+                bytes(body),
+                limit_bytes=apps.request_limit_bytes,
+                stall_ms=apps.request_stall_ms,
+            )
         return AppRequest(
             method=request.method,
             target=heard_target(request, found.prefix),

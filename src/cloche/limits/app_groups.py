@@ -83,6 +83,14 @@ class AppsLimits(Group):
         label="Small Request",
         description="A body up to this size is given to the app at once, a larger one as it reads",
     )
+    request_stall_ms: int = limit(
+        5000,
+        "ms",
+        10,
+        600_000,
+        label="Request Stall",
+        description="A client that sends nothing for so long while an app waits for it has left",
+    )
     request_piece_limit_bytes: int = limit(
         256 * KIB,
         "bytes",

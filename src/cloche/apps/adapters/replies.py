@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Final
 
 from cloche.apps.errors import AppRequestTooLargeError
@@ -185,9 +186,13 @@ class LargeBody:
         source: of the request, on the loop.
         first: what was read of it before.
         limit_bytes: how large it may be.
+        stall_ms: how long its client may send nothing while the app waits: then it has left.
     """
 
-    def __init__(self, source: BodySource, first: bytes, *, limit_bytes: int) -> None:
+    def __init__(
+        self, source: BodySource, first: bytes, *, limit_bytes: int, stall_ms: int
+    ) -> None:
+        self._stall_s = stall_ms / MS_PER_S
         self._source = source
         self._loop = asyncio.get_running_loop()
         self._rest = first
@@ -198,13 +203,7 @@ class LargeBody:
     def read(self, limit_bytes: int) -> bytes:
         """See `BodyReader`. Called on the app's thread."""
         while not self._rest and not self._is_over:
-            try:
-                reading = asyncio.run_coroutine_threadsafe(self._source.read(), self._loop)
-                piece = reading.result()
-            except ContentTooLargeError:
-                raise AppRequestTooLargeError(limit_bytes=self._limit_bytes) from None
-            except (HttpError, ChannelClosedError, RuntimeError):
-                raise ClientGoneError from None
+            piece = self._next()
             self._is_over = not piece
             self._count += len(piece)
             if self._count > self._limit_bytes:
@@ -212,3 +211,20 @@ class LargeBody:
             self._rest = piece
         piece, self._rest = self._rest[:limit_bytes], self._rest[limit_bytes:]
         return piece
+
+    def _next(self) -> bytes:
+        work = self._source.read()
+        try:
+            reading = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # the server has ended
+            work.close()
+            raise ClientGoneError from None
+        try:
+            return reading.result(self._stall_s)
+        except ContentTooLargeError:
+            raise AppRequestTooLargeError(limit_bytes=self._limit_bytes) from None
+        except TimeoutError:
+            reading.cancel()
+            raise ClientGoneError from None
+        except (HttpError, ChannelClosedError, CancelledError):
+            raise ClientGoneError from None
