@@ -14,7 +14,7 @@ run: setup
 
 test: setup
 	@$(BIN)/cloche images build --fuel  # some tests count instructions: no deadline waits for a compiler
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 setup: $(STAMP) images
 
