@@ -111,6 +111,9 @@ class CountedStore:
         return self._parts.get(name) or getattr(self._inner, name)
 
 
+LINE_LENGTH = 128
+
+
 class Steps(ToolHandler):
     """Performs the effects: each leaves its name and its key in a file, and may be the last."""
 
@@ -123,7 +126,9 @@ class Steps(ToolHandler):
         """Leave a line outside, durably."""
         name = request.args if isinstance(request.args, str) else request.args[0]
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{name} {idempotency_key(run_id, request)}\n")
+            # Of a length that no page ends inside of: a kill can cut a write between two pages.
+            line = f"{name} {idempotency_key(run_id, request)}"
+            file.write(line.ljust(LINE_LENGTH - 1) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self._left -= 1

@@ -253,7 +253,7 @@ class TooManySocketsError(AppError):
 class SocketFailedError(AppError):
     """The handler of a WebSocket failed before it accepted."""
 
-    code = "APP_HANDLER_FAILED"
+    code = "APP_SOCKET_FAILED"
     blame: ClassVar[Blame] = "guest"
     status: ClassVar[int] = 500
 
