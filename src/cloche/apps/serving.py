@@ -274,12 +274,8 @@ class AppServer:
                 asked,
                 talk,
                 handlers=self.apps.storage.handlers(app.name, tenant=app.tenant),
-                record=work.records,
-                only_failed=not work.is_sampled,
                 cancel=cancel,
-                log=work.log,
-                on_output=work.log.printed,
-                run_id=work.request_id,
+                **work.options,
             )
             if execution.failure is not None and execution.status != SWITCHING:
                 refused = SocketFailedError()
@@ -341,12 +337,8 @@ class AppServer:
                 handlers=self.apps.storage.handlers(
                     app.name, tenant=app.tenant, timeout_ms=built.limits.guests.timeout_ms
                 ),
-                record=work.records,
-                only_failed=not work.is_sampled,
                 cancel=cancel,
-                log=work.log,
-                on_output=work.log.printed,
-                run_id=work.request_id,
+                **work.options,
             )
         except AppRequestError as refused:
             reply.fail(refused)
@@ -393,11 +385,7 @@ class AppServer:
                     job=job,
                     timeout_ms=options.get("timeout_ms") or ready.built.limits.guests.timeout_ms,
                 ),
-                record=work.records,
-                only_failed=not work.is_sampled,
-                log=work.log,
-                on_output=work.log.printed,
-                run_id=work.request_id,
+                **work.options,
                 **options,
             )
         finally:
@@ -475,6 +463,17 @@ class _Work:
         self._began_ns = self._now_ns()
         self._numbers = server.numbers.setdefault(app, Numbers())
         self._numbers.running += 1
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the host is told of every run, whatever its kind."""
+        return {
+            "record": self.records,
+            "only_failed": not self.is_sampled,
+            "log": self.log,
+            "on_output": self.log.printed,
+            "run_id": self.request_id,
+        }
 
     def ended(
         self,
