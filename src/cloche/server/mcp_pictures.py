@@ -44,26 +44,28 @@ class Pictures:
 
     def _all(self) -> dict[str, bytes]:
         found = self._session.list_files(".", recursive=True)
-        chosen: dict[str, bytes] = {}
-        room = TOTAL_LIMIT_BYTES
-        for entry in found:
-            if entry.kind != "file" or picture_kind(entry.path) is None:
-                continue
-            if entry.size_bytes > room or len(chosen) == COUNT_MAX:
-                continue
-            room -= entry.size_bytes
-            chosen[entry.path] = self._session.download(entry.path)
-        return chosen
+        sizes = {
+            entry.path: entry.size_bytes
+            for entry in found
+            if entry.kind == "file" and picture_kind(entry.path) is not None
+        }
+        return {path: self._session.download(path) for path in _fitting(sizes)}
 
 
 def bounded(found: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return as many of these pictures as a message may hold, in the order of their paths."""
-    chosen: dict[str, bytes] = {}
+    sizes = {path: len(found[path]) for path in sorted(found)}
+    return {path: found[path] for path in _fitting(sizes)}
+
+
+def _fitting(sizes: Mapping[str, int]) -> list[str]:
+    """Return the paths of what a message has room for, of these in their order."""
+    chosen: list[str] = []
     room = TOTAL_LIMIT_BYTES
-    for path in sorted(found):
-        if len(chosen) < COUNT_MAX and len(found[path]) <= room:
-            room -= len(found[path])
-            chosen[path] = found[path]
+    for path, size_bytes in sizes.items():
+        if len(chosen) < COUNT_MAX and size_bytes <= room:
+            room -= size_bytes
+            chosen.append(path)
     return chosen
 
 
