@@ -36,14 +36,6 @@ class AppList(Answer, frozen=True, kw_only=True):
     items: list[AppDocument]
 
 
-class AppFileDocument(Answer, frozen=True, kw_only=True):
-    """A file of a version."""
-
-    path: str
-    sha256: str
-    size_bytes: int
-
-
 class VersionDocument(Answer, frozen=True, kw_only=True):
     """One set of files of an app."""
 

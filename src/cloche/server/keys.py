@@ -56,6 +56,11 @@ class Key:
     used_ns: int | None = None
     revoked_ns: int | None = None
 
+    @property
+    def shown(self) -> str:
+        """Who acts with it, as records say it: its name and its id."""
+        return f"{self.name} ({self.id})" if self.name else f"key {self.id}"
+
     def ends_ns(self) -> int | None:
         """Return from when on it is no key, None if that is never."""
         ends = [time for time in (self.expires_ns, self.revoked_ns) if time is not None]

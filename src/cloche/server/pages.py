@@ -6,7 +6,7 @@ A page is `limit` items from behind `after`, which is the id of the last item of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cloche.server.errors import InvalidFieldError, UnknownObjectError
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from cloche.limits import Limits
 
 Item = TypeVar("Item")
+# What a route of a list takes, as its description has it.
+PAGE_QUERY: Final = (
+    ("limit", int, "How many items."),
+    ("after", str, "The `next` of the page before."),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

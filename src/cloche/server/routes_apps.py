@@ -157,7 +157,7 @@ class AppRoutes:
         if share is not None and share not in _SHARES:
             raise InvalidFieldError(field="canary", problem=f"is {share}; it is 1 to 99")
         data, env = await self._archive(request)
-        who, may_claim = _who(request), key_of(request).may("admin")
+        who, may_claim = key_of(request).shown, key_of(request).may("admin")
 
         def work() -> DeployDocument:
             bundle = read_archive(data, self._context.limits)
@@ -192,22 +192,22 @@ class AppRoutes:
     async def roll_back_app(self, request: Request) -> AppDocument:
         """Let the version before answer at once, or the one that is named."""
         body = await self._context.body(request, RollbackBody)
-        name, who = _name(request), _who(request)
+        name, who = _name(request), key_of(request).shown
         return await self._changed(request, lambda: self._apps.rollback(name, who=who, to=body.to))
 
     async def promote_canary(self, request: Request) -> AppDocument:
         """Let the canary answer everybody."""
-        name, who = _name(request), _who(request)
+        name, who = _name(request), key_of(request).shown
         return await self._changed(request, lambda: self._apps.promote(name, who=who))
 
     async def stop_app(self, request: Request) -> AppDocument:
         """Let an app answer nothing."""
-        name, who = _name(request), _who(request)
+        name, who = _name(request), key_of(request).shown
         return await self._changed(request, lambda: self._apps.registry.stop(name, who=who))
 
     async def start_app(self, request: Request) -> AppDocument:
         """Let a stopped app answer again."""
-        name, who = _name(request), _who(request)
+        name, who = _name(request), key_of(request).shown
         return await self._changed(
             request, lambda: self._apps.registry.stop(name, who=who, stopped=False)
         )
@@ -215,7 +215,7 @@ class AppRoutes:
     async def set_env(self, request: Request) -> AppDocument:
         """Set and remove variables of an app; what is set cannot be read again here."""
         body = await self._context.body(request, EnvBody)
-        name, who = _name(request), _who(request)
+        name, who = _name(request), key_of(request).shown
         changes: dict[str, str | None] = {**dict.fromkeys(body.remove), **body.set}
         return await self._changed(request, lambda: self._apps.set_env(name, changes, who=who))
 
@@ -359,11 +359,6 @@ class AppRoutes:
 
 def _name(request: Request) -> AppName:
     return AppName(tenant=tenant_of(request), name=request.params["name"])
-
-
-def _who(request: Request) -> str:
-    key = request.context["user"]
-    return f"{key.name} ({key.id})" if key.name else f"key {key.id}"
 
 
 def _limit(request: Request) -> int:

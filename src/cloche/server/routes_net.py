@@ -25,17 +25,13 @@ from cloche.server.errors import OperatorError
 from cloche.server.guard import key_of, tenant_of
 from cloche.server.keys import DEFAULT_TENANT
 from cloche.server.operations import Operation
-from cloche.server.pages import page_of, sliced
+from cloche.server.pages import PAGE_QUERY, page_of, sliced
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, empty, json
 
 if TYPE_CHECKING:
     from cloche.server.context import Context
 
-_PAGES: Final = (
-    ("limit", int, "How many items."),
-    ("after", str, "The `next` of the page before."),
-)
 _LIST: Final = ("scope", str, "The list; `global` if none is named.")
 _OF_LIST: Final = ("scope", str, "Of this list alone.")
 
@@ -52,7 +48,7 @@ class NetRoutes:
         lists, secrets = "/v1/net/allowlist", "/v1/net/secrets"
         return [
             Operation(method="GET", template=lists, handler=self.list_entries, scope="admin",
-                      answer=EntryList, query=(_OF_LIST, *_PAGES)),
+                      answer=EntryList, query=(_OF_LIST, *PAGE_QUERY)),
             Operation(method="POST", template=lists, handler=self.put_entry, scope="admin",
                       body=EntryBody, answer=EntryDocument, status=201),
             Operation(method="GET", template=f"{lists}/:id", handler=self.get_entry, scope="admin",
@@ -62,7 +58,7 @@ class NetRoutes:
             Operation(method="POST", template="/v1/net/test", handler=self.test_call,
                       scope="admin", body=CallBody, answer=VerdictDocument),
             Operation(method="GET", template=secrets, handler=self.list_secrets, scope="admin",
-                      answer=SecretList, query=(_OF_LIST, *_PAGES)),
+                      answer=SecretList, query=(_OF_LIST, *PAGE_QUERY)),
             Operation(method="GET", template=f"{secrets}/:id", handler=self.get_secret,
                       scope="admin", answer=SecretDocument, query=(_LIST,)),
             Operation(method="PUT", template=f"{secrets}/:id", handler=self.put_secret,
@@ -77,7 +73,7 @@ class NetRoutes:
                       query=(("host", str, "Calls to this host."), _OF_LIST,
                              ("run", str, "Calls of this run."),
                              ("errors", bool, "What was refused, failed, or has status 400 on."),
-                             *_PAGES)),
+                             *PAGE_QUERY)),
             Operation(method="GET", template="/v1/net/stats", handler=self.get_net_stats,
                       scope="admin", answer=StatsDocument),
             Operation(method="GET", template="/v1/net/cache", handler=self.get_cache,
@@ -85,7 +81,7 @@ class NetRoutes:
             Operation(method="DELETE", template="/v1/net/cache", handler=self.clear_cache,
                       scope="admin", status=204),
             Operation(method="GET", template="/v1/audit", handler=self.list_audit, scope="admin",
-                      answer=AuditList, query=_PAGES),
+                      answer=AuditList, query=PAGE_QUERY),
         ]  # fmt: skip
 
     # --- lists ---

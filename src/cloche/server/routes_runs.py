@@ -28,7 +28,7 @@ from cloche.server.events import (
 from cloche.server.guard import RUN_HEADER, tenant_of, wants_events
 from cloche.server.journals import journal_lines, timeline
 from cloche.server.operations import Operation
-from cloche.server.pages import page_of
+from cloche.server.pages import PAGE_QUERY, page_of
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, json, sse, stream
 from cloche.web.response import text as plain
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
 
 _BEAT: Final = b": still here\n\n"
 _LINES: Final = "application/jsonl"
-_PAGE_QUERY: Final = (
-    ("limit", int, "How many items."),
-    ("after", str, "The `next` of the page before."),
-)
 
 
 class RunRoutes:
@@ -63,7 +59,7 @@ class RunRoutes:
                       body=RunBody, answer=RunDocument, status=202),
             Operation(method="GET", template="/v1/runs", handler=self.list_runs, scope="run",
                       answer=RunList,
-                      query=(("session", str, "Of this session."), *_PAGE_QUERY)),
+                      query=(("session", str, "Of this session."), *PAGE_QUERY)),
             Operation(method="GET", template="/v1/runs/:id", handler=self.get_run, scope="run",
                       answer=RunDocument),
             Operation(method="GET", template="/v1/runs/:id/events", handler=self.run_events,

@@ -20,10 +20,10 @@ from cloche.server.documents import (
     TimelineDocument,
 )
 from cloche.server.errors import InvalidFieldError
-from cloche.server.guard import tenant_of
+from cloche.server.guard import key_of, tenant_of
 from cloche.server.journals import journal_lines, timeline
 from cloche.server.operations import Operation
-from cloche.server.pages import page_of
+from cloche.server.pages import PAGE_QUERY, page_of
 from cloche.server.scripts import document_of
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, json, stream
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
     from cloche.server.scripts import Job
 
 _LINES: Final = "application/jsonl"
-_PAGE_QUERY: Final = (
-    ("limit", int, "How many items."),
-    ("after", str, "The `next` of the page before."),
-)
 
 
 class ScriptRoutes:
@@ -57,7 +53,7 @@ class ScriptRoutes:
             Operation(method="POST", template="/v1/messages", handler=self.run_message,
                       scope="run", body=MessageBody, answer=MessageDocument),
             Operation(method="GET", template="/v1/scripts", handler=self.list_scripts,
-                      scope="run", answer=ScriptList, query=_PAGE_QUERY),
+                      scope="run", answer=ScriptList, query=PAGE_QUERY),
             Operation(method="GET", template=script, handler=self.get_script, scope="run",
                       answer=ScriptDocument),
             Operation(method="GET", template=f"{script}/journal", handler=self.script_journal,
@@ -72,7 +68,7 @@ class ScriptRoutes:
                       scope="run", answer=ScriptDocument),
             Operation(method="GET", template="/v1/approvals", handler=self.list_approvals,
                       scope="approve", answer=ApprovalList,
-                      query=(("run", str, "Of this script."), *_PAGE_QUERY)),
+                      query=(("run", str, "Of this script."), *PAGE_QUERY)),
             Operation(method="GET", template=approval, handler=self.get_approval,
                       scope="approve", answer=ApprovalDocument),
             Operation(method="POST", template=f"{approval}/approve", handler=self.approve,
@@ -188,7 +184,7 @@ class ScriptRoutes:
         """Let a call happen, as it is or with other arguments; its script goes on."""
         body = await self._context.body(request, ApproveBody)
         verdict: Verdict = "always" if body.always else "approve"
-        made = Made(verdict=verdict, who=_who(request), reason=body.reason, args=body.args)
+        made = Made(verdict=verdict, who=key_of(request).shown, reason=body.reason, args=body.args)
         return await self._decided(request, made)
 
     async def reject(self, request: Request) -> ApprovalDocument:
@@ -197,7 +193,7 @@ class ScriptRoutes:
         if body.never and body.run:
             raise InvalidFieldError(field="never", problem="it is about the tool or about the run")
         verdict: Verdict = "never" if body.never else "reject_run" if body.run else "reject"
-        made = Made(verdict=verdict, who=_who(request), reason=body.reason)
+        made = Made(verdict=verdict, who=key_of(request).shown, reason=body.reason)
         return await self._decided(request, made)
 
     async def _decided(self, request: Request, made: Made) -> ApprovalDocument:
@@ -206,9 +202,3 @@ class ScriptRoutes:
             lambda: self._context.decisions.decide(tenant, approval_id, made)
         )
         return approval_document(one)
-
-
-def _who(request: Request) -> str:
-    """Return who decides: the key, by its name and its id."""
-    key = request.context["user"]
-    return f"{key.name} ({key.id})" if key.name else f"key {key.id}"

@@ -19,7 +19,7 @@ from cloche.server.documents import (
 from cloche.server.errors import InvalidFieldError
 from cloche.server.guard import tenant_of
 from cloche.server.operations import Operation
-from cloche.server.pages import page_of
+from cloche.server.pages import PAGE_QUERY, page_of
 from cloche.web.multipart import MultipartCaps
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, data, empty, json
@@ -55,22 +55,18 @@ class SessionRoutes:
                 method=method, template=template, handler=handler, scope=scope, **options
             )
 
-        pages = (
-            ("limit", int, "How many items."),
-            ("after", str, "The `next` of the page before."),
-        )
         where = ("path", str, "The directory; the working directory where it is not given.")
         deep = ("recursive", bool, "Whether what is in its directories is listed too.")
         return [
             route("POST", "", self.create_session, body=SessionBody, answer=SessionDocument,
                   status=201),
-            route("GET", "", self.list_sessions, answer=SessionList, query=pages),
+            route("GET", "", self.list_sessions, answer=SessionList, query=PAGE_QUERY),
             route("POST", "/import", self.import_session, answer=SessionDocument, status=201,
                   request_type=_BYTES, query=(("name", str, "What it is called."),)),
             route("GET", "/:id", self.get_session, answer=SessionDocument),
             route("DELETE", "/:id", self.delete_session, status=204),
             route("GET", "/:id/files", self.list_files, answer=FileList,
-                  query=(where, deep, *pages)),
+                  query=(where, deep, *PAGE_QUERY)),
             route("POST", "/:id/files", self.upload_files, answer=FileList,
                   request_type="multipart/form-data", query=(_READ_ONLY,)),
             route("GET", "/:id/files/*path", self.download_file, media_type=_BYTES),
@@ -80,7 +76,7 @@ class SessionRoutes:
             route("GET", "/:id/cwd", self.get_cwd, answer=CwdDocument),
             route("PUT", "/:id/cwd", self.set_cwd, body=CwdDocument, answer=CwdDocument),
             route("GET", "/:id/history", self.get_history, answer=HistoryDocument,
-                  query=pages),
+                  query=PAGE_QUERY),
             route("POST", "/:id/fork", self.fork_session, body=NameBody, answer=SessionDocument,
                   status=201),
             route("POST", "/:id/snapshot", self.take_snapshot, answer=SnapshotDocument,

@@ -17,7 +17,7 @@ from cloche.server.errors import TenantError
 from cloche.server.guard import key_of, tenant_of
 from cloche.server.keys import DEFAULT_TENANT
 from cloche.server.operations import Operation
-from cloche.server.pages import page_of
+from cloche.server.pages import PAGE_QUERY, page_of
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, data, json
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from cloche.server.keys import Key
 
 NS_PER_MS: Final = 1_000_000
-_PAGES: Final = (
-    ("limit", int, "How many items."),
-    ("after", str, "The `next` of the page before."),
-)
 _UNAVAILABLE: Final = 503
 
 
@@ -46,7 +42,7 @@ class SystemRoutes:
         limits = "/api/system/limits"
         return [
             Operation(method="GET", template="/v1/keys", handler=self.list_keys, scope="admin",
-                      answer=KeyList, query=_PAGES),
+                      answer=KeyList, query=PAGE_QUERY),
             Operation(method="POST", template="/v1/keys", handler=self.make_key, scope="admin",
                       body=KeyBody, answer=KeyDocument, status=201),
             Operation(method="POST", template="/v1/keys/:id/rotate", handler=self.rotate_key,

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cloche.server.documents_admin import TenantBody, TenantDocument, TenantList, TenantUse
 from cloche.server.errors import OperatorError, UnknownObjectError
 from cloche.server.guard import key_of, tenant_of
 from cloche.server.keys import DEFAULT_TENANT
 from cloche.server.operations import Operation
-from cloche.server.pages import sliced
+from cloche.server.pages import PAGE_QUERY, sliced
 from cloche.server.tenants import TENANT_LIMITS
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 
 if TYPE_CHECKING:
     from cloche.server.context import Context
-
-_PAGES: Final = (
-    ("limit", int, "How many items."),
-    ("after", str, "The `next` of the page before."),
-)
 
 
 class TenantRoutes:
@@ -34,7 +29,7 @@ class TenantRoutes:
         one = "/v1/tenants/:id"
         return [
             Operation(method="GET", template="/v1/tenants", handler=self.list_tenants,
-                      scope="admin", answer=TenantList, query=_PAGES),
+                      scope="admin", answer=TenantList, query=PAGE_QUERY),
             Operation(method="GET", template=one, handler=self.get_tenant, scope="admin",
                       answer=TenantDocument),
             Operation(method="PUT", template=one, handler=self.set_tenant, scope="admin",

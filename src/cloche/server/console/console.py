@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cloche.server.console.memory import Memory
     from cloche.server.console.pages import Pages
     from cloche.server.context import Context
-    from cloche.server.keys import Key, Scope
+    from cloche.server.keys import Scope
     from cloche.server.routes_runs import RunRoutes
     from cloche.web.request import Request
     from cloche.web.response import Response
@@ -69,12 +69,6 @@ class Console:
         """Return which part of a list a page shows."""
         limit = min(self.context.limits.server.page_count_default, PAGE_COUNT_MAX)
         return PageRequest(limit=limit, after=text(request, "after"))
-
-
-def key_of(request: Request) -> Key:
-    """Return the key that somebody is signed in with."""
-    key: Key = request.context["user"]
-    return key
 
 
 def field(form: Pairs, name: str) -> str:

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.server.console.shown import FILTERS
+from cloche.server.errors import UnknownObjectError
 from cloche.web.adapters.templates import Templates
 from cloche.web.response import redirect
 from cloche.web.target import percent_encode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cloche.server.console.effects import Effect
     from cloche.server.keys import Key, Scope
     from cloche.web.request import Request
     from cloche.web.response import Response
 
 HOME: Final = "/console"
+EFFECT_SHOWN: Final = 7_000  # characters of what was asked, and of what came back
 _FOLDER: Final = Path(__file__).parent
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _FLASH_CHARACTERS: Final = 500  # a cookie has room for 4096 bytes
@@ -51,6 +56,26 @@ class Pages:
     def __init__(self, hidden: frozenset[str] = frozenset()) -> None:
         self._templates: Templates | None = None
         self._hidden = hidden
+
+    def effect(
+        self, request: Request, effects: Iterable[Effect], *, of: str, back: str
+    ) -> Response:
+        """Return the page of the effect that a request names by its `sequence`.
+
+        Args:
+            request: of the page.
+            effects: of the run.
+            of: what the run is called.
+            back: its page.
+
+        Raises:
+            UnknownObjectError: there is no such effect.
+        """
+        wanted = request.params["sequence"]
+        effect = next((each for each in effects if str(each.sequence) == wanted), None)
+        if effect is None:
+            raise UnknownObjectError(kind="effect", id=wanted)
+        return self.page(request, "effect", of=of, back=back, effect=effect, most=EFFECT_SHOWN)
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
         """Return a page as a response.

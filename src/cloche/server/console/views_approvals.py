@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.script.approvals import Made
 from cloche.server.console.arguments import changed_args, fields_of, json_value
-from cloche.server.console.console import Route, field, key_of, section
+from cloche.server.console.console import Route, field, section
 from cloche.server.console.pages import HOME, go
 from cloche.server.errors import InvalidFieldError
+from cloche.server.guard import key_of
 from cloche.server.pages import page_of
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response  # noqa: TC001 - likewise
@@ -16,7 +17,6 @@ from cloche.web.response import Response  # noqa: TC001 - likewise
 if TYPE_CHECKING:
     from cloche.script.approvals import Approval, Verdict
     from cloche.server.console.console import Console
-    from cloche.server.keys import Key
     from cloche.web.target import Pairs
 
 _APPROVE: Final[dict[str, Verdict]] = {"approve": "approve", "always": "always"}
@@ -88,7 +88,7 @@ class ApprovalViews:
         args: dict[str, Any] | None,
     ) -> Response:
         key = key_of(request)
-        made = Made(verdict=verdict, who=_who(key), reason=field(form, "reason"), args=args)
+        made = Made(verdict=verdict, who=key.shown, reason=field(form, "reason"), args=args)
         done = await self._context.call(
             lambda: self._context.decisions.decide(key.tenant, one.id, made)
         )
@@ -114,8 +114,3 @@ def _args(one: Approval, form: Pairs) -> dict[str, Any] | None:
     if args is not None and not isinstance(args, dict):
         raise InvalidFieldError(field="arguments", problem="is an object of JSON, as {}")
     return args
-
-
-def _who(key: Key) -> str:
-    """Return who decides: the key, by its name and its id."""
-    return f"{key.name} ({key.id})" if key.name else f"key {key.id}"

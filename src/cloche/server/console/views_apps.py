@@ -13,12 +13,13 @@ from cloche.apps.errors import RecordingUnknownError
 from cloche.apps.kinds import LEVELS
 from cloche.apps.routing import AppName
 from cloche.gate.errors import DivergenceError
-from cloche.server.console.console import Route, field, key_of, number, section
+from cloche.server.console.console import Route, field, number, section
 from cloche.server.console.effects import BAR_COUNT_MAX, bars_of, effects_of
-from cloche.server.console.pages import HOME, go, part
+from cloche.server.console.pages import EFFECT_SHOWN, HOME, go, part
 from cloche.server.console.shown import Room, cut, time_text
 from cloche.server.context import text
-from cloche.server.errors import InvalidFieldError, UnknownObjectError
+from cloche.server.errors import InvalidFieldError
+from cloche.server.guard import key_of
 from cloche.server.pages import sliced
 from cloche.server.routes_apps import AppRoutes
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from cloche.server.app_documents import LogDocument
     from cloche.server.console.console import Console
     from cloche.server.console.effects import Effect
-    from cloche.server.keys import Key
 
 T = TypeVar("T")
 _ACTIONS_SHOWN: Final = 20
@@ -45,7 +45,6 @@ _TEXT_SHOWN: Final = 200
 _LOG_ROOM_BYTES: Final = 60_000
 _TABLE_ROOM_BYTES: Final = 8_000
 _VARIABLES_SHOWN: Final = 60
-_EFFECT_SHOWN: Final = 7_000
 _SHARES: Final = range(1, 100)
 _ATTACHMENT: Final = (b"content-disposition", b"attachment")
 
@@ -140,7 +139,7 @@ class AppViews:
 
     async def _change(self, request: Request, says: str, change: Any) -> Response:
         def work() -> App:
-            app: App = change(_name(request), _who(key_of(request)))
+            app: App = change(_name(request), key_of(request).shown)
             self._server.refresh()
             return app
 
@@ -294,24 +293,18 @@ class AppViews:
             bars=bars_of(effects),
             effect_count=len(effects),
             bar_count_max=BAR_COUNT_MAX,
-            most=_EFFECT_SHOWN,
+            most=EFFECT_SHOWN,
             **values,
         )
 
     async def show_effect(self, request: Request) -> Response:
         """Show an effect of a recorded request."""
         one, effects = await self._recorded(request)
-        wanted = request.params["sequence"]
-        effect = next((each for each in effects if str(each.sequence) == wanted), None)
-        if effect is None:
-            raise UnknownObjectError(kind="effect", id=wanted)
-        return self._console.pages.page(
+        return self._console.pages.effect(
             request,
-            "effect",
+            effects,
             of=f"request {one.id[:12]}",
             back=f"{_place(request)}/requests/{part(one.id)}",
-            effect=effect,
-            most=_EFFECT_SHOWN,
         )
 
     async def journal(self, request: Request) -> Response:
@@ -334,10 +327,6 @@ def _name(request: Request) -> AppName:
 
 def _place(request: Request) -> str:
     return f"{HOME}/apps/{part(request.params['name'])}"
-
-
-def _who(key: Key) -> str:
-    return f"{key.name} ({key.id})" if key.name else f"key {key.id}"
 
 
 def _wanted(request: Request) -> str:

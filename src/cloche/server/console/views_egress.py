@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.egress.allowlist import GLOBAL_SCOPE
 from cloche.egress.secrets import INJECT_AS
-from cloche.server.console.console import Route, field, key_of, many, section
+from cloche.server.console.console import Route, field, many, section
 from cloche.server.console.pages import HOME, go
 from cloche.server.context import text
 from cloche.server.documents_admin import CallBody, EntryBody, SecretBody
 from cloche.server.errors import InvalidFieldError
+from cloche.server.guard import key_of
 from cloche.server.pages import PageRequest
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response  # noqa: TC001 - likewise

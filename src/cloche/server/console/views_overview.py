@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.server.console import charts
-from cloche.server.console.console import Route, key_of
+from cloche.server.console.console import Route
+from cloche.server.guard import key_of
 from cloche.server.keys import DEFAULT_TENANT
 from cloche.server.pages import PageRequest
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cloche.server.console.console import Route, field, key_of, section
+from cloche.server.console.console import Route, field, section
 from cloche.server.console.effects import BAR_COUNT_MAX, bars_of, effects_of
 from cloche.server.console.pages import HOME, go
 from cloche.server.context import text
 from cloche.server.documents import KeptRequest, RunBody, RunList
-from cloche.server.errors import InvalidFieldError, UnknownObjectError
+from cloche.server.errors import InvalidFieldError
 from cloche.server.events import START
+from cloche.server.guard import key_of
 from cloche.server.pages import page_of
 from cloche.server.runs import request_of
 from cloche.store.rows import ENDED_STATUSES
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from cloche.server.live import LiveRun
 
 _SHOWN: Final = 3_000  # characters of output and code on a page; the rest is a link away
-_EFFECT_SHOWN: Final = 7_000
 LANGUAGES: Final = ("python", "javascript", "typescript")
 _ATTACHMENT: Final = (b"content-disposition", b"attachment")
 
@@ -113,18 +113,10 @@ class RunViews:
 
     async def show_effect(self, request: Request) -> Response:
         """Show an effect: what was asked, and what came back."""
-        live, wanted = await self._find(request), request.params["sequence"]
+        live = await self._find(request)
         effects = await self._effects(live)
-        effect = next((each for each in effects if str(each.sequence) == wanted), None)
-        if effect is None:
-            raise UnknownObjectError(kind="effect", id=wanted)
-        return self._console.pages.page(
-            request,
-            "effect",
-            of=f"run {live.row.id[:12]}",
-            back=f"{HOME}/runs/{live.row.id}",
-            effect=effect,
-            most=_EFFECT_SHOWN,
+        return self._console.pages.effect(
+            request, effects, of=f"run {live.row.id[:12]}", back=f"{HOME}/runs/{live.row.id}"
         )
 
     async def events(self, request: Request) -> Response:

@@ -13,11 +13,11 @@ import msgspec
 from cloche.script.adapters.calls import QUIET
 from cloche.script.adapters.desk import Desk
 from cloche.script.adapters.shelf import Asked
-from cloche.server.console.console import Route, key_of, section
+from cloche.server.console.console import Route, section
 from cloche.server.console.effects import BAR_COUNT_MAX, Effect, bars_of, effects_of
 from cloche.server.console.pages import HOME, go, part
 from cloche.server.console.script_lines import lines_of, with_calls
-from cloche.server.errors import UnknownObjectError
+from cloche.server.guard import key_of
 from cloche.server.pages import PageRequest, sliced
 from cloche.server.routes_scripts import ScriptRoutes
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _SCRIPT_COUNT_MAX: Final = 300  # that are put in order of time
 _SHOWN: Final = 1_500  # characters
-_EFFECT_SHOWN: Final = 7_000
 _APPROVALS_SHOWN: Final = 10
 _NS_PER_MS: Final = 1_000_000
 _BUSY: Final = frozenset({"queued", "running"})
@@ -144,18 +143,9 @@ class ScriptViews:
             calls = self._context.scripts.get(tenant, run_id).tool_calls
             return with_calls(self._effects(run_id), calls)
 
-        wanted = request.params["sequence"]
         effects = await self._context.call(found)
-        effect = next((each for each in effects if str(each.sequence) == wanted), None)
-        if effect is None:
-            raise UnknownObjectError(kind="effect", id=wanted)
-        return self._console.pages.page(
-            request,
-            "effect",
-            of=f"script {run_id[:12]}",
-            back=f"{HOME}/scripts/{part(run_id)}",
-            effect=effect,
-            most=_EFFECT_SHOWN,
+        return self._console.pages.effect(
+            request, effects, of=f"script {run_id[:12]}", back=f"{HOME}/scripts/{part(run_id)}"
         )
 
     async def journal(self, request: Request) -> Response:

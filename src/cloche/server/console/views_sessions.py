@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cloche.server.console.console import Route, field, key_of, number, section
+from cloche.server.console.console import Route, field, number, section
 from cloche.server.console.gate_keeper import upload_caps
 from cloche.server.console.lineage import Kept, Member, tree_of
 from cloche.server.console.pages import HOME, go, part
@@ -17,6 +17,7 @@ from cloche.server.console.views_runs import lines_of, output_of
 from cloche.server.context import text
 from cloche.server.documents import KeptRequest, SessionBody, SessionRunBody
 from cloche.server.errors import InvalidFieldError
+from cloche.server.guard import key_of
 from cloche.server.pages import PageRequest
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, data

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.limits import format_quantity
 from cloche.limits.schema import to_schema
-from cloche.server.console.console import Route, field, key_of, number, section
+from cloche.server.console.console import Route, field, number, section
 from cloche.server.console.pages import HOME, go
 from cloche.server.errors import TenantError
+from cloche.server.guard import key_of
 from cloche.server.keys import DEFAULT_TENANT, SCOPES
 from cloche.server.pages import page_of
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.limits import format_quantity
 from cloche.limits.schema import to_schema
-from cloche.server.console.console import PAGE_COUNT_MAX, Route, field, key_of, number, section
+from cloche.server.console.console import PAGE_COUNT_MAX, Route, field, number, section
 from cloche.server.console.pages import HOME, go, part
 from cloche.server.errors import OperatorError
+from cloche.server.guard import key_of
 from cloche.server.keys import DEFAULT_TENANT
 from cloche.server.pages import page_of
 from cloche.server.routes_tenants import TenantRoutes

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cloche.server.console.console import Route, field, key_of, section
+from cloche.server.console.console import Route, field, section
 from cloche.server.console.pages import HOME, go, part
 from cloche.server.errors import InvalidFieldError
+from cloche.server.guard import key_of
 from cloche.server.routes_webhooks import WebhookRoutes, created, delivery_document
 from cloche.server.webhooks import EVENTS
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
