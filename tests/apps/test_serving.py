@@ -226,6 +226,16 @@ def test_a_client_that_leaves(world):
     assert world.get("/") == (200, b"here")
 
 
+def test_what_no_app_gets(world):
+    """A method that apps do not answer is refused, counted once, and nothing is left running."""
+    world.deploy()
+    status, _, body = world.one("PROPFIND", "/")
+    assert (status, json.loads(body)["code"]) == (501, "APP_METHOD")
+    world.settle()
+    numbers = world.server.numbers[SHOP]
+    assert (numbers.requests, numbers.failures, numbers.running) == (1, 1, 0)
+
+
 def test_an_app_that_fails(world):
     """Its client is told a code and nothing else; its log says what went wrong, and where."""
     world.deploy("export default { fetch() { throw new Error('my secret') } }")

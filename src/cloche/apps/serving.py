@@ -342,6 +342,7 @@ class AppServer:
             )
         except AppRequestError as refused:
             reply.fail(refused)
+            work.ended(None)
         except BaseException as failure:
             reply.fail(failure if isinstance(failure, ClocheError) else BrokenResponseError())
             self._report({"event": "app", "app": str(app), "message": str(failure)})
