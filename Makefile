@@ -7,7 +7,7 @@ SOURCES := pyproject.toml hatch_build.py $(wildcard src/cloche/guests/javascript
 	src/cloche/guests/javascript/build.py src/cloche/guests/javascript/lib/package-lock.json \
 	$(shell find src/cloche/guests/javascript/lib/src -name '*.js' 2>/dev/null)
 
-.PHONY: run test setup images modules lint types arch bench serve docs clean check
+.PHONY: run test fuzz setup images modules lint types arch bench serve docs clean check
 
 run: setup
 	@$(BIN)/python examples/tour.py
@@ -15,6 +15,10 @@ run: setup
 test: setup
 	@$(BIN)/cloche images build --fuel  # some tests count instructions: no deadline waits for a compiler
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# The properties alone, with new examples and more of them, for as long as it takes.
+fuzz: setup
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m hypothesis --hypothesis-profile fuzz
 
 setup: $(STAMP) images
 

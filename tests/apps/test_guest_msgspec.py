@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import cloche.guests
@@ -117,12 +117,15 @@ def test_values_are_taken_and_refused_alike(name, value, strict):
     assert found == expected
 
 
-@given(st.sampled_from(sorted(OURS)), JSON | ITEM)
-def test_texts_are_read_alike(name, value):
+@given(st.sampled_from(sorted(OURS)), JSON | ITEM, st.booleans())
+@example("pair", [], True)
+@example("pair", [1, 2, 3], True)
+@example("pair", [[]], True)
+def test_texts_are_read_alike(name, value, strict):
     """From JSON, as bytes of a body are."""
     text = json.dumps(value).encode()
-    found = outcome(ours, lambda: ours.json.decode(text, type=OURS[name]))
-    expected = outcome(msgspec, lambda: msgspec.json.decode(text, type=THEIRS[name]))
+    found = outcome(ours, lambda: ours.json.decode(text, type=OURS[name], strict=strict))
+    expected = outcome(msgspec, lambda: msgspec.json.decode(text, type=THEIRS[name], strict=strict))
     assert found == expected
 
 

@@ -339,7 +339,9 @@ _NAMES = {
     tuple: "array", set: "array", frozenset: "array", dict: "object", type(None): "null",
 }  # fmt: skip
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_FROM_JSON = 1  # strict, but for keys: those of JSON are texts, whatever they stand for
+# As True and False, but for what a text says: its keys are texts, whatever they stand for, and
+# its arrays are read item by item, so nothing knows their length before their end.
+_FROM_JSON, _FROM_LAX_JSON = 1, 0
 _TRUE, _FALSE = {"true", "1"}, {"false", "0"}
 
 
@@ -548,17 +550,25 @@ def _container(value, origin, parts, path, strict):
     if not isinstance(value, (list, tuple, set, frozenset)):
         raise _wrong("array", value, path)
     if origin is tuple and parts and parts[-1] is not Ellipsis:
-        if len(value) != len(parts):
-            raise ValidationError(
-                f"Expected `array` of length {len(parts)}, got {len(value)}{_at(path)}"
-            )
-        return tuple(
-            _convert(item, part, f"{path}[{index}]", strict)
-            for index, (item, part) in enumerate(zip(value, parts))
-        )
+        return _fixed(value, parts, path, strict)
     hint = parts[0] if parts else typing.Any
     items = [_convert(item, hint, f"{path}[{index}]", strict) for index, item in enumerate(value)]
     return items if origin not in (tuple, set, frozenset) else origin(items)
+
+
+def _fixed(value, parts, path, strict):
+    is_text = type(strict) is int
+    fits = len(value) == len(parts)
+    if not fits and not is_text:
+        expected = f"Expected `array` of length {len(parts)}"
+        raise ValidationError(f"{expected}, got {len(value)}{_at(path)}")
+    found = tuple(
+        _convert(item, part, f"{path}[{index}]", strict)
+        for index, (item, part) in enumerate(zip(value, parts))
+    )
+    if not fits:
+        raise ValidationError(f"Expected `array` of length {len(parts)}{_at(path)}")
+    return found
 
 
 def _object(value, cls, path, strict):
@@ -648,7 +658,7 @@ def _decode(text, hint, strict):
         raise
     except ValueError as error:
         raise DecodeError(f"JSON is malformed: {error}") from None
-    return _convert(found, hint, "$", _FROM_JSON if strict else False)
+    return _convert(found, hint, "$", _FROM_JSON if strict else _FROM_LAX_JSON)
 
 
 class _Decoder:
