@@ -88,6 +88,19 @@ def test_running_code(tmp_path):
     assert wrong.isError
 
 
+def test_pictures_of_a_program(tmp_path):
+    """What a program draws is shown, not what it was given."""
+    code = f"import base64; open('a.png', 'wb').write(base64.b64decode({base64.b64encode(PNG)!r}))"
+
+    async def ask(session):
+        return await session.call_tool("run_code", {"code": code, "files": {"b.png": "given"}})
+
+    drawn = asked(tmp_path, ask)
+    assert [each.type for each in drawn.content] == ["text", "text", "image"]
+    assert drawn.content[1].text == "/a.png"
+    assert base64.b64decode(drawn.content[2].data) == PNG
+
+
 def test_sessions_and_files(tmp_path):
     """State lives on, even for the next process; images are images."""
 

@@ -13,6 +13,8 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ElicitResult
 
+from cloche.server.pictures import COUNT_MAX
+
 from .process import serving
 
 PNG = base64.b64decode(
@@ -82,6 +84,47 @@ def test_a_program_and_a_session(server):
     assert again.structuredContent["stdout"] == "1\n"
     assert [each.type for each in again.content] == ["text"]
     assert base64.b64decode(file.contents[0].blob) == PNG
+
+
+def test_pictures_of_a_program(server):
+    """What a program draws by itself is shown, not what it was given, and no more than fits."""
+    many = (
+        "import pathlib\npathlib.Path('plots').mkdir()\n"
+        "for n in range(20): open(f'plots/{n:02}.png', 'wb').write(b'x' * (n + 1))\n"
+        "open('huge.jpg', 'wb').write(bytes(9 << 20))"
+    )
+
+    async def ask(session):
+        drawn = await session.call_tool(
+            "run_code", {"code": PICTURE, "files": {"given.png": "no", "b.txt": "text"}}
+        )
+        failed = await session.call_tool("run_code", {"code": f"{PICTURE}; 1 / 0"})
+        return drawn, failed, await session.call_tool("run_code", {"code": many})
+
+    drawn, failed, some = asked(server, ask)
+    assert [each.type for each in drawn.content] == ["text", "text", "image"]
+    assert drawn.content[1].text == "/a.png"
+    image = drawn.content[2]
+    assert (image.mimeType, base64.b64decode(image.data)) == ("image/png", PNG)
+    assert failed.structuredContent["error"]["code"] == "RUNTIME_FAILED"
+    assert [each.type for each in failed.content] == ["text", "text", "image"]
+    shown = [each.text for each in some.content[1:] if each.type == "text"]
+    assert shown == [f"/plots/{n:02}.png" for n in range(COUNT_MAX)]
+
+
+def test_a_plot(server):
+    """A figure of matplotlib is an image for the model."""
+    code = (
+        "import matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt\n"
+        "plt.plot([1, 4, 9])\nplt.savefig('plot.png')"
+    )
+
+    async def ask(session):
+        return await session.call_tool("run_code", {"code": code, "timeout_ms": 60_000})
+
+    answer = asked(server, ask)
+    assert [each.type for each in answer.content] == ["text", "text", "image"], answer.content
+    assert base64.b64decode(answer.content[2].data).startswith(b"\x89PNG\r\n")
 
 
 def test_progress(server):

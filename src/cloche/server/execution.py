@@ -31,6 +31,7 @@ from cloche.gate.entries import EffectStarted
 from cloche.gate.journal import encode_file, load_journal
 from cloche.server.documents import KeptResult
 from cloche.server.errors import StateError
+from cloche.server.pictures import drawn
 from cloche.server.requests import error_body, session_options, stage_document
 from cloche.store.rows import ENDED_STATUSES, JournalAppend
 
@@ -118,7 +119,7 @@ class Execution:
             ended: called with what it came to, or what the host met; from any thread.
         """
         begin = getattr(self._runner, "begin", None)
-        if begin is None or live.alone is None:
+        if begin is None or live.alone is None or live.pictures is not None:
             return False
 
         def done(execution: Done | None, error: BaseException | None) -> None:
@@ -169,7 +170,11 @@ class Execution:
         sink: JournalSink | None = None,
         resume: Journal | None = None,
     ) -> Done:
-        return self._runner.execute(
+        runner = self._runner
+        if live.pictures is not None:
+            # A runner that has its guests elsewhere fetches files when it is told to.
+            runner = getattr(runner, "with_pictures", lambda: runner)()
+        done = runner.execute(
             request,
             on_output=live.output.again(),
             sink=sink,
@@ -178,6 +183,9 @@ class Execution:
             cancel=live.cancel,
             run_id=live.row.id,  # the log of outbound HTTP names it
         )
+        if live.pictures is not None:
+            live.pictures = drawn(done.files, given=request.files, cwd=request.cwd)
+        return done
 
     def _ended(self, row: Run, done: Done) -> Run:
         return replace(

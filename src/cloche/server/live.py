@@ -132,6 +132,7 @@ class LiveRun:
         self.failure: ClocheError | None = None  # the host's, not the program's
         self.is_recovered = False
         self.is_streamed = True  # else what it prints is told at its end
+        self.pictures: dict[str, bytes] | None = None  # by path, where somebody will look at them
         self.work: Callable[[], None] = lambda: None
 
     @property

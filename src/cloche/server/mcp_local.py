@@ -16,7 +16,8 @@ from cloche.script.harness import ScriptHarness
 from cloche.server.errors import InvalidFieldError
 from cloche.server.journals import journal_lines
 from cloche.server.mcp_backend import Outcome
-from cloche.server.mcp_pictures import Pictures, bounded, picture_kind
+from cloche.server.mcp_pictures import Pictures
+from cloche.server.pictures import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,13 +77,8 @@ class LocalBackend:
                 policy=Policy(),
             )
             done = execute(request, on_output=lambda _stream, data: on_output(_text(data)))
-            given = {file.path: file.content for file in request.files}
-            images = {
-                file.path: file.content
-                for file in done.files
-                if picture_kind(file.path) is not None and given.get(file.path) != file.content
-            }
-            return Outcome(document=_document(done), images=bounded(images))
+            images = drawn(done.files, given=request.files, cwd=request.cwd)
+            return Outcome(document=_document(done), images=images)
 
         return await _called(work)
 

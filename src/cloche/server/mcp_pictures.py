@@ -1,30 +1,14 @@
-"""The pictures that a program wrote: what a model is shown beside what was printed."""
+"""The pictures that appear in a session while a program runs there."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from cloche.server.pictures import fitting, picture_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cloche.exec.session import Session
-
-PICTURES: Final = {
-    ".png": "png",
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".gif": "gif",
-    ".webp": "webp",
-}
-COUNT_MAX: Final = 8
-TOTAL_LIMIT_BYTES: Final = 8 << 20  # what a message of a model may hold, about
-
-
-def picture_kind(path: str) -> str | None:
-    """Return the subtype of `image/` that a path's suffix says, None for no picture."""
-    return PICTURES.get(PurePosixPath(path).suffix.lower())
 
 
 class Pictures:
@@ -49,24 +33,7 @@ class Pictures:
             for entry in found
             if entry.kind == "file" and picture_kind(entry.path) is not None
         }
-        return {path: self._session.download(path) for path in _fitting(sizes)}
-
-
-def bounded(found: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return as many of these pictures as a message may hold, in the order of their paths."""
-    sizes = {path: len(found[path]) for path in sorted(found)}
-    return {path: found[path] for path in _fitting(sizes)}
-
-
-def _fitting(sizes: Mapping[str, int]) -> list[str]:
-    """Return the paths of what a message has room for, of these in their order."""
-    chosen: list[str] = []
-    room = TOTAL_LIMIT_BYTES
-    for path, size_bytes in sizes.items():
-        if len(chosen) < COUNT_MAX and size_bytes <= room:
-            room -= size_bytes
-            chosen.append(path)
-    return chosen
+        return {path: self._session.download(path) for path in fitting(sizes)}
 
 
 def _digest(content: bytes) -> bytes:

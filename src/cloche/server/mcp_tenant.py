@@ -83,8 +83,9 @@ class TenantBackend:
             keep=False,
         )
         kept = KeptRequest(tenant=self._tenant, action="run", run=body)
-        live = await self._call(lambda: self._context.runs.start(kept))
-        return Outcome(document=await self._done(live, on_output))
+        live = await self._call(lambda: self._context.runs.start(kept, has_pictures=True))
+        document = await self._done(live, on_output)
+        return Outcome(document=document, images=live.pictures or {})
 
     async def session_create(self, language: Language, name: str | None) -> dict[str, Any]:
         """Create a session."""

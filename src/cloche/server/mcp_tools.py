@@ -30,7 +30,7 @@ from cloche._version import __version__
 from cloche.script.approvals import Made
 from cloche.server.errors import InvalidFieldError
 from cloche.server.mcp_backend import Language, ScriptLanguage  # noqa: TC001 - read at run time
-from cloche.server.mcp_pictures import picture_kind
+from cloche.server.pictures import picture_kind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

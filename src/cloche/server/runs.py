@@ -116,6 +116,7 @@ class Runs:
         session: Session | None = None,
         run_id: str | None = None,
         is_streamed: bool = True,
+        has_pictures: bool = False,
     ) -> LiveRun:
         """Accept a run: it is kept when this returns, and executed when its turn comes.
 
@@ -124,6 +125,7 @@ class Runs:
             session: in which session, whose owner was checked.
             run_id: the id it must have; a run that has it already is the answer.
             is_streamed: whether somebody listens to what it prints while it runs.
+            has_pictures: whether somebody will look at the pictures that it writes.
 
         Raises:
             QueueFullError, RateLimitedError, UnavailableError: nothing was started, try later.
@@ -147,6 +149,7 @@ class Runs:
         )
         live = LiveRun(row, request, alone)
         live.is_streamed = is_streamed
+        live.pictures = {} if has_pictures else None
         if live.is_kept:
             try:
                 self._store.runs.create(row, documents=[run_owner(request.tenant, row)])

@@ -38,6 +38,7 @@ from cloche.gate.journal import load_journal
 from cloche.limits import GuestModules
 from cloche.server import worker_frames as frames
 from cloche.server.adapters import hardening
+from cloche.server.pictures import drawn
 from cloche.server.worker_frames import Answer, Done, error_frame
 from cloche.server.worker_job import (
     AskingSink,
@@ -241,8 +242,9 @@ class Worker:
             sink = AskingSink(job)
         elif options.journal == "late":
             sink = HoldingSink()
+        request = frames.request_of_frame(options.request, self._limits)
         execution = execute(
-            frames.request_of_frame(options.request, self._limits),
+            request,
             handlers=Handlers(job, options.kinds),
             on_output=self._listener(job) if options.is_streamed else None,
             sink=sink,
@@ -253,7 +255,11 @@ class Worker:
             run_id=options.run_id,
         )
         records = sink.records if isinstance(sink, HoldingSink) else []
-        return Done(job=job.number, execution=_execution_frame(execution), records=records)
+        told = _execution_frame(execution)
+        if options.has_pictures:
+            pictures = drawn(execution.files, given=request.files, cwd=request.cwd)
+            told = msgspec.structs.replace(told, pictures=pictures)
+        return Done(job=job.number, execution=told, records=records)
 
     def _listener(self, job: Job) -> Callable[[Stream, bytes], None]:
         return lambda stream, data: self._streams.write(job.number, stream, data)

@@ -90,6 +90,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         resume: a journal file that the run goes on behind.
         is_streamed: whether output is told as it is written.
         secrets: `egress.secrets.Secret`s in JSON that are taken out of what is printed.
+        has_pictures: whether the pictures that it wrote come with the end.
     """
 
     request: RequestFrame
@@ -101,6 +102,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     resume: bytes | None = None
     is_streamed: bool = True
     secrets: bytes = b""
+    has_pictures: bool = False
 
 
 # --- to a worker ---
@@ -278,7 +280,7 @@ class Done(Frame, frozen=True, kw_only=True, array_like=True, tag=22):
 
 
 class ExecutionFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """An `Execution`, without its files."""
+    """An `Execution`; of its files the pictures alone, where they were asked for."""
 
     run_id: str
     language: str
@@ -290,6 +292,7 @@ class ExecutionFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     fuel_used: int | None
     is_suspended: bool = False
     due_ns: int | None = None
+    pictures: dict[str, bytes] = {}
 
 
 ToWorker = Start | Run | Wake | Call | RunIn | Cancel | Answer | Close | Ping

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cloche.engine.abi import GuestStopped
+from cloche.engine.vfs import StoredFile
 from cloche.errors import InternalError
 from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.net import NetHandlers
@@ -37,6 +38,7 @@ from cloche.gate.errors import ValueInvalidError
 from cloche.gate.policy import NET_KIND, Deny, decide
 from cloche.gate.ports import Cancels, EffectFailure, EffectSuspended
 from cloche.server import worker_frames as frames
+from cloche.server.pictures import bounded
 from cloche.server.worker_bounds import Said, WorkerLiesError, size_of
 from cloche.server.worker_frames import Answer, Done, FrameTooLargeError
 
@@ -141,6 +143,7 @@ class Conversation:
             resume=None if resume is None else frames.journal_bytes(resume, limits),
             is_streamed=self._on_output is not None if is_streamed is None else is_streamed,
             secrets=self._secrets(request, may_lack=replay is not None or resume is not None),
+            has_pictures=self._runner.has_pictures,
         )
 
     def _kinds(self, request: RunRequest) -> dict[str, bool]:
@@ -499,7 +502,10 @@ def execution_of(frame: frames.ExecutionFrame, run_id: str) -> Execution:
         result=frame.result,
         error=error,
         exit_code=frame.exit_code,
-        files=(),
+        files=tuple(
+            StoredFile(path=path, content=content)
+            for path, content in bounded(frame.pictures).items()
+        ),
         journal_hash=frame.journal_hash,
         image=frame.image,
         fuel_used=frame.fuel_used,

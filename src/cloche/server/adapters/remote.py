@@ -7,6 +7,7 @@ Invariants: images are made here, since workers write nothing; a run whose worke
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -49,10 +50,17 @@ class WorkerRunner(Runner):
         self.processes = processes
         self.limits = limits
         self.server = limits.server
+        self.has_pictures = False
         self._prepared: set[tuple[str, bool]] = set()
         self._quick: dict[QuickJob, None] = {}
         self._watching = threading.Condition()
         self._watcher: threading.Thread | None = None
+
+    def with_pictures(self) -> WorkerRunner:
+        """Return a runner of the same workers whose runs return the pictures that they wrote."""
+        runner = copy.copy(self)
+        runner.has_pictures = True
+        return runner
 
     def prepare(self, request: RunRequest) -> None:
         """See to it that a worker finds what a request needs in its cache."""
@@ -107,7 +115,9 @@ class WorkerRunner(Runner):
         image: Any = None,
         wanted: Any = None,
     ) -> Execution:
-        """Run a request to its end in a worker; see `Runner.execute`. It returns no files.
+        """Run a request to its end in a worker; see `Runner.execute`.
+
+        Of files it returns pictures alone, and those `with_pictures`.
 
         An image that is not of the catalogue is in this process alone, and so are its runs.
 
