@@ -141,11 +141,20 @@ def unseal(blob: bytes, key: bytes, *, limits: Limits, image_id: str | None = No
             found=snapshot.image_id,
             expected=image_id,
         )
+    check_snapshot(snapshot)
+    return snapshot
+
+
+def check_snapshot(snapshot: Snapshot) -> None:
+    """Refuse a snapshot whose pages are not those of its memory.
+
+    Raises:
+        SnapshotError: they are not.
+    """
     if len(snapshot.content) != len(snapshot.pages) * PAGE_BYTES or any(
         page < 0 or (page + 1) * PAGE_BYTES > snapshot.memory_bytes for page in snapshot.pages
     ):
         raise SnapshotError("the snapshot's pages do not match its memory")
-    return snapshot
 
 
 def _sign(head: bytes, body: bytes, key: bytes) -> bytes:

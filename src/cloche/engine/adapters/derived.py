@@ -15,7 +15,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import hashlib
-import mmap
 import os
 import weakref
 from typing import TYPE_CHECKING, Final
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cloche.engine.adapters.images import Image, ImageMemory
+from cloche.engine.adapters.mapping import ReadView
 from cloche.engine.errors import ImageError
 from cloche.engine.mounted import joined_tree
 from cloche.engine.pages import PAGE_BYTES
@@ -60,6 +60,7 @@ def with_files(image: Image, files: Mapping[str, bytes]) -> Image:
         digest.update(b"\0%b\0" % path.encode())
         digest.update(hashlib.sha256(files[path]).digest())
     made = image.copy(digest.hexdigest())
+    made.files = dict(files)
     made.tree = joined_tree(image.tree, {path: memoryview(files[path]) for path in files})
     return made
 
@@ -75,9 +76,21 @@ def derive(instance: Instance, *, kept: Snapshot | None = None) -> Image:
         InstanceClosedError: a stop closed the instance before.
         ImageError: the kernel gives no memory.
     """
-    snapshot = instance.snapshot() if kept is None else kept
-    image = instance.image.copy(_id_of(snapshot))
-    image.memory = _sealed(instance, snapshot)
+    return image_of(instance.image, instance.snapshot() if kept is None else kept)
+
+
+def image_of(before: Image, snapshot: Snapshot) -> Image:
+    """Make an image of a snapshot, without an instance; see `derive`.
+
+    Args:
+        before: the image that the snapshot belongs to.
+        snapshot: checked (`check_snapshot`).
+
+    Raises:
+        ImageError: the kernel gives no memory.
+    """
+    image = before.copy(_id_of(snapshot))
+    image.memory = _sealed(before, snapshot)
     # The clock and the entropy of who made it are no part of what others begin with.
     image.state = msgspec.structs.replace(snapshot.machine, entropy_seed=0, entropy_block_count=0)
     weakref.finalize(image, os.close, image.memory.descriptor)
@@ -92,17 +105,15 @@ def _id_of(snapshot: Snapshot) -> str:
     return hashlib.sha256(b"derived\0" + _encoder.encode(plain)).hexdigest()
 
 
-def _sealed(instance: Instance, snapshot: Snapshot) -> ImageMemory:
-    """Write an instance's memory to a memfd: what its image has, and what differs."""
-    before = instance.image.memory
+def _sealed(image: Image, snapshot: Snapshot) -> ImageMemory:
+    """Write a memory to a memfd: what its image has, and what differs."""
+    before = image.memory
     assert before is not None
     size = snapshot.memory_bytes
     try:
-        descriptor = os.memfd_create(
-            f"cloche-{instance.image.name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-        )
+        descriptor = open_memory(image.name)
     except OSError as error:
-        raise _no_memory(instance, error) from error
+        raise _no_memory(image, error) from error
     try:
         os.ftruncate(descriptor, size)
         for offset in range(0, before.size, _CHUNK_BYTES):
@@ -111,16 +122,26 @@ def _sealed(instance: Instance, snapshot: Snapshot) -> ImageMemory:
         for index, page in enumerate(snapshot.pages):
             piece = snapshot.content[index * PAGE_BYTES : (index + 1) * PAGE_BYTES]
             os.pwrite(descriptor, piece, page * PAGE_BYTES)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-        # Private: older kernels refuse to share what is sealed, even to read it.
-        view = mmap.mmap(
-            descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
-        )
+        seal_memory(descriptor)
+        view = ReadView(descriptor, size)
     except OSError as error:
         os.close(descriptor)
-        raise _no_memory(instance, error) from error
-    base = ctypes.addressof(ctypes.c_char.from_buffer(view))
-    return ImageMemory(descriptor=descriptor, size=size, base=base, owner=view)
+        raise _no_memory(image, error) from error
+    return ImageMemory(descriptor=descriptor, size=size, base=view.base, owner=view)
+
+
+def open_memory(name: str) -> int:
+    """Return a file in memory that can be sealed.
+
+    Raises:
+        OSError: the kernel gives none.
+    """
+    return os.memfd_create(f"cloche-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def seal_memory(descriptor: int) -> None:
+    """See to it that nobody changes such a file any more."""
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
 
 
 def _write(descriptor: int, content: bytes, offset: int) -> None:
@@ -129,8 +150,7 @@ def _write(descriptor: int, content: bytes, offset: int) -> None:
         os.pwrite(descriptor, content, offset)
 
 
-def _no_memory(instance: Instance, error: OSError) -> ImageError:
+def _no_memory(image: Image, error: OSError) -> ImageError:
     return ImageError(
-        f"no memory for an image derived from {instance.image.name}: {error.strerror}",
-        image=instance.image.name,
+        f"no memory for an image derived from {image.name}: {error.strerror}", image=image.name
     )

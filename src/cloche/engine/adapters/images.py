@@ -102,6 +102,7 @@ class Image:
         self.tree: Directory | None = None
         self.open_files: list[tuple[int, Node, int]] = []
         self.state: MachineState | None = None
+        self.files: Mapping[str, bytes] = {}  # those that `with_files` gave it
 
     @property
     def key(self) -> tuple[str, bool]:

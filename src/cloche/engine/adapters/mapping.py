@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import weakref
 from typing import Final
 
 MAP_FIXED: Final = 0x10  # not in the mmap module
@@ -19,6 +20,10 @@ _mmap.argtypes = [
     ctypes.c_int,
     ctypes.c_long,
 ]
+
+_munmap = ctypes.CDLL(None, use_errno=True).munmap
+_munmap.restype = ctypes.c_int
+_munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 _move = ctypes.PyDLL(None).memmove  # lets no other thread run meanwhile: it takes less than asking
 _move.restype = None
@@ -41,6 +46,20 @@ def map_to_read(descriptor: int, size: int) -> int:
         OSError: the kernel refuses.
     """
     return _map(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor)
+
+
+class ReadView:
+    """A private, read-only view of the beginning of a file, until nobody holds it any more.
+
+    Private: older kernels refuse to share what is sealed, even to read it.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self.base = _map(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, descriptor)
+        weakref.finalize(self, _munmap, self.base, size)
 
 
 def map_to_write(address: int, descriptor: int, size: int) -> None:
