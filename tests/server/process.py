@@ -25,16 +25,17 @@ class Serving:
         folder: where its store and its keys are.
         options: of the command.
         is_placed: whether the options say where its store is and its address; else the file does.
+        start: the command.
         settings: of the environment.
     """
 
-    def __init__(self, folder, *options, is_placed=True, **settings):
+    def __init__(self, folder, *options, is_placed=True, start=START, **settings):
         keys = {"CLOCHE_KEY_FILE": str(folder / "key"), "CLOCHE_SECRET_KEY": SECRETS_KEY}
         env = environment(**{**keys, **settings})
         place = ["--bind", "127.0.0.1:0", "--store", str(folder / "s.db")] if is_placed else []
         with (folder / "stderr.txt").open("ab") as errors:
             self.process = subprocess.Popen(
-                [*START, "serve", *place, *options],
+                [*start, "serve", *place, *options],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=env,
