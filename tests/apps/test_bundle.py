@@ -10,6 +10,8 @@ from cloche.apps.bundle import bundle_of
 from cloche.apps.errors import BundleError, BundleTooLargeError
 from cloche.limits import Limits
 
+MIB = 1 << 20
+
 LIMITS = Limits()
 SEGMENT = st.text(st.sampled_from("abcä. -_"), min_size=1, max_size=6).filter(
     lambda text: text not in (".", "..")
@@ -55,17 +57,18 @@ def test_a_file_is_no_folder():
 @pytest.mark.parametrize(
     ("limit", "value", "files"),
     [
-        ("app_file_count_max", 2, {"a": b"", "b": b"", "c": b""}),
-        ("app_file_limit_bytes", 1024, {"a": bytes(1025)}),
-        ("app_files_limit_bytes", 1024, {"a": bytes(1000), "b": bytes(25)}),
+        ("apps.app_file_count_max", 2, {"a": b"", "b": b"", "c": b""}),
+        ("storage.max_file_size", MIB, {"a": bytes(MIB + 1)}),
+        ("storage.max_site_size", 10 * MIB, {"a": bytes(10 * MIB), "b": bytes(1)}),
     ],
 )
 def test_limits(limit, value, files):
     """Number, one file, all files; what just fits is taken."""
-    limits = LIMITS.replace({"apps": {limit: value}})
+    group, _, name = limit.partition(".")
+    limits = LIMITS.replace({group: {name: value}})
     with pytest.raises(BundleTooLargeError) as caught:
         bundle_of(files, limits)
-    assert caught.value.limit == f"apps.{limit}"
+    assert caught.value.limit == limit
     fitting = {path: content[:-1] for path, content in list(files.items())[:2]}
     bundle_of(fitting, limits)
 

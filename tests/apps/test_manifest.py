@@ -182,6 +182,19 @@ def test_a_manifest_only_lowers():
     assert (found.guests.timeout_ms, found.guests.memory_limit_bytes) == (5, 32 << 20)
 
 
+def test_what_a_manifest_does_not_say():
+    """Time and memory of a request are those of `runtime`, the latter on top of what is ready."""
+    host = LIMITS.replace({"runtime": {"exec_timeout": 700, "max_memory": 3 << 20}})
+    found = parse({"name": "a"}).limits_of(host, ready_bytes=40 << 20).guests
+    assert (found.timeout_ms, found.memory_limit_bytes) == (700, 43 << 20)
+    found = parse({"name": "a"}).limits_of(host, ready_bytes=2 << 20).guests
+    assert found.memory_limit_bytes == 16 << 20  # the least that any guest has
+    most = host.guests.memory_limit_bytes
+    assert parse({"name": "a"}).limits_of(host, ready_bytes=most).guests.memory_limit_bytes == most
+    longer = parse({"name": "a", "limits": {"timeout_ms": 900}}).limits_of(host).guests
+    assert longer.timeout_ms == 900
+
+
 def test_its_policy():
     """The app's own effects, the storage that it names, and HTTP by its rules; nothing else."""
     policy = parse({"name": "a", "storage": ["kv"]}).policy()

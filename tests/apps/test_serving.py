@@ -31,11 +31,12 @@ class World:
     """A server of apps on a store in memory.
 
     Args:
-        limits: of the group `apps`.
+        storage: limits of the group `storage`.
+        limits: those of the group `apps`.
     """
 
-    def __init__(self, **limits):
-        self.limits = Limits().replace({"apps": limits})
+    def __init__(self, *, storage=None, **limits):
+        self.limits = Limits().replace({"apps": limits, "storage": storage or {}})
         self.store = open_store("memory:")
         self.apps = open_apps(self.store, self.limits)
         self.reports = []
@@ -348,6 +349,27 @@ def test_too_many_requests():
         assert sorted(status for status, _, _ in answers) == [200, 200, 200, 503, 503, 503]
         refused = next(fields for status, fields, _ in answers if status == 503)
         assert refused[b"retry-after"] == b"1"
+    finally:
+        world.close()
+
+
+def test_files_that_are_held_ready():
+    """Versions are let go when their files are too large together, and answer all the same."""
+    world = World(storage={"max_vfs": 10 << 20})
+    names = [AppName(tenant="default", name=name) for name in ("one", "two", "three")]
+    try:
+        for name in names:
+            content = name.name.encode() * 1_500_000  # 4.5 MB, the last one 7.5
+            manifest = {"name": name.name, "static": "site"}
+            bundle = {"site/index.html": content, "cloche.app.json": json.dumps(manifest).encode()}
+            world.apps.deploy(name, bundle_of(bundle, world.limits), who="ann")
+        world.server.refresh()
+        for name in (*names, *names):
+            status, body = world.get("/", host=f"{name.name}.localhost")
+            assert (status, body[: len(name.name)]) == (200, name.name.encode())
+            held = [ready.files_bytes for ready in world.apps.versions._ready.values()]
+            assert 0 < sum(held) <= 10 << 20
+        assert len(held) == 1
     finally:
         world.close()
 

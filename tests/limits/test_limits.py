@@ -85,7 +85,6 @@ DEFAULTS = {
     "guests.host_call_count_max": 10_000_000,
     "guests.stack_limit_bytes": 8 * MIB,
     "guests.message_limit_bytes": 16 * MIB,
-    "guests.timer_count_max": 100_000,
     "gate.effect_count_max": 10_000,
     "gate.effect_concurrency_max": 32,
     "gate.args_limit_bytes": MIB,
@@ -207,7 +206,6 @@ DEFAULTS = {
     "server.run_timeout_ms_max": 300_000,
     "server.run_memory_limit_bytes_max": 1024 * MIB,
     "server.body_limit_bytes": 32 * MIB,
-    "server.upload_limit_bytes": 64 * MIB,
     "server.page_count_default": 50,
     "server.page_count_max": 200,
     "server.heartbeat_ms": 15_000,
@@ -240,8 +238,6 @@ DEFAULTS = {
     "server.worker_grace_ms": 10_000,
     "server.worker_frame_limit_bytes": 1152 << 20,
     "apps.app_file_count_max": 2000,
-    "apps.app_file_limit_bytes": 16_777_216,
-    "apps.app_files_limit_bytes": 67_108_864,
     "apps.app_count_max": 1000,
     "apps.version_count_max": 20,
     "apps.action_count_max": 200,
@@ -508,17 +504,10 @@ def test_the_defaults_are_those_of_the_fallback_machine():
     assert Limits() == derive(Hardware(total_ram_bytes=512 * MIB, cpu_cores=1))
 
 
-# What is declared because seed 001 declares it, or because a guest has a ceiling of its own.
-# docs/limitations.md says so too. A name is taken from here when something asks for it.
+# Estimates, which are shown alone. docs/limitations.md says so too.
 WITHOUT_EFFECT = {
     "hardware.available_ram",
     *(f"capacity.{name}" for name in ("users", "users_max", "reads", "writes", "mixed")),
-    *(f"capacity.{name}" for name in ("max_requests", "timeout_ms")),
-    *(f"storage.{name}" for name in ("max_vfs", "max_upload", "write_queue")),
-    *(f"storage.{name}" for name in ("max_file_size", "max_site_size")),
-    "runtime.exec_timeout",
-    "runtime.max_memory",
-    "guests.timer_count_max",
 }
 
 

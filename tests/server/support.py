@@ -45,13 +45,22 @@ class Asker:
     """A server on a store in memory, its keys, and a way to ask it.
 
     Args:
-        limits: values by name of the group `server`.
+        storage: values by name of the group `storage`.
+        limits: those of the group `server`.
     """
 
     def __init__(
-        self, *, store=None, seed=0, allow_net=False, tools=None, cors_origins=(), **limits
+        self,
+        *,
+        store=None,
+        seed=0,
+        allow_net=False,
+        tools=None,
+        cors_origins=(),
+        storage=None,
+        **limits,
     ):
-        self.limits = Limits().replace({"server": limits})
+        self.limits = Limits().replace({"server": limits, "storage": storage or {}})
         self.store = store or open_store("memory:")
         self.records = []
         self.host = InlineHost(self.limits, seed=seed)

@@ -193,10 +193,10 @@ def test_an_upload_that_is_wrong(asker, person, place):
     answer = upload(person, place, ("files", "", ""))
     assert (answer.status, "no file was chosen" in text_of(answer)) == (422, True)
     assert upload(person, place, ("files", "..", "a")).status in (409, 422)
-    small = Asker(upload_limit_bytes=2000)
+    small = Asker(storage={"max_upload": 1 << 20})
     other = Person(small, small.new_key("session"))
     own = other.do("/console/sessions", language="python")
-    answer = upload(other, own, ("files", "a.txt", "a" * 2000))
+    answer = upload(other, own, ("files", "a.txt", "a" * (1 << 20)))
     assert answer.status == 413
     check_page(answer)
     assert "Nothing is here." in other.see(own)

@@ -131,9 +131,9 @@ def test_tricks_with_paths(asker, target, path):
 
 def test_a_file_that_is_too_large():
     """The upload limit of the server holds, before the file is anywhere."""
-    asker = Asker(upload_limit_bytes=1024, body_limit_bytes=1024)
+    asker = Asker(storage={"max_upload": 1 << 20}, body_limit_bytes=1024)
     asker.post("/v1/sessions", {"language": "javascript", "name": "s"})
-    answer = asker.ask("PUT", "/v1/sessions/s/files/a", content=b"x" * 1025)
+    answer = asker.ask("PUT", "/v1/sessions/s/files/a", content=bytes((1 << 20) + 1))
     assert (answer.status, answer.document["code"]) == (413, "WEB_CONTENT_TOO_LARGE")
 
 

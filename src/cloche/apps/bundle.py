@@ -72,20 +72,20 @@ def bundle_of(files: Mapping[str, bytes], limits: Limits) -> Bundle:
 
     Args:
         files: content by path, relative, with `/` between segments.
-        limits: group `apps`.
+        limits: groups `apps` and `storage`.
 
     Raises:
         BundleError: a path that cannot be one, or that is a folder of another.
         BundleTooLargeError: too many files, or too many bytes.
     """
-    apps = limits.apps
+    apps, storage = limits.apps, limits.storage
     _within("files", len(files), "apps.app_file_count_max", apps.app_file_count_max)
     total = 0
     for path, content in files.items():
         check_path(path, limits)
-        _within(path, len(content), "apps.app_file_limit_bytes", apps.app_file_limit_bytes)
+        _within(path, len(content), "storage.max_file_size", storage.max_file_size)
         total += len(content)
-    _within("all files", total, "apps.app_files_limit_bytes", apps.app_files_limit_bytes)
+    _within("all files", total, "storage.max_site_size", storage.max_site_size)
     for path in files:
         folder = path
         while "/" in folder:

@@ -209,17 +209,17 @@ class RecordingUnknownError(AppError):
 
 
 class AppBusyError(AppError):
-    """Too many requests of an app wait. State: this one was not given to it."""
+    """There is no room for a request, or none in time. State: it was not given to its app."""
 
     code = "APP_BUSY"
     blame: ClassVar[Blame] = "limit"
     status: ClassVar[int] = 503
     retryable = True
 
-    def __init__(self, *, limit_value: int) -> None:
+    def __init__(self, problem: str, *, limit: str, limit_value: int) -> None:
         super().__init__(
-            f"{limit_value} requests of this app wait already (apps.request_queue_max)",
-            limit="apps.request_queue_max",
+            f"{limit_value} {problem} ({limit}); try again in a moment",
+            limit=limit,
             limit_value=limit_value,
         )
 

@@ -21,6 +21,7 @@ from cloche.apps.errors import AppEnvironmentError, BundleError, ManifestError
 from cloche.egress.allowlist import TENANT_PREFIX, NetPolicy
 from cloche.errors import ClocheError
 from cloche.gate.policy import Policy
+from cloche.limits import SPECIFICATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,7 @@ _HOST: Final = re.compile(
 _PREFIX: Final = re.compile(r"/(?:[A-Za-z0-9._~-]+/?)*")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _HOST_LENGTH_MAX: Final = 253
+_GUEST_MEMORY: Final = "guests.memory_limit_bytes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,16 +148,24 @@ class Manifest:
             raise ManifestError(where="policy.net", problem=problem)
         return replace(self, net={**self.net, "tenant": tenant}) if tenant else self
 
-    def limits_of(self, limits: Limits) -> Limits:
-        """Return the ceilings of one request: the host's, and what the manifest lowers."""
-        apps = limits.apps
-        wanted = dict(self.limits)
+    def limits_of(self, limits: Limits, *, ready_bytes: int = 0) -> Limits:
+        """Return the ceilings of one request: what the manifest asks for, within the host's.
+
+        Args:
+            limits: of the host.
+            ready_bytes: memory that an instance has before it is asked anything.
+        """
+        apps, runtime = limits.apps, limits.runtime
+        memory_bytes = max(
+            ready_bytes + runtime.max_memory, SPECIFICATIONS[_GUEST_MEMORY].minimum or 0
+        )
+        wanted = {"memory_limit_bytes": memory_bytes} | dict(self.limits)
         lowered = {
             name: min(value, getattr(limits.guests, name))
             for name, value in wanted.items()
             if name != "timeout_ms"
         }
-        timeout_ms = min(wanted.get("timeout_ms", apps.request_timeout_ms), apps.request_timeout_ms)
+        timeout_ms = min(wanted.get("timeout_ms", runtime.exec_timeout), apps.request_timeout_ms)
         return limits.replace(
             {
                 "guests": {**lowered, "timeout_ms": timeout_ms},

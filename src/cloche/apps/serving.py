@@ -15,15 +15,14 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.apps.adapters.crew import Crew
+from cloche.apps.adapters.door import Doors
 from cloche.apps.adapters.replies import BrokenResponseError, LargeBody, Reply
 from cloche.apps.adapters.sockets import Talk
 from cloche.apps.errors import (
-    AppBusyError,
     AppError,
     AppRequestError,
     AppRequestTooLargeError,
@@ -51,13 +50,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cloche.apps.adapters.builder import BuiltApp
+    from cloche.apps.adapters.door import Door
     from cloche.apps.adapters.host import AppExecution
     from cloche.apps.manifest import Recording
     from cloche.apps.open import Apps
     from cloche.apps.registry import App
     from cloche.apps.routing import AppName, Found, Routes
     from cloche.apps.versions import Ready
-    from cloche.limits import Limits
 
 NS_PER_MS: Final = 1_000_000
 REQUEST_ID_BYTES: Final = 16
@@ -100,8 +99,7 @@ class AppServer:
         self._revision = -1
         self._state = State()
         self._routes: Routes = self._state.routes()
-        self._statics: dict[str, WebApp] = {}
-        self._doors: dict[AppName, _Door] = {}
+        self._doors = Doors(apps.limits)
         self._pool = Crew(
             apps.limits.apps.thread_count_max,
             "cloche-app",
@@ -196,7 +194,7 @@ class AppServer:
         base = f"{folder}/{names}" if names else folder
         if base not in files and f"{base}/{_INDEX}" not in files:
             return None
-        site = self._statics.get(ready.bundle.digest)
+        site = ready.site
         if site is None:
             prefix = f"{folder}/"
             content = {
@@ -204,21 +202,16 @@ class AppServer:
                 for each, data in ready.bundle.files
                 if each.startswith(prefix)
             }
-            site = WebApp()
+            site = ready.site = WebApp()
             # The tag of a file is made of its time: another version is another time.
             mtime_ns = int(ready.bundle.digest[:12], 16) * 1000
             add_static(site, "", MemoryFiles(content, mtime_ns=mtime_ns))
-            if len(self._statics) >= self._limits.apps.image_count_max:
-                self._statics.pop(next(iter(self._statics)))
-            self._statics[ready.bundle.digest] = site
         return await site.handle(_redirected(request, path))
 
     # --- handlers ---
 
     async def _handled(self, request: Request, found: Found, ready: Ready) -> Response:
-        door = self._doors.get(found.app)
-        if door is None:
-            door = self._doors[found.app] = _Door(self._limits)
+        door = self._doors.of(found.app)
         asked = await self._asked(request, found)
         await door.enter()
         cancel = CancelToken()
@@ -325,7 +318,7 @@ class AppServer:
         asked: AppRequest,
         reply: Reply,
         cancel: CancelToken,
-        door: _Door,
+        door: Door,
     ) -> None:
         """Run an app for a request, on a thread of the crew."""
         work = _Work(self, app, built)
@@ -422,7 +415,7 @@ class AppServer:
         self.apps.versions.forget(app)
         self.apps.logs.remove(app)
         self.apps.recordings.remove(app)
-        self._doors.pop(app, None)
+        self._doors.forget(app)
         self.numbers.pop(app, None)
 
     def close(self) -> None:
@@ -519,56 +512,6 @@ class _Work:
             )
         except ClocheError as problem:
             self._server._report({"event": "app", "message": problem.message})
-
-
-def _begin(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)
-
-
-class _Door:
-    """Lets so many requests of one app run at a time, and so many wait."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._queue_max = limits.apps.request_queue_max
-        self._room = limits.apps.request_concurrency_max
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._lock = threading.Lock()
-
-    async def enter(self) -> None:
-        """Wait for room, on the loop.
-
-        Raises:
-            AppBusyError: too many wait already.
-        """
-        with self._lock:
-            if self._room > 0:
-                self._room -= 1
-                return
-            if len(self._waiting) >= self._queue_max:
-                raise AppBusyError(limit_value=self._queue_max)
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-        try:
-            await turn
-        except BaseException:
-            with self._lock:
-                has_room = turn not in self._waiting
-                if not has_room:
-                    self._waiting.remove(turn)
-            if has_room:
-                self.leave()
-            raise
-
-    def leave(self) -> None:
-        """Make room for another one; on any thread."""
-        with self._lock:
-            if not self._waiting:
-                self._room += 1
-                return
-            turn = self._waiting.popleft()
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            turn.get_loop().call_soon_threadsafe(_begin, turn)
 
 
 def _redirected(request: Request, path: str) -> Request:

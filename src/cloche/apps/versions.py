@@ -4,7 +4,8 @@ Owns the built versions of one process. Invariants:
 - a version is evaluated at most once at a time here; another process finds what was kept;
 - what is kept is opened only when it was signed with this machine's key for the same files, guest
   and environment; else it is made again;
-- at most `apps.image_count_max` versions are held, those that were asked longest ago go.
+- at most `apps.image_count_max` versions are held, with files of at most `storage.max_vfs` bytes
+  together; those that were asked longest ago go, the one that is asked never.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cloche.apps.routing import AppName
     from cloche.limits import Limits
     from cloche.store.ports import Store
+    from cloche.web.app import App as WebApp
 
 _IMAGES: Final = "apps.images."
 _ENV_DIGITS: Final = 16
@@ -42,13 +44,15 @@ Key = tuple["AppName", str, str]
 
 
 class Ready:
-    """A version that can answer, and its files."""
+    """A version that can answer, and its files; `site` serves those, once they were asked for."""
 
-    __slots__ = ("built", "bundle")
+    __slots__ = ("built", "bundle", "files_bytes", "site")
 
     def __init__(self, built: BuiltApp, bundle: Bundle) -> None:
         self.built = built
         self.bundle = bundle
+        self.files_bytes = sum(len(content) for _, content in bundle.files)
+        self.site: WebApp | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -63,7 +67,7 @@ class Versions:
         store: where their states are kept.
         registry: where their files are.
         host: builds them.
-        limits: the group `apps`.
+        limits: the groups `apps` and `storage`.
         allow_net: whether apps may make outbound calls.
         key: returns what signs the states.
         now_ns: the wall clock.
@@ -157,8 +161,14 @@ class Versions:
         gone = []
         with self._lock:
             self._ready[key] = ready
-            while len(self._ready) > self._limits.apps.image_count_max:
-                gone.append(self._ready.popitem(last=False)[1])
+            total = sum(each.files_bytes for each in self._ready.values())
+            while len(self._ready) > 1 and (
+                len(self._ready) > self._limits.apps.image_count_max
+                or total > self._limits.storage.max_vfs
+            ):
+                oldest = self._ready.popitem(last=False)[1]
+                total -= oldest.files_bytes
+                gone.append(oldest)
         for old in gone:
             self._host.release(old.built)
 

@@ -16,12 +16,6 @@ class AppsLimits(Group):
     app_file_count_max: int = limit(
         2000, "count", 1, 100_000, label="Files", description="Files of one version of an app"
     )
-    app_file_limit_bytes: int = limit(
-        16 * MIB, "bytes", KIB, 1024 * MIB, label="File", description="One file of an app"
-    )
-    app_files_limit_bytes: int = limit(
-        64 * MIB, "bytes", KIB, 4096 * MIB, label="App", description="All files of one version"
-    )
     app_count_max: int = limit(
         1000, "count", 1, 100_000, label="Apps", description="Apps of one server, of all tenants"
     )
@@ -70,7 +64,7 @@ class AppsLimits(Group):
         1,
         3_600_000,
         label="Request Time",
-        description="One request, its streamed response and what it waits for included",
+        description="The most that a manifest may ask for one request, its stream included",
     )
     request_limit_bytes: int = limit(
         16 * MIB, "bytes", 0, 4096 * MIB, label="Request", description="Body of a request"

@@ -35,7 +35,7 @@ class StorageLimits(Group):
         10 * MIB,
         GIB,
         label="VFS Cache",
-        description="Size of the file cache; by default a quarter of the memory",
+        description="Files of apps that are held ready; by default a quarter of the memory",
     )
     max_upload: int = limit(
         FALLBACK_RAM_BYTES // 10,
@@ -43,16 +43,16 @@ class StorageLimits(Group):
         MIB,
         100 * MIB,
         label="Max Upload",
-        description="Size of one upload; by default a tenth of the memory, from 10 MiB up",
+        description="Files of one request; by default a tenth of the memory, from 10 MiB up",
     )
     write_queue: int = limit(
-        1000, "count", 100, 10_000, label="Write Queue", description="Writes that may be pending"
+        1000, "count", 100, 10_000, label="Write Queue", description="Writes to journals that wait"
     )
     max_file_size: int = limit(
-        100 * MIB, "bytes", MIB, GIB, label="Max File", description="Size of one stored file"
+        100 * MIB, "bytes", MIB, GIB, label="Max File", description="Size of one file of an app"
     )
     max_site_size: int = limit(
-        500 * MIB, "bytes", 10 * MIB, 5 * GIB, label="Max Site", description="Size of one site"
+        500 * MIB, "bytes", 10 * MIB, 5 * GIB, label="Max Site", description="One version of an app"
     )
     max_log_rows: int = limit(
         500_000,
@@ -73,7 +73,7 @@ class RuntimeLimits(Group):
         100,
         10_000,
         label="Exec Timeout",
-        description="Time that one request to an app may run",
+        description="Time of one request to an app, unless its manifest asks for another",
     )
     max_memory: int = limit(
         50 * MIB,
@@ -81,7 +81,7 @@ class RuntimeLimits(Group):
         MIB,
         256 * MIB,
         label="Max Memory",
-        description="Memory of one request to an app",
+        description="What one request may add to the memory of its app, unless the manifest says more",
     )
 
 
@@ -119,10 +119,15 @@ class CapacityLimits(Group):
         description="Estimate at 80 % reads and 20 % writes; 150 per scale factor",
     )
     max_requests: int = limit(
-        500, "count", 50, 5000, label="Max Concurrent", description="Requests at the same time"
+        500, "count", 50, 5000, label="Max Concurrent", description="Requests to apps at one time"
     )
     timeout_ms: int = limit(
-        5000, "ms", 1000, 30_000, label="Request Timeout", description="Time for one request"
+        5000,
+        "ms",
+        1000,
+        30_000,
+        label="Request Timeout",
+        description="Wait of a request for its app",
     )
 
 
@@ -270,9 +275,6 @@ class GuestsLimits(Group):
     )
     message_limit_bytes: int = limit(
         16 * MIB, "bytes", KIB, GIB, label="Message", description="Size of one host call's message"
-    )
-    timer_count_max: int = limit(
-        100_000, "count", 1, 10_000_000, label="Timers", description="Timers that may be pending"
     )
 
 

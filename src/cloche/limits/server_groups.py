@@ -49,9 +49,6 @@ class ServerLimits(Group):
     body_limit_bytes: int = limit(
         32 * MIB, "bytes", KIB, 1024 * MIB, label="Body", description="JSON body of a request"
     )
-    upload_limit_bytes: int = limit(
-        64 * MIB, "bytes", KIB, 1024 * MIB, label="Upload", description="Files of one request"
-    )
     page_count_default: int = limit(
         50, "count", 1, 1000, label="Page", description="Items of a page, unless a request says"
     )

@@ -196,7 +196,7 @@ class Guard:
 
 def body_limit(limits: Limits) -> int:
     """Return the most bytes that any route reads."""
-    return max(limits.server.body_limit_bytes, limits.server.upload_limit_bytes)
+    return max(limits.server.body_limit_bytes, limits.storage.max_upload)
 
 
 def wants_events(request: Request) -> bool:

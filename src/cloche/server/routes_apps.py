@@ -176,7 +176,7 @@ class AppRoutes:
 
     async def _archive(self, request: Request) -> tuple[bytes, dict[str, str]]:
         """Return what is deployed, and the environment where it comes with it in a form."""
-        most = self._context.limits.server.upload_limit_bytes
+        most = self._context.limits.storage.max_upload
         if request.media_type != "multipart/form-data":
             return await request.read_all(most), {}
         caps = MultipartCaps(part_count_max=2, part_limit_bytes=most, total_limit_bytes=most)

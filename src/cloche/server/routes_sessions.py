@@ -146,7 +146,7 @@ class SessionRoutes:
     async def upload_files(self, request: Request) -> FileList:
         """Upload the files of a form; the name of each is its path."""
         tenant, name = tenant_of(request), request.params["id"]
-        most = self._context.limits.server.upload_limit_bytes
+        most = self._context.limits.storage.max_upload
         parts = await request.multipart(
             MultipartCaps(
                 part_count_max=_FILE_COUNT_MAX, part_limit_bytes=most, total_limit_bytes=most
@@ -166,7 +166,7 @@ class SessionRoutes:
     async def upload_file(self, request: Request) -> Response:
         """Put the bytes of the body in place as a file; folders are made."""
         tenant, name, path = tenant_of(request), request.params["id"], _path(request)
-        content = await request.read_all(self._context.limits.server.upload_limit_bytes)
+        content = await request.read_all(self._context.limits.storage.max_upload)
         read_only = query(request, "read_only", bool, default=False)
         await self._context.call(
             lambda: self._sessions.put_files(tenant, name, [(path, content)], read_only=read_only)
@@ -246,7 +246,7 @@ class SessionRoutes:
     async def import_session(self, request: Request) -> Response:
         """Create a session from an archive that this server exported."""
         tenant, name = tenant_of(request), text(request, "name") or None
-        archive = await request.read_all(self._context.limits.server.upload_limit_bytes)
+        archive = await request.read_all(self._context.limits.storage.max_upload)
         made = await self._context.call(lambda: self._sessions.import_(tenant, archive, name))
         return _created(made)
 

@@ -181,12 +181,12 @@ def test_the_same_path_twice():
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_bombs(pack):
     """A small archive of a large file stops at the limit, not at the end of the file."""
-    small = LIMITS.replace({"apps": {"app_file_limit_bytes": 100_000}})
-    with pytest.raises(BundleTooLargeError, match=r"apps\.app_file_limit_bytes"):
+    small = LIMITS.replace({"storage": {"max_file_size": 1 << 20}})
+    with pytest.raises(BundleTooLargeError, match=r"storage\.max_file_size"):
         read_archive(pack({"a": bytes(50_000_000), "b": b""}), small)
-    total = LIMITS.replace({"apps": {"app_files_limit_bytes": 100_000}})
-    with pytest.raises(BundleTooLargeError, match=r"apps\.app_files_limit_bytes"):
-        read_archive(pack({"a": bytes(60_000), "b": bytes(60_000)}), total)
+    total = LIMITS.replace({"storage": {"max_site_size": 10 << 20}})
+    with pytest.raises(BundleTooLargeError, match=r"storage\.max_site_size"):
+        read_archive(pack({"a": bytes(6_000_000), "b": bytes(6_000_000)}), total)
     few = LIMITS.replace({"apps": {"app_file_count_max": 3}})
     with pytest.raises(BundleTooLargeError, match=r"apps\.app_file_count_max"):
         read_archive(pack({str(number): b"" for number in range(10)}), few)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from apps.adapters.test_host import Pieces, Slow
+from apps.adapters.test_host_streams import Pieces, Slow
 from apps.support import ask, build, parts
 from cloche.apps.adapters.guest_web import ROOT, wants_web, web_files
 from cloche.web.adapters.fixture import FixtureServices

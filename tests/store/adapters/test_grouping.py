@@ -48,10 +48,12 @@ def start(grouping, item, outcomes, *, key=None, size_bytes=1):
     return thread
 
 
-def held(count_max=100, limit_bytes=1000):
+def held(count_max=100, limit_bytes=1000, pending_count_max=100):
     """Return a grouping whose first commit is under way and held."""
     commit, outcomes = Recorder(), {}
-    grouping = Grouping(commit, count_max=count_max, limit_bytes=limit_bytes)
+    grouping = Grouping(
+        commit, count_max=count_max, limit_bytes=limit_bytes, pending_count_max=pending_count_max
+    )
     threads = [start(grouping, "first", outcomes)]
     assert commit.entered.acquire(timeout=WAIT_S)
     return grouping, commit, outcomes, threads
@@ -145,11 +147,28 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue():
     assert commit.groups == [["first"], ["a"]]
 
 
+def test_writers_wait_for_room():
+    """Beyond what may be pending nothing is queued; it is committed when there is room again."""
+    grouping, commit, outcomes, threads = held(pending_count_max=3)
+    threads += [start(grouping, name, outcomes) for name in ("a", "b")]
+    item = {"key": "c", "size_bytes": 1}
+    outside = threading.Thread(target=grouping.submit, args=("c",), kwargs=item)
+    outside.start()
+    threads.append(outside)
+    outside.join(0.05)
+    assert [waiter.item for waiter in grouping._queue] == ["a", "b"]
+    finish(commit, threads, 3)
+    assert [item for group in commit.groups for item in group] == ["first", "a", "b", "c"]
+
+
 def test_one_caller_commits_in_its_own_thread():
     """Nobody else is needed, so a single caller pays no change of threads."""
     threads = []
     grouping = Grouping(
-        lambda _items: threads.append(threading.get_ident()), count_max=1, limit_bytes=1
+        lambda _items: threads.append(threading.get_ident()),
+        count_max=1,
+        limit_bytes=1,
+        pending_count_max=1,
     )
     for _ in range(3):
         grouping.submit("x", key="x", size_bytes=1)

@@ -86,31 +86,33 @@ class _Room:
     """How much may still be read."""
 
     def __init__(self, limits: Limits) -> None:
-        self._apps = limits.apps
+        self._count_max = limits.apps.app_file_count_max
+        self._storage = limits.storage
         self._count = 0
         self._total = 0
 
     def read(self, path: str, file: IO[bytes]) -> bytes:
         """Return the content of a file, read in pieces so that what is too large is not kept."""
-        apps = self._apps
+        storage = self._storage
         self._count += 1
-        if self._count > apps.app_file_count_max:
-            raise _too_large("files", self._count, "app_file_count_max", apps.app_file_count_max)
+        if self._count > self._count_max:
+            limit = self._count_max
+            raise _too_large("files", self._count, "apps.app_file_count_max", limit)
         content = bytearray()
         while piece := file.read(_PIECE_BYTES):
             content += piece
             self._total += len(piece)
-            if len(content) > apps.app_file_limit_bytes:
-                limit = apps.app_file_limit_bytes
-                raise _too_large(path, len(content), "app_file_limit_bytes", limit)
-            if self._total > apps.app_files_limit_bytes:
-                limit = apps.app_files_limit_bytes
-                raise _too_large("all files", self._total, "app_files_limit_bytes", limit)
+            if len(content) > storage.max_file_size:
+                limit = storage.max_file_size
+                raise _too_large(path, len(content), "storage.max_file_size", limit)
+            if self._total > storage.max_site_size:
+                limit = storage.max_site_size
+                raise _too_large("all files", self._total, "storage.max_site_size", limit)
         return bytes(content)
 
 
 def _too_large(what: str, found: int, name: str, value: int) -> BundleTooLargeError:
-    return BundleTooLargeError(what=what, found=found, limit=f"apps.{name}", limit_value=value)
+    return BundleTooLargeError(what=what, found=found, limit=name, limit_value=value)
 
 
 def _collected(entries: Iterator[tuple[str, bytes]]) -> dict[str, bytes]:

@@ -228,11 +228,13 @@ class Builder:
     def _built(
         self, bundle: Bundle, manifest: Manifest, env: Mapping[str, str], **made: Any
     ) -> BuiltApp:
+        snapshot: Snapshot | None = made.get("snapshot")
+        ready_bytes = 0 if snapshot is None else snapshot.memory_bytes
         return BuiltApp(
             version=bundle.digest,
             manifest=manifest,
             env=env,
-            limits=manifest.limits_of(self._limits),
+            limits=manifest.limits_of(self._limits, ready_bytes=ready_bytes),
             policy=manifest.policy(),
             **{"image": None, "handlers": frozenset(), **made},
         )
@@ -270,7 +272,9 @@ class Builder:
         seed: int,
         printed: bytearray,
     ) -> frozenset[str]:
-        limits = manifest.limits_of(self._limits).replace(
+        # A top level may take what any guest may; what it leaves is where requests begin.
+        most_bytes = self._limits.guests.memory_limit_bytes
+        limits = manifest.limits_of(self._limits, ready_bytes=most_bytes).replace(
             {"guests": {"timeout_ms": self._limits.apps.build_timeout_ms}}
         )
         request = RunRequest(

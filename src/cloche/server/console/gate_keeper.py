@@ -185,7 +185,7 @@ class GateKeeper:
 
 def upload_caps(limits: Limits) -> MultipartCaps:
     """Return what a form with files may have."""
-    most = limits.server.upload_limit_bytes
+    most = limits.storage.max_upload
     return MultipartCaps(
         part_count_max=_PART_COUNT_MAX, part_limit_bytes=most, total_limit_bytes=most
     )

@@ -5,6 +5,8 @@ that come meanwhile wait; when the commit is done, the first of them commits for
 Invariants:
 - items are committed in the order in which they came, each in exactly one group;
 - a group never holds two items of one key: what the second expects depends on the first;
+- at most `pending_count_max` items are in it, the caller of a further one waits until there is
+  room, which is what holds back who writes faster than the disk;
 - whatever `commit` raises reaches every caller of that group, and the next group goes on.
 
 It knows nothing of databases. It starts no thread and reads no clock.
@@ -45,14 +47,21 @@ class Grouping(Generic[T]):
         commit: makes a group durable; results are its business, written into the items.
         count_max: items of one group.
         limit_bytes: a group takes no further item once it has this size.
+        pending_count_max: items that wait or are being committed.
     """
 
     def __init__(
-        self, commit: Callable[[Sequence[T]], None], *, count_max: int, limit_bytes: int
+        self,
+        commit: Callable[[Sequence[T]], None],
+        *,
+        count_max: int,
+        limit_bytes: int,
+        pending_count_max: int,
     ) -> None:
         self._commit = commit
         self._count_max = count_max
         self._limit_bytes = limit_bytes
+        self._room = threading.Semaphore(pending_count_max)
         self._mutex = threading.Lock()
         self._queue: deque[_Waiter[T]] = deque()
         self._is_busy = False
@@ -64,14 +73,15 @@ class Grouping(Generic[T]):
             BaseException: what `commit` raised for the group of this item.
         """
         waiter = _Waiter(item, key, size_bytes)
-        with self._mutex:
-            self._queue.append(waiter)
-            waiter.leads = not self._is_busy
-            self._is_busy = True
-        if not waiter.leads:
-            self._wait(waiter)
-        if waiter.leads:
-            self._lead()
+        with self._room:
+            with self._mutex:
+                self._queue.append(waiter)
+                waiter.leads = not self._is_busy
+                self._is_busy = True
+            if not waiter.leads:
+                self._wait(waiter)
+            if waiter.leads:
+                self._lead()
         if waiter.error is not None:
             raise waiter.error
 

@@ -96,6 +96,7 @@ class SqlJournals(Rows):
             self._commit_sqlite if database.is_sqlite else self._commit_postgresql,
             count_max=self.limits.store.group_count_max,
             limit_bytes=self.limits.store.group_limit_bytes,
+            pending_count_max=self.limits.storage.write_queue,
         )
         self._raw: PoolProxiedConnection | None = None
 
