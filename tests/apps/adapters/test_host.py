@@ -95,7 +95,8 @@ def test_a_version_that_was_released_holds_nothing(instances):
     bundle, manifest = parts(code, instances=instances)
 
     def held():
-        return [len(ready) for ready in one._pool._ready.values() if ready], list(one._warm)
+        guests = one.guests
+        return [len(ready) for ready in guests._pool._ready.values() if ready], list(guests._warm)
 
     built = one.build(bundle, manifest)
     ask(built, on=one)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cloche.apps.adapters.effects import TopLevel
+from cloche.apps.adapters.evaluation import ASK_NOTHING, Evaluated, Recipe
 from cloche.apps.adapters.guest_web import wants_web, web_files
 from cloche.apps.bundle import ROOT, Bundle
 from cloche.apps.errors import (
@@ -27,32 +27,27 @@ from cloche.apps.errors import (
     TopLevelEffectError,
     TopLevelTimeError,
 )
-from cloche.apps.manifest import APP_KIND, STORAGE_KINDS, Manifest
 from cloche.apps.messages import load_question
 from cloche.engine.abi import APP_PROGRAM
+from cloche.engine.adapters.derived import image_of
 from cloche.engine.adapters.images import WARM_CLOCK_NS
-from cloche.engine.adapters.instance import Instance
-from cloche.engine.adapters.machine import Machine
 from cloche.engine.catalogue import choose_image, definition_of
 from cloche.engine.errors import SnapshotError, UnknownImageError
-from cloche.engine.snapshot import seal, unseal
-from cloche.engine.virtual_os import StillClock
+from cloche.engine.snapshot import check_snapshot, seal, unseal
 from cloche.exec.errors import TimeoutExceededError
 from cloche.exec.request import LANGUAGES, RunRequest
-from cloche.gate.policy import NET_KIND, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from cloche.engine.adapters.images import Image
+    from cloche.apps.manifest import Manifest
+    from cloche.engine.adapters.images import Image, Images
     from cloche.engine.catalogue import Language
     from cloche.engine.snapshot import Snapshot
-    from cloche.exec.adapters.runner import Execution, Runner
+    from cloche.gate.policy import Policy
     from cloche.limits import Limits
 
 STATE: Final = "app"  # name of the session state that every run of an app starts from
-_REFUSED: Final = (APP_KIND, *STORAGE_KINDS, NET_KIND, "tool")
-_ASK_NOTHING: Final = Policy.allow(**dict.fromkeys(_REFUSED, ("*",)))  # the handler refuses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +131,23 @@ class Builder:
     """Makes images of versions.
 
     Args:
-        runner: evaluates; also knows the images.
+        images: those of the languages.
+        evaluate: evaluates a recipe, here or in another process.
         limits: those of the host: groups `apps`, `guests` and `gate`.
         secret: makes the randomness of the top level one that nobody else can compute. Images are
             equal among those who share it.
     """
 
-    def __init__(self, runner: Runner, limits: Limits, *, secret: bytes = b"") -> None:
-        self._runner = runner
+    def __init__(
+        self,
+        images: Images,
+        evaluate: Callable[[Recipe], Evaluated],
+        limits: Limits,
+        *,
+        secret: bytes = b"",
+    ) -> None:
+        self._images = images
+        self._evaluate = evaluate
         self._limits = limits
         self._secret = secret
 
@@ -165,22 +169,19 @@ class Builder:
         values = manifest.environment(env)
         if not manifest.main:
             return self._built(bundle, manifest, values)
-        seed = self._seed(bundle)
-        instance, printed = self._instance(bundle, manifest, seed)
-        try:
-            handlers = self._evaluate(instance, manifest, values, seed, printed)
-            snapshot = instance.snapshot()
-            image = self._runner.images.derive(instance, kept=snapshot)
-        finally:
-            instance.close()
+        found = self._evaluate(self._recipe(bundle, manifest, values))
+        printed = found.printed.decode(errors="replace")
+        handlers = _handlers(found, manifest, printed)
+        assert found.snapshot is not None
+        before = self._start(bundle, manifest)
         return self._built(
             bundle,
             manifest,
             values,
-            image=image,
+            image=image_of(before, self._checked(found.snapshot, before)),
             handlers=handlers,
-            snapshot=snapshot,
-            printed=printed.decode(errors="replace"),
+            snapshot=found.snapshot,
+            printed=printed,
         )
 
     def restore(
@@ -204,17 +205,12 @@ class Builder:
         if not hmac.compare_digest(mac, hmac.new(key, _MAGIC + body, hashlib.sha256).digest()):
             raise AppImageError("the kept state of this version was changed, or is none")
         content = msgspec.msgpack.decode(body, type=_Kept)
-        instance, _ = self._instance(bundle, manifest, self._seed(bundle))
+        before = self._start(bundle, manifest)
         try:
-            snapshot = unseal(
-                content.snapshot, key, limits=self._limits, image_id=instance.image.id
-            )
-            instance.restore(snapshot)
-            image = self._runner.images.derive(instance, kept=snapshot)
+            snapshot = unseal(content.snapshot, key, limits=self._limits, image_id=before.id)
+            image = image_of(before, self._checked(snapshot, before))
         except SnapshotError as error:
             raise AppImageError(f"the kept state of this version: {error.message}") from error
-        finally:
-            instance.close()
         return self._built(
             bundle,
             manifest,
@@ -243,35 +239,32 @@ class Builder:
         text = b"top level\0" + bundle.digest.encode()
         return int.from_bytes(hmac.new(self._secret, text, hashlib.sha256).digest()[:8])
 
-    def _instance(
-        self, bundle: Bundle, manifest: Manifest, seed: int
-    ) -> tuple[Instance, bytearray]:
-        images, printed = self._runner.images, bytearray()
-        base = images.get(_image_name(bundle, manifest), fuel=self._fuel(manifest))
+    def _files(self, bundle: Bundle, manifest: Manifest) -> dict[str, bytes]:
         files = bundle.mounted()
         if manifest.language == "python" and wants_web(bundle):
             files |= web_files()
-        image = images.with_files(base, files)
-        machine = Machine(
-            self._limits,
-            now_ns=WARM_CLOCK_NS,
-            seed=seed,
-            sink=lambda _stream, data: printed.extend(data),
-            clock=StillClock(WARM_CLOCK_NS),  # a refusal takes another time each time
-        )
-        return Instance(image, machine), printed
+        return files
+
+    def _start(self, bundle: Bundle, manifest: Manifest) -> Image:
+        """Return the image that a version is evaluated in: that of its language, with its files."""
+        base = self._images.get(_image_name(bundle, manifest), fuel=self._fuel(manifest))
+        return self._images.with_files(base, self._files(bundle, manifest))
+
+    def _checked(self, snapshot: Snapshot, before: Image) -> Snapshot:
+        """Return a snapshot that may have been taken elsewhere, if an image can be made of it."""
+        check_snapshot(snapshot)
+        limit_bytes = self._limits.guests.memory_limit_bytes
+        if snapshot.image_id != before.id or snapshot.memory_bytes > limit_bytes:
+            raise SnapshotError(
+                f"the snapshot has {snapshot.memory_bytes} bytes of memory, at most {limit_bytes} "
+                "are allowed (guests.memory_limit_bytes), or belongs to another image"
+            )
+        return snapshot
 
     def _fuel(self, manifest: Manifest) -> bool:
         return manifest.limits_of(self._limits).guests.fuel > 0
 
-    def _evaluate(
-        self,
-        instance: Instance,
-        manifest: Manifest,
-        env: Mapping[str, str],
-        seed: int,
-        printed: bytearray,
-    ) -> frozenset[str]:
+    def _recipe(self, bundle: Bundle, manifest: Manifest, env: Mapping[str, str]) -> Recipe:
         # A top level may take what any guest may; what it leaves is where requests begin.
         most_bytes = self._limits.guests.memory_limit_bytes
         limits = manifest.limits_of(self._limits, ready_bytes=most_bytes).replace(
@@ -282,50 +275,44 @@ class Builder:
             code=load_question(f"{ROOT}/{manifest.main}"),
             filename=APP_PROGRAM,
             limits=limits,
-            seed=seed,
+            seed=self._seed(bundle),
             now_ns=WARM_CLOCK_NS,
             env=env,
             cwd=ROOT,
-            policy=_ASK_NOTHING,
+            policy=ASK_NOTHING,
             state=STATE,
         )
-        top_level = TopLevel()
-        execution = self._runner.execute_in(
-            instance,
-            request,
-            run_id="build",
-            handlers=dict.fromkeys(_REFUSED, top_level),
-            on_output=lambda _stream, data: printed.extend(data),
-            record=False,
+        return Recipe(
+            image=_image_name(bundle, manifest),
+            fuel=self._fuel(manifest),
+            files=self._files(bundle, manifest),
+            request=request,
         )
-        return _handlers(execution, top_level, manifest, printed.decode(errors="replace"))
 
 
-def _handlers(
-    execution: Execution, top_level: TopLevel, manifest: Manifest, printed: str
-) -> frozenset[str]:
+def _handlers(found: Evaluated, manifest: Manifest, printed: str) -> frozenset[str]:
     """Return what an evaluated module handles, or say why it cannot be used."""
-    error = execution.error
+    error = found.execution.error
     if isinstance(error, TimeoutExceededError):
         raise TopLevelTimeError(
             f"{manifest.main} was not evaluated in time (apps.build_timeout_ms): its top level "
             "must end, so leave loops, intervals and servers to handlers",
             printed=printed,
         )
-    if error is not None and top_level.asked:
+    if error is not None and found.asked:
         raise TopLevelEffectError(
-            f"the top level of {manifest.main} asked for {top_level.asked[0]}: it is evaluated "
+            f"the top level of {manifest.main} asked for {found.asked[0]}: it is evaluated "
             "once, for all requests, and may ask for nothing; do it in the handler",
             printed=printed,
-            asked=top_level.asked[0],
+            asked=found.asked[0],
         )
     if error is not None:
         raise BuildError(f"{manifest.main} cannot be evaluated: {error.message}", printed=printed)
-    if top_level.handlers is None:
+    if found.handlers is None:
         raise BuildError(
             f"the evaluation of {manifest.main} ended before it was complete", printed=printed
         )
-    if not top_level.handlers:
+    if not found.handlers:
         raise HandlerMissingError(
             f"{manifest.main} has no handler: "
             + (
@@ -335,7 +322,7 @@ def _handlers(
             ),
             printed=printed,
         )
-    return top_level.handlers
+    return found.handlers
 
 
 def _image_name(bundle: Bundle, manifest: Manifest) -> str:

@@ -136,26 +136,3 @@ class AppEffects:
             raise EffectFailure("ALREADY_ANSWERED", "this event has its value already")
         self.value = args.get("value") if isinstance(args, dict) else None
         self.has_value = True
-
-
-class TopLevel:
-    """Stands for every effect while a module is evaluated: only handlers may ask for some.
-
-    One is answered: `ready`, by which the guest says what the module handles.
-    """
-
-    def __init__(self) -> None:
-        self.handlers: frozenset[str] | None = None
-        self.asked: list[str] = []
-
-    def perform(self, request: EffectRequest, run_id: str) -> Any:  # noqa: ARG002 - of the port
-        """Refuse, and remember what was asked for."""
-        if request.kind == "app" and request.target == "ready" and self.handlers is None:
-            names = request.args.get("handlers", []) if isinstance(request.args, dict) else []
-            self.handlers = frozenset(name for name in names if isinstance(name, str))
-            return None
-        self.asked.append(f"{request.kind} {request.target}")
-        raise EffectFailure(
-            "APP_TOP_LEVEL_EFFECT",
-            "the top level of an app may ask for nothing: its state is made once, for all requests",
-        )

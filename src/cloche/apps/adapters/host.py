@@ -3,8 +3,7 @@
 Invariants:
 - a client gets exactly one response: the app's, or one of the host's that says by its code what
   went wrong; a response that broke off is never taken for whole;
-- `fresh`: nothing of one request is seen by another; `warm`: an instance answers one request at a
-  time, and none after an error, a stop, or as many as the limit says;
+- where the code of an app runs is nothing to its clients (`Guests`);
 - a recorded request can be run again from its journal and the version's image alone.
 """
 
@@ -13,14 +12,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cloche.apps.adapters.builder import Builder, BuiltApp
 from cloche.apps.adapters.effects import AppEffects
+from cloche.apps.adapters.instances import AppInstances
 from cloche.apps.errors import AppRequestError, HandlerFailedError, NoResponseError
 from cloche.apps.messages import (
     Answer,
@@ -32,12 +30,8 @@ from cloche.apps.messages import (
     question_of,
     recorded_response,
 )
-from cloche.engine.adapters.instance import Instance
-from cloche.engine.adapters.machine import Machine
-from cloche.engine.adapters.pool import Pool
-from cloche.engine.virtual_os import Entropy
 from cloche.exec.adapters.effects import CancelToken
-from cloche.exec.adapters.runner import Execution, new_run_id
+from cloche.exec.adapters.runner import Execution
 from cloche.exec.api import request_of
 from cloche.exec.errors import (
     InternalExecError,
@@ -52,7 +46,8 @@ if TYPE_CHECKING:
     from cloche.apps.bundle import Bundle
     from cloche.apps.manifest import Manifest
     from cloche.apps.messages import AppRequest
-    from cloche.apps.ports import AppSocket, Line, LogSink, ReplySink
+    from cloche.apps.ports import AppSocket, Guests, Line, LogSink, ReplySink
+    from cloche.engine.adapters.images import Image
     from cloche.engine.virtual_os import Stream
     from cloche.errors import ClocheError
     from cloche.exec.adapters.runner import Runner, Wanted
@@ -98,20 +93,18 @@ class AppHost:
     """Builds versions and lets them answer. One per process; callable from any thread.
 
     Args:
-        runner: executes.
+        runner: knows the images of the languages, and executes where nobody else does.
         limits: of the host: groups `apps`, `guests`, `gate`.
         secret: see `Builder`.
+        guests: where the code of apps runs; in this process when None.
     """
 
-    def __init__(self, runner: Runner, limits: Limits, *, secret: bytes = b"") -> None:
-        # A client has its response before the instance is made fresh again.
-        self._pool = Pool(limits.apps.warm_instance_count_max, has_thread=False)
-        self._runner = runner.with_pool(self._pool)
+    def __init__(
+        self, runner: Runner, limits: Limits, *, secret: bytes = b"", guests: Guests | None = None
+    ) -> None:
+        self.guests: Guests = guests or AppInstances(runner, limits)
         self._limits = limits
-        self._builder = Builder(runner, limits, secret=secret)
-        self._lock = threading.Lock()
-        self._warm: dict[str, _Warm] = {}
-        self._released: set[str] = set()  # ids of images that nobody is to ask again
+        self._builder = Builder(runner.images, self.guests.evaluate, limits, secret=secret)
 
     # --- versions ---
 
@@ -134,8 +127,7 @@ class AppHost:
 
     def _taken_up(self, built: BuiltApp) -> BuiltApp:
         if built.image is not None:
-            with self._lock:
-                self._released.discard(built.image.id)
+            self.guests.hold(built.image)
         return built
 
     def release(self, built: BuiltApp) -> None:
@@ -143,22 +135,12 @@ class AppHost:
 
         Requests that it is answering end as they would; what they leave is given back, too.
         """
-        if built.image is None:
-            return
-        with self._lock:
-            self._released.add(built.image.id)
-            warm = self._warm.pop(built.image.id, None)
-        if warm is not None:
-            warm.close()
-        self._runner.drop(built.image)
+        if built.image is not None:
+            self.guests.release(built.image)
 
     def close(self) -> None:
         """Give back every instance that waits."""
-        self._pool.close()
-        with self._lock:
-            warm, self._warm = list(self._warm.values()), {}
-        for one in warm:
-            one.close()
+        self.guests.close()
 
     # --- requests ---
 
@@ -354,8 +336,8 @@ class AppHost:
             DivergenceError: it asked for or answered something else than was recorded, or the
                 version is another one.
         """
-        execution = self._runner.execute(
-            request_of(journal.inputs), replay=journal, image=built.image
+        execution = self.guests.execute(
+            self._image_of(built), request_of(journal.inputs), replay=journal
         )
         return execution, recorded_response(journal, self._limits)
 
@@ -372,108 +354,27 @@ class AppHost:
         *,
         wanted: Wanted | None,
     ) -> Execution:
-        if built.image is None:
-            raise AppRequestError("this app has files alone, and no handler")
-        performers = {**(handlers or {}), "app": effects}
-        if built.manifest.instances == "fresh":
-            try:
-                return self._runner.execute(
-                    run,
-                    handlers=performers,
-                    on_output=on_output,
-                    sink=record,
-                    record=record is not None,
-                    cancel=cancel,
-                    run_id=run_id,
-                    image=built.image,
-                    wanted=wanted,
-                )
-            finally:
-                self._pool.tend()
-                if built.image.id in self._released:
-                    self._pool.drop(built.image)
-        warm = self._warm_of(built)
-        slot = warm.take(run)
-        is_well = False
+        image = self._image_of(built)
         try:
-            execution = self._runner.execute_in(
-                slot.instance,
+            return self.guests.execute(
+                image,
                 run,
-                run_id=run_id or new_run_id(),
-                handlers=performers,
+                is_warm=built.manifest.instances == "warm",
+                handlers={**(handlers or {}), "app": effects},
                 on_output=on_output,
                 sink=record,
                 record=record is not None,
                 cancel=cancel,
+                run_id=run_id,
                 wanted=wanted,
             )
-            is_well = execution.error is None
         finally:
-            warm.give_back(slot, is_well=is_well)
-        return execution
+            self.guests.tend(image)
 
-    def _warm_of(self, built: BuiltApp) -> _Warm:
-        assert built.image is not None
-        with self._lock:
-            warm = self._warm.get(built.image.id)
-            if warm is None:
-                warm = _Warm(built)
-                if built.image.id in self._released:
-                    warm.close()  # it keeps nothing
-                else:
-                    self._warm[built.image.id] = warm
-            return warm
-
-
-@dataclass(slots=True, eq=False)
-class _Slot:
-    instance: Instance
-    request_count: int = 0
-
-
-class _Warm:
-    """The warm instances of one version: as many as its requests at once, up to the limit."""
-
-    def __init__(self, built: BuiltApp) -> None:
-        assert built.image is not None
-        self._image = built.image
-        self._apps = built.limits.apps
-        self._ready: deque[_Slot] = deque()
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def take(self, run: RunRequest) -> _Slot:
-        """Return an instance that nobody else has; what it does is random as the run says."""
-        with self._lock:
-            slot = self._ready.pop() if self._ready else None
-        if slot is None:
-            machine = Machine(run.limits, now_ns=run.now_ns, seed=run.seed, sink=_discard)
-            slot = _Slot(Instance(self._image, machine))
-        slot.instance.machine.entropy = Entropy(run.seed)
-        slot.request_count += 1
-        return slot
-
-    def give_back(self, slot: _Slot, *, is_well: bool) -> None:
-        """Keep an instance for the next request, or close it."""
-        if is_well and slot.request_count < self._apps.warm_request_count_max:
-            with self._lock:
-                has_room = len(self._ready) < self._apps.warm_instance_count_max
-                if has_room and not self._closed and not slot.instance.closed:
-                    self._ready.append(slot)
-                    return
-        slot.instance.close()
-
-    def close(self) -> None:
-        """Close what waits; what is at work is closed when it comes back."""
-        with self._lock:
-            self._closed = True
-            slots, self._ready = list(self._ready), deque()
-        for slot in slots:
-            slot.instance.close()
-
-
-def _discard(_stream: Stream, _data: bytes) -> None:
-    """Stand for the sink of a machine before its first run."""
+    def _image_of(self, built: BuiltApp) -> Image:
+        if built.image is None:
+            raise AppRequestError("this app has files alone, and no handler")
+        return built.image
 
 
 def _unless(is_well: Callable[[], bool]) -> Wanted:
