@@ -192,6 +192,25 @@ def test_a_key_as_subprotocol(server, session):
     assert found == ("cloche.v1", "ready")
 
 
+def test_two_keys_as_subprotocols(server, session):
+    """Which of two keys is meant is not guessed."""
+
+    async def talk(client):
+        return client.socket.subprotocol
+
+    with server.client() as client:
+        second = client.create_key(["session"]).key
+    with pytest.raises(InvalidStatus) as caught:
+        attached(
+            server,
+            session.id,
+            talk,
+            headers={},
+            subprotocols=["cloche.v1", server.key, second],
+        )
+    assert caught.value.response.status_code == 401
+
+
 def test_who_may_not(server, session):
     """No key, a wrong one and one without the scope open nothing; another tenant finds nothing."""
     with server.client() as client:

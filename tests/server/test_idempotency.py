@@ -99,6 +99,23 @@ def test_a_refusal_is_not_kept():
     assert "idempotency-replayed" not in answer.fields
 
 
+def test_a_failure_of_ours_frees_the_key():
+    """Who asks again after a failure that nobody expected is not told to wait for its answer."""
+    asker = Asker()
+    create = asker.server.context.sessions.create
+
+    def broken(*_args, **_options):
+        raise RuntimeError("broken")
+
+    asker.server.context.sessions.create = broken
+    body = {"language": "javascript"}
+    assert asker.post("/v1/sessions", body, fields=keyed()).status == 500
+    asker.server.context.sessions.create = create
+    answer = asker.post("/v1/sessions", body, fields=keyed())
+    assert answer.status == 201
+    assert "idempotency-replayed" not in answer.fields
+
+
 def test_events_again():
     """Where the answer was events, it is the events of that run."""
     asker = Asker()
