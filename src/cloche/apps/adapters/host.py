@@ -43,10 +43,11 @@ from cloche.exec.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cloche.apps.adapters.guests import Guests
     from cloche.apps.bundle import Bundle
     from cloche.apps.manifest import Manifest
     from cloche.apps.messages import AppRequest
-    from cloche.apps.ports import AppSocket, Guests, Line, LogSink, ReplySink
+    from cloche.apps.ports import AppSocket, Line, LogSink, ReplySink
     from cloche.engine.adapters.images import Image
     from cloche.engine.virtual_os import Stream
     from cloche.errors import ClocheError
