@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cloche.store.errors import StoreUnavailableError
+
 from .process import serving
 from .support import Asker
 
@@ -131,6 +133,22 @@ def test_health():
     assert asker.get("/readyz", key="").status == 200
     asker.server.stop()
     assert asker.get("/readyz", key="").document["reasons"] == ["the server is about to stop"]
+
+
+def test_health_without_a_store():
+    """A server that cannot read its store says so, and is ready again when it can."""
+    asker = Asker()
+    documents = asker.server.keyring._documents
+    found = documents.list
+
+    def broken(*_args, **_options):
+        raise StoreUnavailableError(store="memory:", reason="it is gone")
+
+    documents.list = broken
+    answer = asker.get("/readyz", key="")
+    assert (answer.status, answer.document["reasons"]) == (503, ["the store cannot be read"])
+    documents.list = found
+    assert asker.get("/readyz", key="").status == 200
 
 
 def test_metrics():
