@@ -6,8 +6,8 @@ Without a URL: SQLite in a new file of the current folder's disk, with both kind
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -87,8 +87,11 @@ def measure(url, durability):
 
 
 def main():
-    if len(sys.argv) > 1:
-        measure(sys.argv[1], "full")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", nargs="?", help="of a store; SQLite here when it is left out")
+    url = parser.parse_args().url
+    if url is not None:
+        measure(url, "full")
         return
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         for durability in ("full", "normal"):

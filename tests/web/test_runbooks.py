@@ -89,7 +89,7 @@ def test_files(page, name):
 
 
 def test_the_gates_of_ci():
-    """What has to hold on every change is run by CI: tests, lint, types, the contract."""
+    """What has to hold on every change is run by CI, the contract first: seed 003."""
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     targets = " ".join(re.findall(r"^make (.+)$", script, re.MULTILINE)).split()
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -103,6 +103,8 @@ def test_the_gates_of_ci():
     assert "mypy" in recipes["types"]
     assert "cloche arch check" in recipes["arch"]
     assert "set -euo pipefail" in script
+    assert targets == ["arch", "lint", "types", "test"]
+    assert script.rstrip().endswith("echo CI_OK")
 
 
 def test_the_pages_are_not_empty():
