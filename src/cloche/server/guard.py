@@ -8,7 +8,7 @@ Owns the order: key, scope, errors made answers, Idempotency-Key, handler. Invar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cloche.server.keyring import Keyring
     from cloche.server.keys import Key, Scope
     from cloche.server.operations import Operation
-    from cloche.server.ports import Host
+    from cloche.server.ports import Bell, Host
     from cloche.web.app import Middleware, Next
     from cloche.web.request import Request
 
@@ -44,6 +44,7 @@ class Guard:
 
     Args:
         rejoin: returns the answer that a run's events are, for a kept answer that was a stream.
+        looked_up: who waits for a key that is being looked up, by its text; for one event loop.
     """
 
     host: Host
@@ -51,6 +52,7 @@ class Guard:
     keyring: Keyring
     answers: Answers
     rejoin: Callable[[Request, str], Awaitable[Response]]
+    looked_up: dict[str, list[Bell]] = field(default_factory=dict)
 
     def of(self, operation: Operation) -> tuple[Middleware, ...]:
         """Return what stands before a route, outermost first."""
@@ -89,9 +91,11 @@ class Guard:
 
         async def check(text: str) -> Key | None:
             known = self.keyring.remembered(text)
-            if known is not None:
-                return known
-            return await self.host.call(lambda: self.keyring.owner_of(text))
+            if known is None and text in self.looked_up:
+                # Somebody looks already. What they find is taken as long as it is remembered.
+                await self._looked_up(text)
+                known = self.keyring.remembered(text)
+            return known or await self._look_up(text)
 
         async def scoped(request: Request, following: Next) -> Response:
             if scope is not None and not request.context["user"].may(scope):
@@ -104,6 +108,21 @@ class Guard:
             return await identify(request, lambda found: scoped(found, following))
 
         return middleware
+
+    async def _look_up(self, text: str) -> Key | None:
+        bells = self.looked_up.setdefault(text, [])
+        try:
+            return await self.host.call(lambda: self.keyring.owner_of(text))
+        finally:
+            if self.looked_up.get(text) is bells:
+                del self.looked_up[text]
+            for bell in bells:
+                bell.ring()
+
+    async def _looked_up(self, text: str) -> None:
+        bell = self.host.bell()
+        self.looked_up[text].append(bell)
+        await bell.wait()
 
     def socket_key(self, scope: Scope) -> Middleware:
         """Let a WebSocket open for who has a good key with this scope.
