@@ -325,3 +325,30 @@ def test_a_request_again_differs_in_what_is_given_alone():
         assert again.value.message == new.value.message
     with pytest.raises(InvalidRunError, match="code_limit_bytes"):
         request(limits=small(code_limit_bytes=16)).again(**{**given_, "code": "1" * 17})
+
+
+@given(
+    code=st.text(max_size=6) | st.just(b"1"),
+    filename=st.sampled_from(["", "a.py", "a\0", "é.py", "a" * 65, "\ud800"]),
+    cwd=st.sampled_from(["/", "", "a", "/\0", "/é", "/" + "a" * 64]),
+    stdin=st.sampled_from([b"", b"12", b"123", "12"]),
+    args=st.sampled_from([(), ("a",), ("\0",), ["a"], []]),
+    env=st.sampled_from([{}, {"A": "b"}, {"": ""}, {"A": 1}]),
+    seed=st.sampled_from([0, -1, 1 << 64, True, "1"]),
+    now_ns=st.sampled_from([0, -1, 1 << 63, True, 1.0]),
+)
+def test_valid_at_first_sight(**fields):
+    """What is taken without a closer look would be taken with one."""
+    limits = small(code_limit_bytes=4, path_limit_bytes=64, stdin_limit_bytes=2)
+    asked = {"limits": limits, **fields}
+
+    def outcome():
+        try:
+            return request(**asked)
+        except (InvalidRunError, TypeError, AttributeError) as error:
+            return type(error), str(error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        found = outcome()
+        patch.setattr("cloche.exec.request._is_plain", lambda _: False)
+        assert outcome() == found

@@ -393,26 +393,32 @@ class CancelToken:
     """Lets another thread stop a run."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._is_cancelled = False
+        self._event: threading.Event | None = None  # where somebody waits for it
         self._stop: Callable[[], None] | None = None
 
     def cancel(self) -> None:
         """Stop the run within a tick; a run that has not begun is stopped when it does."""
-        self._event.set()
+        self._is_cancelled = True
+        if self._event is not None:
+            self._event.set()
         if self._stop is not None:
             self._stop()
 
     @property
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
-        return self._event.is_set()
+        return self._is_cancelled
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the run is cancelled; False when the time is over before."""
-        return self._event.wait(timeout_s)
+        """Wait until the run is cancelled; False when the time is over before. For one thread."""
+        if self._event is None:
+            self._event = threading.Event()
+        # Whoever cancelled before it was there has said so before.
+        return self._is_cancelled or self._event.wait(timeout_s)
 
     def bind(self, stop: Callable[[], None]) -> None:
         """Say what stops the run."""
         self._stop = stop
-        if self._event.is_set():
+        if self._is_cancelled:
             stop()
