@@ -239,6 +239,14 @@ class ServerLimits(Group):
         label="Worker Grace",
         description="Time after which a worker process that does not stop a run is ended",
     )
+    worker_app_count_max: int = limit(
+        16,
+        "count",
+        1,
+        1000,
+        label="Worker Apps",
+        description="Versions of apps that a worker process has at hand; others wait in the server",
+    )
     worker_frame_limit_bytes: int = limit(
         1152 * MIB,
         "bytes",

@@ -39,6 +39,7 @@ from cloche.limits import GuestModules
 from cloche.server import worker_frames as frames
 from cloche.server.adapters import hardening
 from cloche.server.pictures import drawn
+from cloche.server.worker_apps import WorkerApps
 from cloche.server.worker_frames import Answer, Done, error_frame
 from cloche.server.worker_job import (
     AskingSink,
@@ -121,6 +122,7 @@ class Worker:
         self._is_watched = threading.Event()
         self._jobs: dict[int, Job] = {}
         self._machines: dict[int, Machine] = {}
+        self._apps = WorkerApps(runner, limits)
 
     def serve(self) -> None:
         """Execute until the server is gone, or there are threads enough."""
@@ -172,22 +174,31 @@ class Worker:
     def _next_job(self) -> tuple[Any, Job]:
         while True:
             frame = self._connection.read()
-            if isinstance(frame, frames.Run | frames.Wake | frames.Call | frames.RunIn):
+            if isinstance(frame, _JOBS):
                 job = self._jobs[frame.job] = Job(self._connection, frame.job)
                 return frame, job
-            found = self._jobs.get(frame.job)
-            if isinstance(frame, Answer):
-                if found is not None:
-                    found.take(frame)
-            elif isinstance(frame, frames.Cancel):
-                if found is not None:
-                    found.cancel.cancel()
-            elif isinstance(frame, frames.Ping):
-                self._connection.send(frames.Hello(job=0, protections=[]))
-            elif isinstance(frame, frames.Close):
-                kept = self._machines.pop(frame.machine, None)
-                if kept is not None:
-                    kept.machine.close()
+            self._heed(frame)
+
+    def _heed(self, frame: Any) -> None:
+        """Do what a frame says that is no job."""
+        found = self._jobs.get(frame.job)
+        if isinstance(frame, Answer):
+            if found is not None:
+                found.take(frame)
+        elif isinstance(frame, frames.Cancel):
+            if found is not None:
+                found.cancel.cancel()
+        elif isinstance(frame, frames.Ping):
+            self._connection.send(frames.Hello(job=0, protections=[]))
+        elif isinstance(frame, frames.HoldApp):
+            passed = self._connection.descriptors
+            self._apps.hold(frame, passed.popleft(), passed.popleft())
+        elif isinstance(frame, frames.DropApp):
+            self._apps.drop(frame.app)
+        elif isinstance(frame, frames.Close):
+            kept = self._machines.pop(frame.machine, None)
+            if kept is not None:
+                kept.machine.close()
 
     def _execute(self, frame: Any, job: Job) -> None:
         done = Done(job=job.number)
@@ -211,10 +222,13 @@ class Worker:
         except (ClocheError, TypeError, ValueError) as error:
             told = InternalError(f"what a job came to cannot be told: {error}")
             self._connection.send(Done(job=job.number, error=error_frame(told), is_awake=False))
-        self._runner.tend()
+        if job.tend is None:
+            self._runner.tend()
+        else:
+            job.tend()
 
     def _is_awake(self, frame: Any) -> bool:
-        if isinstance(frame, frames.Run):
+        if isinstance(frame, frames.Run | frames.RunApp | frames.Evaluate):
             return True
         number = frame.job if isinstance(frame, frames.Wake) else frame.machine
         kept = self._machines.get(number)
@@ -223,9 +237,16 @@ class Worker:
     def _done(self, frame: Any, job: Job) -> Done:
         if isinstance(frame, frames.Run):
             return self._run(job, frame.options, self._runner.hiding(frame.options.secrets).execute)
+        if isinstance(frame, frames.RunApp):
+            execution, records = self._apps.run(frame, job, self._listener(job))
+            told = _execution_frame(execution)
+            return Done(job=job.number, execution=told, records=records)
         if isinstance(frame, frames.Wake):
             self._wake(frame, job)
             return Done(job=job.number)
+        if isinstance(frame, frames.Evaluate):
+            execution, value = self._apps.evaluate(frame)
+            return Done(job=job.number, execution=_execution_frame(execution), value=value)
         kept = self._machines.get(frame.machine)
         if kept is None:
             raise InternalError(f"this worker has no machine {frame.machine}")
@@ -302,6 +323,9 @@ class Worker:
         self._machines[job.number] = Machine(runner=runner, machine=machine)
 
 
+_JOBS: Final = (
+    frames.Run, frames.RunApp, frames.Wake, frames.Call, frames.RunIn, frames.Evaluate,
+)  # fmt: skip
 # All that the server may call of a machine.
 _METHODS: Final[dict[str, Any]] = {
     "upload": SessionMachine.upload,
@@ -371,7 +395,9 @@ def _hold(start: frames.Start, limits: Limits) -> list[str]:
     """Take from this process what it does not need, while it has one thread; say what that was."""
     guests = limits.server.run_memory_limit_bytes_max
     hardening.limit_resources(
-        data_limit_bytes=_BASE_DATA_BYTES + guests * (start.run_count_max + _READY_MAX),
+        data_limit_bytes=_BASE_DATA_BYTES
+        + guests * (start.run_count_max + _READY_MAX)
+        + _app_bytes(limits),
         file_limit_bytes=limits.engine.snapshot_limit_bytes,
         open_file_max=_OPEN_FILE_MAX,
     )
@@ -383,6 +409,15 @@ def _hold(start: frames.Start, limits: Limits) -> list[str]:
     if hardening.close_files([*hardening.python_places(), *places]):
         found.append("landlock")
     return found
+
+
+def _app_bytes(limits: Limits) -> int:
+    """Return what apps may take together: those that answer, and those that wait."""
+    apps = limits.apps
+    at_work = apps.thread_count_max + apps.socket_count_max + apps.job_worker_count
+    ready = limits.server.worker_app_count_max * apps.warm_instance_count_max
+    each = limits.guests.memory_limit_bytes
+    return each * (at_work + ready) + THREAD_STACK_BYTES * at_work
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from cloche.engine.snapshot import Snapshot  # noqa: TC001 - read at run time by msgspec
 from cloche.engine.vfs import StoredFile
 from cloche.errors import ClocheError
 from cloche.exec.errors import WorkerLostError
@@ -167,6 +168,82 @@ class RunIn(Frame, frozen=True, kw_only=True, array_like=True, tag=4):
     options: RunOptions
 
 
+class Evaluate(Frame, frozen=True, kw_only=True, array_like=True, tag=10):
+    """Evaluate the top level of an app. The `value` of the end is an `EvaluatedFrame`.
+
+    Args:
+        image: name in the catalogue.
+        fuel: whether its code counts instructions.
+        files: content by absolute path.
+        request: the run that evaluates.
+    """
+
+    image: str
+    fuel: bool
+    files: dict[str, bytes]
+    request: RequestFrame
+
+
+class HoldApp(Frame, frozen=True, kw_only=True, array_like=True, tag=11):
+    """Have a version of an app at hand. Two descriptors come along: see `engine.adapters.handout`.
+
+    Args:
+        app: the server's number of it.
+        image_id: of its image.
+        base: name of the image that this was derived from.
+        fuel: whether its code counts instructions.
+        memory_bytes: size of its memory.
+        request: what its requests have in common.
+        kinds: effects that somebody performs, as in `RunOptions`.
+        is_warm: whether its instances live on.
+    """
+
+    app: int
+    image_id: str
+    base: str
+    fuel: bool
+    memory_bytes: int
+    request: RequestFrame
+    kinds: dict[str, bool]
+    is_warm: bool
+
+
+class DropApp(Frame, frozen=True, kw_only=True, array_like=True, tag=12):
+    """Let go of a version of an app."""
+
+    app: int
+
+
+class RunApp(Frame, frozen=True, kw_only=True, array_like=True, tag=13):
+    """Let a version of an app answer.
+
+    Args:
+        app: its number.
+        code: what it is asked, as for all that follow.
+        stdin: input.
+        seed: of the randomness.
+        now_ns: start of the clock.
+        run_id: of the run.
+        limits: in JSON, where they are not those of the version.
+        journal: which journals come with the end: none, that of a run that failed, all.
+        replay: a journal file that answers every effect.
+        request: what is run in a replay, instead of what is said above.
+        secrets: as in `RunOptions`.
+    """
+
+    app: int
+    code: str
+    stdin: bytes
+    seed: int
+    now_ns: int
+    run_id: str
+    limits: bytes = b""
+    journal: Literal["none", "failed", "all"] = "none"
+    replay: bytes | None = None
+    request: RequestFrame | None = None
+    secrets: bytes = b""
+
+
 class Ping(Frame, frozen=True, kw_only=True, array_like=True, tag=9):
     """Say again that you are there."""
 
@@ -295,7 +372,19 @@ class ExecutionFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     pictures: dict[str, bytes] = {}
 
 
-ToWorker = Start | Run | Wake | Call | RunIn | Cancel | Answer | Close | Ping
+class EvaluatedFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What came of evaluating the top level of an app, beside how its run ended."""
+
+    handlers: list[str] | None
+    asked: list[str]
+    printed: bytes
+    snapshot: Snapshot | None
+
+
+ToWorker = (
+    Start | Run | Wake | Call | RunIn | Evaluate | HoldApp | DropApp | RunApp
+    | Cancel | Answer | Close | Ping
+)  # fmt: skip
 FromWorker = Hello | Output | Records | Effect | CancelEffect | Fetch | Done
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -9,8 +9,10 @@ from __future__ import annotations
 import itertools
 import os
 import queue
+import socket
 import threading
 import time
+from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,13 +27,14 @@ from cloche.server import worker_frames as frames
 from cloche.server.worker_frames import Answer, FrameBuffer
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     from cloche.engine.virtual_os import Stream
     from cloche.gate.effect import EffectRequest
 
 _RECEIVE_BYTES: Final = 1 << 18
+_PASSED_BYTES: Final = socket.CMSG_SPACE(4 * array("i").itemsize)
+_CLOSE_ON_EXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _STREAM_PAUSE_S: Final = 0.002
 _STREAM_HELD_BYTES: Final = 1 << 16
 _STREAM_HELD_COUNT: Final = 256
@@ -49,15 +52,20 @@ class Connection:
         self._limit_bytes = limit_bytes
         self._buffer = FrameBuffer(limit_bytes)
         self._bodies: deque[bytes] = deque()
+        self.descriptors: deque[int] = deque()  # in the order of the frames that they came with
         self._sending = threading.Lock()
 
     def read(self) -> frames.ToWorker:
         """Return the next frame; the process ends when there is none. One thread at a time."""
         while not self._bodies:
             try:
-                data = self._socket.recv(_RECEIVE_BYTES)
+                data, passed, _, _ = self._socket.recvmsg(
+                    _RECEIVE_BYTES, _PASSED_BYTES, _CLOSE_ON_EXEC
+                )
             except ConnectionError:
-                data = b""
+                data, passed = b"", []
+            for _, _, numbers in passed:
+                self.descriptors.extend(array("i", numbers))
             if not data:
                 os._exit(0)
             self._bodies += self._buffer.feed(data)
@@ -86,6 +94,7 @@ class Job:
         self.number = number
         self.cancel = CancelToken()
         self.hand_over: Callable[[Job], None] = lambda _job: None
+        self.tend: Callable[[], None] | None = None  # what is left to do behind the end
         self._numbers = itertools.count(1)
         self._asked: dict[int, queue.SimpleQueue[Answer]] = {}
 

@@ -1,8 +1,8 @@
 """The instances that answer for apps in one process: fresh ones, and warm ones that live on.
 
 Invariants: nothing of one request is seen by another in a fresh instance; a warm one answers one
-request at a time, and none after an error, a stop, or as many as the limit says; of a version that
-was released nothing waits.
+request at a time, of one app, and none after an error, a stop, or as many as the limit says; of a
+version that was released nothing waits.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from cloche.apps.adapters.evaluation import Evaluated, Recipe, evaluate
 from cloche.engine.adapters.instance import Instance
@@ -47,8 +48,9 @@ class AppInstances:
         self.runner = runner.with_pool(self._pool)
         self._limits = limits
         self._lock = threading.Lock()
-        self._warm: dict[str, _Warm] = {}
-        self._released: set[str] = set()  # ids of images that nobody is to ask again
+        # By the image itself: two apps of the same files have two, of the same id.
+        self._warm: dict[Image, _Warm] = {}
+        self._released: WeakSet[Image] = WeakSet()  # those that nobody is to ask again
 
     def evaluate(self, recipe: Recipe) -> Evaluated:
         """See `Guests`."""
@@ -57,7 +59,7 @@ class AppInstances:
     def hold(self, image: Image) -> None:
         """See `Guests`."""
         with self._lock:
-            self._released.discard(image.id)
+            self._released.discard(image)
 
     def execute(
         self,
@@ -106,14 +108,14 @@ class AppInstances:
     def tend(self, image: Image) -> None:
         """See `Guests`."""
         self._pool.tend()
-        if image.id in self._released:
+        if image in self._released:
             self._pool.drop(image)
 
     def release(self, image: Image) -> None:
         """See `Guests`."""
         with self._lock:
-            self._released.add(image.id)
-            warm = self._warm.pop(image.id, None)
+            self._released.add(image)
+            warm = self._warm.pop(image, None)
         if warm is not None:
             warm.close()
         self._pool.drop(image)
@@ -128,13 +130,13 @@ class AppInstances:
 
     def _warm_of(self, image: Image) -> _Warm:
         with self._lock:
-            warm = self._warm.get(image.id)
+            warm = self._warm.get(image)
             if warm is None:
                 warm = _Warm(image, self._limits.apps)
-                if image.id in self._released:
+                if image in self._released:
                     warm.close()  # it keeps nothing
                 else:
-                    self._warm[image.id] = warm
+                    self._warm[image] = warm
             return warm
 
 

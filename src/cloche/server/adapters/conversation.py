@@ -61,6 +61,9 @@ _POLL_S: Final = 0.5
 _REFUSED: Final = EffectError(
     code="EFFECT_REFUSED", message="the policy of this run does not allow this effect"
 )
+_UNAVAILABLE: Final = EffectError(
+    code="EFFECT_UNAVAILABLE", message="nothing in this run answers effects of this kind"
+)
 
 
 class Conversation:
@@ -101,12 +104,13 @@ class Conversation:
         self._limits = limits
         self._fault: BaseException | None = None
         self._effects: dict[int, tuple[EffectRequest, EffectHandler]] = {}
-        self._run_id = ""
+        self.run_id = ""
         bounds = request.limits if request is not None else limits or runner.limits
         self._said = Said(bounds, tail)
         self._waiting_bytes = 0
         self._waiting_lock = threading.Lock()
         self._process: WorkerProcess | None = None
+        self.has_asked = False  # whether the worker said or asked anything before the end
         self.is_awake = True  # of a run in a machine: whether that lives on
         self._pool: ThreadPoolExecutor | None = None
         self._frames: queue.SimpleQueue[frames.FromWorker | None] = queue.SimpleQueue()
@@ -128,7 +132,7 @@ class Conversation:
         """Return how the request is to be run."""
         request = self._request
         assert request is not None
-        self._run_id = run_id
+        self.run_id = run_id
         limits = request.limits
         journal: frames.Journaling = "none"
         if self._sink is not None:
@@ -136,18 +140,20 @@ class Conversation:
         return frames.RunOptions(
             request=frames.request_frame(request, self._runner.limits),
             run_id=run_id,
-            kinds=self._kinds(request),
+            kinds=self.kinds(),
             journal=journal,
             is_recorded=record,
             replay=None if replay is None else frames.journal_bytes(replay, limits),
             resume=None if resume is None else frames.journal_bytes(resume, limits),
             is_streamed=self._on_output is not None if is_streamed is None else is_streamed,
-            secrets=self._secrets(request, may_lack=replay is not None or resume is not None),
+            secrets=self.secrets(may_lack=replay is not None or resume is not None),
             has_pictures=self._runner.has_pictures,
         )
 
-    def _kinds(self, request: RunRequest) -> dict[str, bool]:
+    def kinds(self) -> dict[str, bool]:
         """Return the effects that somebody performs here; calls get theirs with the first one."""
+        request = self._request
+        assert request is not None
         found: dict[str, bool] = {}
         for kind, _ in request.policy.kinds:
             handler = self._given.get(kind)
@@ -158,7 +164,10 @@ class Conversation:
             found[NET_KIND] = handler is None or isinstance(handler, Cancels)
         return found
 
-    def _secrets(self, request: RunRequest, *, may_lack: bool) -> bytes:
+    def secrets(self, *, may_lack: bool) -> bytes:
+        """Return what is to be taken out of what the run prints, as `RunOptions` has it."""
+        request = self._request
+        assert request is not None
         net = request.policy.net
         if net is None or not net.get("secrets"):
             return b""
@@ -181,14 +190,17 @@ class Conversation:
 
     def run(self, process: WorkerProcess, make: Callable[[int], frames.Frame]) -> Execution:
         """Let a run be executed; return what it came to."""
-        done = self.talk(process, make)
+        return self.execution(self.talk(process, make))
+
+    def execution(self, done: Done) -> Execution:
+        """Return what a run came to that is over; its journal is kept then."""
         self.is_awake = done.is_awake
         if done.execution is None:
             raise InternalError("a worker ended a run without saying what it came to")
         if self._sink is not None and done.records:
             self._said.records(done.records)
             self._sink.append(done.records)
-        return execution_of(done.execution, self._run_id)
+        return execution_of(done.execution, self.run_id)
 
     def talk(self, process: WorkerProcess, make: Callable[[int], frames.Frame]) -> Done:
         """Send a job and do what is asked for it, until it is done.
@@ -251,6 +263,7 @@ class Conversation:
                 raise WorkerLostError(f"it {lie.fields['problem']}") from None
 
     def _take(self, process: WorkerProcess, job: int, frame: Any) -> None:
+        self.has_asked = True
         if isinstance(frame, frames.Output):
             self._said.output(len(frame.data))
             if self._on_output is not None:
@@ -318,16 +331,6 @@ class Conversation:
         if request is None:
             raise WorkerLiesError("asks for an effect where nothing runs")
         self._said.effect(frame, len(self._effects))
-        is_refused = isinstance(decide(request.policy, frame.kind, frame.target), Deny)
-        handler = None if is_refused else self._handlers.get(frame.kind)
-        if handler is None:
-            data = msgspec.json.encode(_REFUSED)
-            process.send(Answer(job=job, question=frame.question, kind="failure", data=data))
-            return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(
-                request.limits.gate.effect_concurrency_max, thread_name_prefix="cloche-effect"
-            )
         wanted = EffectRequest(
             sequence=frame.sequence,
             task=frame.task,
@@ -337,6 +340,16 @@ class Conversation:
             args=_decoded(frame.args),
             args_text=frame.args_text,
         )
+        is_refused = isinstance(decide(request.policy, frame.kind, frame.target), Deny)
+        handler = None if is_refused else self._handlers.get(frame.kind)
+        if handler is None:
+            data = msgspec.json.encode(_REFUSED if is_refused else _UNAVAILABLE)
+            process.send(Answer(job=job, question=frame.question, kind="failure", data=data))
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(
+                request.limits.gate.effect_concurrency_max, thread_name_prefix="cloche-effect"
+            )
         self._effects[frame.question] = wanted, handler
         self._pool.submit(self._perform, process, job, frame, wanted, handler)
 
@@ -349,7 +362,7 @@ class Conversation:
         handler: EffectHandler,
     ) -> None:
         def value() -> bytes:
-            found = handler.perform(wanted, self._run_id)
+            found = handler.perform(wanted, self.run_id)
             try:
                 return encode_plain(found)
             except ValueInvalidError:

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cloche.errors import ClocheError
@@ -33,7 +34,7 @@ from cloche.server.worker_frames import FrameBuffer, Hello
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cloche.limits import Limits
 
@@ -42,6 +43,7 @@ _SOCKET_BYTES: Final = 1 << 20
 _END_S: Final = 2.0
 _DEAF_S: Final = 30
 _ENDED: Final = "it ended"
+_DEAF: Final = "it did not listen"
 MS_PER_S: Final = 1000
 _FIRST_DELAY_S: Final = 0.1
 _DOUBLING_MAX: Final = 20
@@ -54,6 +56,19 @@ class Box(Protocol):
 
     def put(self, frame: frames.FromWorker | None, /) -> None:
         """Take a frame, None when the worker was lost. On the thread that reads; never blocks."""
+
+
+class HeldApps:
+    """Which apps a worker has at hand. Used under `lock`, which also orders what is sent of them.
+
+    Attributes:
+        uses: by the number of an app: how many of its runs go on. Those used last are last.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.uses: OrderedDict[int, int] = OrderedDict()
+        self.released: set[int] = set()  # to be dropped behind their last run
 
 
 class WorkerProcess:
@@ -81,6 +96,8 @@ class WorkerProcess:
         self.machine_count = 0
         self.is_ready = False
         self.is_lost = False
+        self.is_condemned = False  # whether this process has ended it
+        self.apps = HeldApps()
         self._is_stopped = False
         self.problem = _ENDED
         self.protections: tuple[str, ...] = ()
@@ -147,11 +164,28 @@ class WorkerProcess:
         with self._sending:
             self._send_all(data)
 
+    def send_with(self, frame: frames.Frame, descriptors: Sequence[int]) -> None:
+        """Send a frame and open files, which the worker then has, too.
+
+        Raises:
+            FrameTooLargeError: nothing was sent.
+        """
+        data = frames.encode(frame, self._limit_bytes)
+        with self._sending:
+            try:
+                count = socket.send_fds(self._socket, [data], descriptors)
+            except BlockingIOError:
+                self.kill(_DEAF)
+            except OSError:
+                pass  # it is lost, and its boxes know it
+            else:
+                self._send_all(data[count:])
+
     def _send_all(self, data: bytes) -> None:
         try:
             self._socket.sendall(data)
         except BlockingIOError:
-            self.kill("it did not listen")  # a frame that was begun cannot be ended any more
+            self.kill(_DEAF)  # a frame that was begun cannot be ended any more
         except OSError:
             pass  # it is lost, and its boxes know it
 
@@ -259,6 +293,7 @@ class WorkerProcess:
             if self.is_lost:
                 return
             self.problem = problem
+            self.is_condemned = True
         self._process.kill()
 
     def stop(self) -> None:
