@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cloche.exec.adapters.apart import Apart
 from cloche.exec.api import default_runner, make_request
 from cloche.gate.entries import EffectCompleted
 from cloche.gate.errors import DivergenceError
@@ -351,14 +352,18 @@ class ScriptRuns:
             on_append=time.go_live,
             quietness=work.calls.quietness,
         )
+        apart = Apart(work.calls.is_over)
+        # What calls no tool needs no thread. Who finds another way to one gets it call by call.
+        aside = apart if "tools" in work.asked.source else None
         try:
             return self._runner.execute(
                 work.request,
-                handlers={TOOL_KIND: work.calls.timed_by(time.is_over)},
+                handlers={TOOL_KIND: work.calls.timed_by(time.is_over, apart)},
                 sink=sink,
                 resume=work.journal,
                 cancel=time,
                 run_id=work.id,
+                aside=aside,
             )
         finally:
             work.used_ms += time.stop()

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -91,6 +91,25 @@ class Execution:
     suspension: Suspension | None = None
 
 
+class Aside(Protocol):
+    """Another thread for the turns of a run, so that the caller is back when it wants to be."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it was left behind: only after `end` it closes the instance, by itself."""
+
+    def run(self, turns: Callable[[], Report | Stop], stop: Callable[[], None]) -> Report | Stop:
+        """Return what the turns come to, or why they were left behind, in a call of the host.
+
+        Args:
+            turns: of the run.
+            stop: makes them end soon; for who cannot wait for them.
+        """
+
+    def end(self) -> None:
+        """Let what was left behind end: nobody looks at the run any more."""
+
+
 class Runner:
     """Runs requests. One per process is enough; callable from any thread.
 
@@ -154,6 +173,7 @@ class Runner:
         run_id: str = "",
         image: Image | None = None,
         wanted: Wanted | None = None,
+        aside: Aside | None = None,
     ) -> Execution:
         """Run a request to its end.
 
@@ -171,6 +191,7 @@ class Runner:
             wanted: says at the end whether the sink is to keep the journal, of which it has no
                 beginning without its end, unless it grew large; None: all of it, as it comes. Not
                 for a run that may be put away.
+            aside: has its turns, None for the caller's thread.
 
         Raises:
             InvalidRunError: the files do not fit or have impossible names.
@@ -198,11 +219,16 @@ class Runner:
                 resume=resume is not None,
                 defer=wanted is not None,
             )
-            return run.execute(
-                gate, {} if handlers is None else handlers, sink, run_id=run_id, wanted=wanted
-            )
+            performers = {} if handlers is None else handlers
+            return run.execute(gate, performers, sink, run_id=run_id, wanted=wanted, aside=aside)
         finally:
-            self._pool.give_back(instance)
+            self._let_go(run, aside)
+
+    def _let_go(self, run: _Run, aside: Aside | None) -> None:
+        if aside is not None and aside.is_left:
+            aside.end()
+        else:
+            self._pool.give_back(run.instance)
             run.forget()
 
     def drop(self, image: Image) -> None:
@@ -328,6 +354,7 @@ class _Run:
         *,
         run_id: str = "",
         wanted: Wanted | None = None,
+        aside: Aside | None = None,
     ) -> Execution:
         request, machine, instance = self._request, self._machine, self.instance
         run_id = run_id or new_run_id()
@@ -351,7 +378,7 @@ class _Run:
         effects.flush()
         begun_ns = time.monotonic_ns()  # keeping that it begins is not what the program takes
         try:
-            outcome = self._turns(effects)
+            outcome = self._outcome(effects, aside)
         finally:
             effects.close()
             performers.close()
@@ -413,6 +440,11 @@ class _Run:
                 f"the files of the run cannot be put in place: {error.errno.name}; check their "
                 "names, sizes and number against `cloche limits --group guests`"
             ) from None
+
+    def _outcome(self, effects: Effects, aside: Aside | None) -> Report | Stop:
+        if aside is None:
+            return self._turns(effects)
+        return aside.run(lambda: self._turns(effects), self._cancel.cancel)
 
     def _turns(self, effects: Effects) -> Report | Stop:
         request, instance = self._request, self.instance

@@ -18,7 +18,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -28,7 +28,6 @@ from cloche.gate.effect import EffectRequest, idempotency_key
 from cloche.gate.entries import EffectCompleted, EffectStarted
 from cloche.gate.policy import Ask, Deny
 from cloche.gate.ports import EffectFailure, EffectSuspended
-from cloche.script.adapters.apart import Unwanted, run_apart
 from cloche.script.approvals import Approval
 from cloche.script.errors import (
     ApprovalDeniedError,
@@ -70,6 +69,13 @@ TOOL_KIND: Final = "tool"
 REFUSAL_CHARACTERS_MAX: Final = 1000
 _FREE: Final = frozenset({"search", "describe"})  # answered here, and not counted
 QUIET: Final = _FREE | {RETURN_TOOL, ABORT_TOOL, PROGRESS_TOOL, REFUSE_TOOL, STATE_TOOL}
+
+
+class Apart(Protocol):
+    """Calls functions so that nobody has to wait for them until they return."""
+
+    def call(self, function: Callable[[], Any], unwanted: Callable[[], BaseException]) -> Any:
+        """Return what a function returns; raise `unwanted` if that is not wanted any more."""
 
 
 class ScriptCalls:
@@ -115,6 +121,7 @@ class ScriptCalls:
         self._lines: dict[str, int | None] | None = None
         self._records: dict[int, CallRecord] = {}
         self._over = threading.Event()
+        self._apart: Apart | None = None
         self.returned: dict[str, Any] | None = None
         self._failures: dict[int, ScriptError] = {}
 
@@ -206,12 +213,19 @@ class ScriptCalls:
         if request.sequence in self._records:
             self._note(request, **changes)
 
-    def timed_by(self, is_late: Callable[[], bool]) -> ScriptCalls:
-        """Stop waiting for tools when the time of the run is over; return itself."""
+    def timed_by(self, is_late: Callable[[], bool], apart: Apart) -> ScriptCalls:
+        """Stop waiting for tools when the time of the run is over; return itself.
+
+        Args:
+            is_late: whether it is.
+            apart: has the functions of tools, so that nobody has to wait for them.
+        """
         self._is_late = is_late
+        self._apart = apart
         return self
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether nobody wants the results of tools any more."""
         return self._over.is_set() or self._is_late()
 
     def end(self) -> None:
@@ -417,7 +431,7 @@ class ScriptCalls:
             )
         started_ns = time.monotonic_ns()
         try:
-            value = _finished(tool, named, is_cancelled, self._is_over, self._is_async(tool))
+            value = _finished(tool, named, is_cancelled, self._apart, self._is_async(tool))
         except ScriptError:
             raise
         except Exception as error:
@@ -434,16 +448,13 @@ def _finished(
     tool: Tool,
     named: dict[str, Any],
     is_cancelled: Callable[[], bool],
-    is_over: Callable[[], bool],
+    apart: Apart | None,
     is_async: bool,
 ) -> Any:
-    if is_async:
+    if is_async or apart is None:
         value = tool.function(**named)
     else:
-        try:
-            value = run_apart(lambda: tool.function(**named), is_over)
-        except Unwanted:
-            raise ScriptCancelledError(reason=UNWANTED) from None
+        value = apart.call(lambda: tool.function(**named), _unwanted)
     if not hasattr(value, "__await__"):
         return value
 
@@ -464,6 +475,10 @@ def _finished(
                 raise TimeoutError(f"not done within {tool.timeout_ms} ms")
 
     return run_async(awaited)
+
+
+def _unwanted() -> ScriptCancelledError:
+    return ScriptCancelledError(reason=UNWANTED)
 
 
 def run_async(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
