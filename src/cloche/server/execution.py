@@ -33,7 +33,7 @@ from cloche.server.documents import KeptResult
 from cloche.server.errors import StateError
 from cloche.server.pictures import drawn
 from cloche.server.requests import error_body, session_options, stage_document
-from cloche.store.rows import ENDED_STATUSES, JournalAppend
+from cloche.store.rows import ENDED_STATUSES, JournalAppend, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,10 +48,11 @@ if TYPE_CHECKING:
     from cloche.limits import Limits
     from cloche.server.live import LiveRun
     from cloche.store.ports import Store
-    from cloche.store.rows import Run, RunStatus
+    from cloche.store.rows import RunStatus
 
 _BUSY_PAUSE_S: Final = 0.1
 MS_PER_S: Final = 1000
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Execution:
@@ -125,9 +126,10 @@ class Execution:
         def done(execution: Done | None, error: BaseException | None) -> None:
             row = None
             if execution is not None:
-                row = self._ended(live.row, execution)
+                result = _result_of(execution)
+                row = self._ended(live.row, execution, result)
                 if not live.is_streamed:
-                    live.output.write_result(_result_of(execution))
+                    live.output.write_result(result)
             ended(row, error)
 
         return bool(
@@ -147,7 +149,8 @@ class Execution:
         if request is None:
             return self._interrupted(row)
         if not live.is_kept:
-            return self._ended(row, self._run(live, request))
+            done = self._run(live, request)
+            return self._ended(row, done, _result_of(done))
         records = read_records(self._store, row.id) if live.is_recovered else []
         journal = load_journal(encode_file(records), self._limits) if records else None
         if journal is not None and journal.finish is None and _asked_the_world(journal):
@@ -158,7 +161,7 @@ class Execution:
         else:
             sink = _LateSink(row.id, index=len(records))
         done = self._run(live, request, sink=sink, resume=journal)
-        ended = self._ended(row, done)
+        ended = self._ended(row, done, _result_of(done))
         self._store.runs.update(ended, expected=row.status, append=sink.end())
         return ended
 
@@ -187,13 +190,19 @@ class Execution:
             live.pictures = drawn(done.files, given=request.files, cwd=request.cwd)
         return done
 
-    def _ended(self, row: Run, done: Done) -> Run:
-        return replace(
-            row,
+    def _ended(self, row: Run, done: Done, result: KeptResult) -> Run:
+        # By name: `replace` looks through the fields first, which takes four times as long.
+        return Run(
+            id=row.id,
+            session_id=row.session_id,
+            language=row.language,
             status=_status_of(done),
+            created_ns=row.created_ns,
             started_ns=row.started_ns or row.created_ns,
             ended_ns=self._now_ns(),
-            result=msgspec.json.encode(_result_of(done)),
+            request=row.request,
+            usage=row.usage,
+            result=_encode(result),
         )
 
     def _interrupted(self, row: Run) -> Run:

@@ -64,11 +64,7 @@ class FairQueue(Generic[Item]):
         self._running: Counter[str] = Counter()
         self._busy: set[str] = set()
         self.waiting_count = 0
-
-    @property
-    def running_count(self) -> int:
-        """How many entries were given out and are not finished."""
-        return self._running.total()
+        self.running_count = 0  # entries that were given out and are not finished
 
     def room_for(self, tenant: str) -> Refusal | None:
         """Return which bound one more entry would pass, None when it may wait."""
@@ -95,6 +91,7 @@ class FairQueue(Generic[Item]):
             if entry is not None:
                 self._take(entry)
                 self._running[tenant] += 1
+                self.running_count += 1
                 if entry.session is not None:
                     self._busy.add(entry.session)
                 return entry
@@ -109,6 +106,7 @@ class FairQueue(Generic[Item]):
 
     def finish(self, entry: Entry[Item]) -> None:
         """Say that an entry that was given out is over."""
+        self.running_count -= 1
         self._running[entry.tenant] -= 1
         if not self._running[entry.tenant]:
             del self._running[entry.tenant]

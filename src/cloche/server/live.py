@@ -36,6 +36,7 @@ class LiveOutput:
         self._output = Output()
         self._listeners: list[Callable[[], None]] = []
         self._sizes: dict[StreamName, int] = {"stdout": 0, "stderr": 0}
+        self._result: KeptResult | None = None  # what is to be added when somebody reads
         self.ended = False
 
     def write(self, stream: StreamName, data: bytes) -> None:
@@ -64,17 +65,36 @@ class LiveOutput:
         return write
 
     def write_result(self, result: KeptResult) -> None:
-        """Add all that a run has printed and is not here; the order of its streams is not kept."""
-        write = self.again()
+        """Add all that a run has printed and is not here; the order of its streams is not kept.
+
+        The last that is added before the end. Most who wait for a run read nothing of this.
+        """
+        self._result = result
+
+    def _add_result(self) -> None:
+        result, self._result = self._result, None
+        if result is None:
+            return
+        left = dict(self._sizes)
         for stage in (result.compile, result):
             if stage is not None:
-                write("stdout", stage.stdout.encode("utf-8", "replace"))
-                write("stderr", stage.stderr.encode("utf-8", "replace"))
+                self._add_rest("stdout", stage.stdout, left)
+                self._add_rest("stderr", stage.stderr, left)
+        self._output.end()
+
+    def _add_rest(self, stream: StreamName, text: str, left: dict[StreamName, int]) -> None:
+        data = text.encode("utf-8", "replace")
+        skipped = min(left[stream], len(data))
+        left[stream] -= skipped
+        self._output.write(stream, data[skipped:])
+        self._sizes[stream] += len(data) - skipped
 
     def end(self) -> None:
         """Say that nothing more comes."""
         with self._lock:
-            self._output.end()
+            if self._sizes["stdout"] or self._sizes["stderr"]:
+                self._add_result()  # before a character that is here in part
+                self._output.end()
             self.ended = True
             listeners = tuple(self._listeners)
         _tell(listeners)
@@ -82,6 +102,7 @@ class LiveOutput:
     def read(self, position: Position) -> tuple[list[Piece], bool]:
         """Return what is behind a position, and whether that is the end."""
         with self._lock:
+            self._add_result()
             return self._output.read(position), self.ended
 
     def read_some(self, position: Position) -> tuple[list[Piece], bool]:
@@ -89,8 +110,11 @@ class LiveOutput:
 
         Who listens slowly is held with so much, and not with all that there is.
         """
+        if position.ended:
+            return [], self.ended
         with self._lock:
-            pieces = [] if position.ended else self._output.read(position, READ_BYTES)
+            self._add_result()
+            pieces = self._output.read(position, READ_BYTES)
             return pieces, self.ended and not pieces
 
     def listen(self, listener: Callable[[], None], limit: int) -> bool:

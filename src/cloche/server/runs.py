@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 RUN_ID_BYTES: Final = 16
 NS_PER_MS: Final = 1_000_000
 _PAGE: Final = 1000
+_END: Final = Position(ended=True)
 
 
 class Runs:
@@ -360,7 +361,7 @@ class Runs:
         Raises:
             ClocheError: the server could not execute it.
         """
-        async for _ in self.follow(live, Position(ended=True)):
+        async for _ in self.follow(live, _END):
             pass
         if live.failure is not None:
             raise live.failure
@@ -372,6 +373,8 @@ class Runs:
         Raises:
             UnavailableError: too many listen to this run.
         """
+        if position.ended and live.output.ended:
+            return
         bell = self._host.bell()
         most = self._limits.server.subscriber_count_max
         if not live.output.listen(bell.ring, most):

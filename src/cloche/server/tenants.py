@@ -67,6 +67,9 @@ class Tenants:
         self._lock = threading.Lock()
         self._rates = Rates()
         self._own: dict[str, ServerLimits] = {}
+        # Asked for several times in each run.
+        self._bounds: dict[str, TenantBounds] = {}
+        self._common_bounds = _bounds_of(limits.server)
         self.refresh()
 
     # --- what holds ---
@@ -77,10 +80,7 @@ class Tenants:
 
     def bounds(self, tenant: str) -> TenantBounds:
         """Return how many runs of a tenant may wait, and run."""
-        limits = self.limits(tenant)
-        return TenantBounds(
-            waiting_max=limits.tenant_queue_length_max, running_max=limits.tenant_worker_count_max
-        )
+        return self._bounds.get(tenant, self._common_bounds)
 
     def take_run(self, tenant: str, now_ns: int) -> None:
         """Count a run that is about to begin.
@@ -111,6 +111,7 @@ class Tenants:
             except LimitError:
                 continue  # of a version whose ranges are others: the server's hold
         self._own = found
+        self._bounds = {tenant: _bounds_of(limits) for tenant, limits in found.items()}
 
     def _all(self) -> list[tuple[str, Settings]]:
         found: list[tuple[str, Settings]] = []
@@ -151,6 +152,12 @@ class Tenants:
             document = replace(kept, data=data, revision=kept.revision + 1)
         self._documents.put(document)
         self.refresh()
+
+
+def _bounds_of(limits: ServerLimits) -> TenantBounds:
+    return TenantBounds(
+        waiting_max=limits.tenant_queue_length_max, running_max=limits.tenant_worker_count_max
+    )
 
 
 def _unknown(name: str) -> str:

@@ -44,6 +44,8 @@ class Request:
     __slots__ = (
         "_body",
         "_cookies",
+        "_found",
+        "_found_in",
         "_path",
         "_query",
         "_query_text",
@@ -82,6 +84,8 @@ class Request:
         self._body: bytes | BodySource | None = body
         self._query: Pairs | None = None
         self._cookies: dict[str, str] | None = None
+        self._found: dict[bytes, list[bytes]] = {}
+        self._found_in: Sequence[Field] = ()  # the fields that `_found` was made of
         if target.startswith("/"):
             self._path, _, self._query_text = target.partition("?")
         else:
@@ -122,8 +126,14 @@ class Request:
 
     def headers(self, name: str) -> list[str]:
         """Return each value of a field, in order of arrival."""
-        wanted = name.lower().encode("latin-1")
-        return [value.decode("latin-1") for found, value in self.fields if found == wanted]
+        fields = self.fields
+        if self._found_in is not fields:
+            found: dict[bytes, list[bytes]] = {}
+            for field, value in fields:
+                found.setdefault(field, []).append(value)
+            self._found, self._found_in = found, fields
+        values = self._found.get(name.lower().encode("latin-1"))
+        return [value.decode("latin-1") for value in values] if values else []
 
     @property
     def media_type(self) -> str:
