@@ -402,3 +402,32 @@ def test_packs_are_switched(script):
     assert script(*read, "--pack", "files", stdin=source).exit_code == 2
     listed = script("tools", "list", "--workspace", ".", "--pack", "*=off", "--json")
     assert json.loads(listed.stdout) == {"tools": []}
+
+
+def test_a_file_is_what_its_suffix_says(script):
+    """A program may hold the tags in its texts, and a message may only speak of them."""
+    programs = {"p.ts": 'return "<tool-calls>".length', "p.py": 'len("</tool-calls>")'}
+    for name, text in programs.items():
+        (script.folder / name).write_text(text)
+    assert script("script", "p.ts", "--json").document["value"] == 12
+    assert script("script", "p.py", "--json").document["value"] == 13
+    for text in ("No script.", "Write `<tool-calls>` around it."):
+        (script.folder / "said.md").write_text(text)
+        assert script("script", "said.md", "--json").stdout == "[]\n"
+        done = script("script", "said.md")
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert done.stderr == "cloche: there is no script in the message\n"
+
+
+def test_a_long_message(script):
+    """Prose counts for the limit of messages, not for that of programs."""
+    text = "word\n" * 250_000 + "<tool-calls>return 7</tool-calls>"
+    (script.folder / "long.md").write_text(text)
+    assert script("script", "long.md", "--json").document["value"] == 7
+
+
+def test_a_workspace_that_is_not_there(script):
+    """Is a wrong option, not a failure."""
+    done = script("script", "-", "--workspace", "nowhere", stdin=b"return 1")
+    assert done.exit_code == 2
+    assert done.stderr == "cloche: --workspace is 'nowhere', which is no folder\n"

@@ -97,6 +97,8 @@ def test_a_byte_order_mark_is_no_part_of_a_program(language):
         ("javascript", "let y = ;", 1, 9, "let y = ;"),
         ("javascript", "let x = 1;\n  let y = ;", 2, 11, "  let y = ;"),
         ("typescript", "let x = 1;\n  let y: = 2", 2, None, "  let y: = 2"),
+        ("typescript", "let x = 1;\nf(", 2, None, "f("),
+        ("javascript", "let x = 1;\nf(", 2, None, "f("),
         ("python", "if 1:\n    x = (1,\n    y y\n", 2, 9, "    x = (1,"),
     ],
 )

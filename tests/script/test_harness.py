@@ -12,6 +12,11 @@ from cloche.limits import Limits
 from cloche.script.approvals import Made
 from cloche.script.errors import ScriptRunUnknownError, ToolValidationError
 from cloche.script.harness import ScriptHarness, mode_of
+from cloche.script.message_errors import (
+    ApiUnknownError,
+    MessageInvalidError,
+    RequestInvalidError,
+)
 from cloche.script.policy import ToolPolicy
 from cloche.script.tools import ToolContext, tool
 
@@ -513,3 +518,55 @@ def test_an_approver_that_gives_no_decision():
         with pytest.raises(TypeError, match="an approver returns Made or None, found"):
             run("return tools.write('a')", using=using)
         assert (len(using.pending), written) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("use", "says"),
+    [
+        (lambda: harness().run(5), "the source is int, expected a text"),
+        (lambda: harness().run("return 1", params=[1]), "params is list, expected an object"),
+        (lambda: harness().run_snippet("s", [1]), "params is list, expected an object"),
+        (
+            lambda: harness(default="ruby"),
+            "'ruby' is no language; it is one of javascript, typescript, python",
+        ),
+        (
+            lambda: harness(modes={"small": "on"}),
+            "'on' is no mode; it is one of disabled, dry-run, enabled",
+        ),
+        (
+            lambda: harness(store="runs.db"),
+            "store is a path; give cloche.store.open.open_store(path)",
+        ),
+        (
+            lambda: harness(policy=[{"tool": "add", "verdict": "deny"}]),
+            "policy is list; give ToolPolicy.from_document(rules, limits=…)",
+        ),
+    ],
+)
+def test_a_request_of_no_use(use, says):
+    """Is refused before anything runs, and says what was expected."""
+    with pytest.raises(RequestInvalidError) as refused:
+        use()
+    assert str(refused.value) == says
+
+
+def test_structured_calls_of_one_id():
+    """None of them is made: their results could not be told apart."""
+    write, written = writer(requires_approval=False)
+    function = {"name": "write", "arguments": '{"path": "a"}'}
+    message = {
+        "role": "assistant",
+        "tool_calls": [{"id": "c1", "type": "function", "function": function}] * 2,
+    }
+    using = harness(write)
+    with pytest.raises(MessageInvalidError) as refused:
+        using.handle(message, api="openai.chat", structured=True)
+    assert str(refused.value) == (
+        "this is no message of the OpenAI Chat Completions API: the message has two calls with the "
+        "id 'c1'"
+    )
+    assert written == []
+    assert len(using.handle(message, api="openai.chat").items) == 2
+    with pytest.raises(ApiUnknownError):
+        using.handle(message, api=["openai.chat"])

@@ -78,7 +78,10 @@ def test_the_first_rule_that_fits_decides(name, args, expected):
         ({"requires_approval": lambda _: "allow"}, Allow()),
         ({"requires_approval": lambda _: "ask"}, ASK),
         ({"requires_approval": lambda _: None}, Deny("a rule forbids it")),
-        ({"requires_approval": lambda args: args["nothing"]}, Deny("a rule forbids it")),
+        (
+            {"requires_approval": lambda args: args["nothing"]},
+            Deny("the rule of the tool failed: KeyError"),
+        ),
     ],
 )
 def test_without_a_rule_the_tool_decides(options, expected):
@@ -245,3 +248,26 @@ def test_a_policy_has_so_many_rules():
     assert len(ToolPolicy.from_document([rule] * 2, limits=limits).rules) == 2
     with pytest.raises(ToolDeclarationError, match="3 rules"):
         ToolPolicy.from_document([rule] * 3, limits=limits)
+
+
+def test_a_rule_holds_for_detached_calls():
+    """What is forbidden is forbidden detached, too; a rule may be of detached calls alone."""
+    denied = {"tool": "fs.write", "verdict": "deny"}
+    assert isinstance(decide([denied], "spawn.fs.write"), Deny)
+    assert isinstance(decide([{**denied, "tool": "fs.*"}], "spawn.fs.write"), Deny)
+    detached = {"tool": "spawn.*", "verdict": "deny"}
+    assert isinstance(decide([detached], "spawn.fs.write"), Deny)
+    assert decide([detached]) == ASK
+
+
+def test_the_outlook_of_a_tool():
+    """It is what rules can say of its calls, up to the first that asks for nothing more."""
+    when = {"tool": "fs.*", "when": {"path": "/tmp/*"}, "verdict": "allow"}
+    always = {"tool": "fs.write", "verdict": "deny"}
+    write = named("fs.write")
+    assert policy().outlook(write) == {"ask"}
+    assert policy(when).outlook(write) == {"allow", "ask"}
+    assert policy(when, always).outlook(write) == {"allow", "deny"}
+    assert policy(always, when).outlook(write) == {"deny"}
+    assert policy(always).outlook(named("spawn.fs.write")) == {"deny"}
+    assert policy(always).outlook(named("fs.read")) == {"ask"}

@@ -264,3 +264,15 @@ def test_a_fork_begins_where_everything_is_answered():
     with pytest.raises(ScriptRunStateError, match="without answers where call 2 began"):
         harness.fork(live.run_id, calls=1)
     assert harness.fork(live.run_id, calls=0).value == [1, 2]
+
+
+def test_a_fork_that_cannot_be():
+    """Says how many calls can be shared."""
+    harness = new_harness()
+    live = harness.run("return await tools.slow({ n: 1 })")
+    with pytest.raises(ScriptRunStateError) as refused:
+        harness.fork(live.run_id, calls=3)
+    assert str(refused.value) == (
+        f"script run {live.run_id} made 1 calls, and 3 cannot be shared; a fork shares from 0 to 0 "
+        "of them"
+    )

@@ -274,3 +274,13 @@ def test_a_run_that_waits_may_be_cancelled():
     result = harness.resume(parked.run_id, cancel=cancel)
     assert (result.status, result.error["code"]) == ("cancelled", "SCRIPT_CANCELLED")
     assert WRITTEN == [1]
+
+
+def test_a_rejected_run_says_who_and_why():
+    """The model reads the reason, and who gave it."""
+    using = ScriptHarness(write)
+    parked = using.run("await tools.write({ n: 1 })")
+    (asked,) = using.pending
+    using.decide(asked.id, Made(verdict="reject_run", who="bob", reason="not today"))
+    said = "the script was cancelled: the run was rejected by bob: not today"
+    assert using.resume(parked.run_id).error["message"] == said

@@ -383,3 +383,27 @@ def test_scripts_read_pages_that_a_policy_names(service):
     assert "b.example.com" in refused.error["message"]
     off = cloche.ScriptHarness(fetch_tool(policy, service=service), packs={"web": False})
     assert off.run(f"return tools.fetchUrl('{url}')").error["code"] == "TOOL_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: StdioServer(command="notes --fast"),
+            "the command is 'notes --fast', expected a list: a program and its words",
+        ),
+        (
+            lambda: StdioServer(command=[]),
+            "the command is [], expected a list: a program and its words",
+        ),
+        (
+            lambda: HttpServer(url="ftp://notes"),
+            "the url is 'ftp://notes', expected one that starts with https:// or http://",
+        ),
+    ],
+)
+def test_a_server_that_cannot_be(make, says):
+    """Is refused where it is written."""
+    with pytest.raises(ToolDeclarationError) as refused:
+        make()
+    assert str(refused.value) == f"an MCP server: {says}"

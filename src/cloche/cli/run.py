@@ -175,13 +175,20 @@ def print_output(stream: str, data: bytes) -> None:
 # --- what goes in ---
 
 
-def program_of(program: str, code: str | None, limits: Limits | None = None) -> tuple[str, str]:
+def program_of(
+    program: str,
+    code: str | None,
+    limits: Limits | None = None,
+    *,
+    limit_bytes: int | None = None,
+) -> tuple[str, str]:
     """Return the program's file name, empty if it has none, and its text.
 
     Args:
         program: FILE, - or empty.
         code: the program itself.
         limits: how much is read at most; the configured ones when None.
+        limit_bytes: instead of what a program may have at most.
     """
     if code is not None:
         if program:
@@ -189,7 +196,7 @@ def program_of(program: str, code: str | None, limits: Limits | None = None) -> 
         return "", code
     if not program:
         raise InvalidRunError("there is no program: give a FILE, -, or -c CODE")
-    limit_bytes = _guests(limits).code_limit_bytes
+    limit_bytes = limit_bytes or _guests(limits).code_limit_bytes
     if program == STANDARD_INPUT:
         return "", _text(_read_standard_input(limit_bytes), "standard input")
     return Path(program).name, _text(read_file(Path(program), limit_bytes), program)

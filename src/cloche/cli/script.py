@@ -13,7 +13,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -53,6 +53,12 @@ _LANGUAGES: Final[dict[str, Language]] = {
     "javascript": "javascript",
     "ts": "typescript",
     "typescript": "typescript",
+}
+# What a file holds, by its suffix.
+_KINDS: Final[dict[str, Literal["program", "message"]]] = {
+    **{suffix: "program" for suffix in _LANGUAGES if suffix.startswith(".")},
+    ".md": "message",
+    ".markdown": "message",
 }
 # What follows on the first word, by its name, and whether it must.
 _WORDS: Final[dict[str, tuple[str, ...]]] = {
@@ -277,7 +283,10 @@ def _perform(
             case "snippet":
                 return [harness.run_snippet(run, params, cancel=cancel)]
             case _:
-                return _results(harness, program_of(program, None)[1], language, params, cancel)
+                most = harness.limits.scripts.message_limit_bytes
+                text = program_of(program, None, limit_bytes=most)[1]
+                kind = _KINDS.get(Path(program).suffix)
+                return _results(harness, text, kind, language, params, cancel)
 
 
 def _print(
@@ -290,6 +299,8 @@ def _print(
         documents = [shown.document_of(result) for result in results]
         print_json(documents[0] if len(documents) == 1 else documents)
         return
+    if not results:
+        sys.stderr.write("cloche: there is no script in the message\n")
     for result in results:
         shown.show(harness, result)
 
@@ -297,20 +308,25 @@ def _print(
 def _results(
     harness: ScriptHarness,
     text: str,
+    kind: Literal["program", "message"] | None,
     language: Language | None,
     params: dict[str, Any] | None,
     cancel: CancelToken,
 ) -> Sequence[ScriptResult]:
-    """Run what a text holds: the scripts of a message, or itself."""
+    """Run what a text holds: the scripts of a message, or itself.
+
+    What the file is not known for, its tags say.
+    """
     from cloche.script.messages import read_message  # noqa: PLC0415 - keeps --help fast
 
-    if "<tool-calls" in text or "</tool-calls" in text:
+    has_tags = "<tool-calls" in text or "</tool-calls" in text
+    if kind == "message" or (kind is None and has_tags):
         message = {"role": "assistant", "content": text}
         read = read_message(message, api="openai.chat", limits=harness.limits)
         if params is not None and read.scripts:
             raise InvalidRunError("--params is for one program; this is a message with scripts")
         history = harness.handle(message, api="openai.chat", cancel=cancel)
-        if history.results:
+        if history.results or kind == "message":
             return history.results
     return [harness.run(text, language=language, params=params, cancel=cancel)]
 

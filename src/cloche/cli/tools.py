@@ -58,6 +58,8 @@ def tools_of(
     if workspace is not None:
         from cloche.script.adapters.workspace import Workspace  # noqa: PLC0415
 
+        if not workspace.is_dir():
+            raise InvalidRunError(f"--workspace is {str(workspace)!r}, which is no folder")
         sets.append(ToolSet(*Workspace(workspace).tools))
     if commands:
         from cloche.script.adapters.commands import Commands  # noqa: PLC0415

@@ -16,6 +16,8 @@ import hashlib
 import json
 import time
 import uuid
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -32,7 +34,8 @@ from cloche.script.errors import (
 from cloche.script.events import Metrics, Teller
 from cloche.script.finder import BYTE_ORDER_MARK_WARNING, program_error
 from cloche.script.items import History, ScriptCall, ScriptResult, ToolCall, ToolResult
-from cloche.script.messages import read_message
+from cloche.script.message_errors import RequestInvalidError
+from cloche.script.messages import check_calls, read_message
 from cloche.script.policy import ToolPolicy
 from cloche.script.programs import (
     FILENAMES,
@@ -48,7 +51,7 @@ from cloche.store.adapters.memory import MemoryStore
 from cloche.store.rows import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from cloche.errors import ErrorDocument
     from cloche.exec.adapters.effects import CancelToken
@@ -72,12 +75,12 @@ def mode_of(*modes: Mode | None, default: Mode = "disabled") -> Mode:
     """Return the first mode that is given: of the turn, then of the provider, then of everything.
 
     Raises:
-        ValueError: something that is no mode.
+        RequestInvalidError: something that is no mode.
     """
     for mode in modes:
         if mode is not None:
             if mode not in MODES:
-                raise ValueError(f"{mode!r} is no mode; it is one of {', '.join(MODES)}")
+                raise RequestInvalidError(f"{mode!r} is no mode; it is one of {', '.join(MODES)}")
             return mode
     return default
 
@@ -102,6 +105,9 @@ class ScriptHarness:
         on_event: is told when a run begins, waits, goes on and is over.
         provider_limits: of providers, by their names: changes of the group `scripts`.
         clock_ms: wall clock; only approvals know the time of day.
+
+    Raises:
+        RequestInvalidError: a mode, language, store or policy is none.
     """
 
     def __init__(
@@ -123,6 +129,12 @@ class ScriptHarness:
         provider_limits: Mapping[str, Mapping[str, int]] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // NS_PER_MS,
     ) -> None:
+        _check_language(default)
+        if isinstance(store, str | Path):
+            raise RequestInvalidError("store is a path; give cloche.store.open.open_store(path)")
+        if policy is not None and not isinstance(policy, ToolPolicy):
+            found = f"policy is {type(policy).__name__}"
+            raise RequestInvalidError(f"{found}; give ToolPolicy.from_document(rules, limits=…)")
         self.tools = ToolSet(*tools, packs=packs)
         self.policy = policy or ToolPolicy()
         self.limits = limits or load_limits()
@@ -131,7 +143,7 @@ class ScriptHarness:
         }
         self.metrics = Metrics()
         self._mode = mode_of(mode)
-        self._modes = dict(modes or {})
+        self._modes = {name: mode_of(one) for name, one in (modes or {}).items()}
         self._default: Language = default
         self._go_on = go_on
         # Without a name a session is this harness, in whatever store.
@@ -202,6 +214,8 @@ class ScriptHarness:
         """
         turn = self._turn(mode, provider, limits, cancel)
         read = read_message(message, api=api, limits=turn.limits, default=self._default)
+        if structured:
+            check_calls(read)
         results: list[ScriptResult | ToolResult] = []
         for item in read.items:
             if isinstance(item, ScriptCall):
@@ -272,13 +286,16 @@ class ScriptHarness:
             cancel: stops it.
 
         Raises:
-            ValueError: there is no such language.
+            RequestInvalidError: there is no such language, the source is no text, or the
+                parameters are no object.
             ValueInvalidError: the parameters are no plain JSON.
             LimitError: there is no such limit, or it is out of range.
         """
         language = language or self._default
-        if language not in FILENAMES:
-            raise ValueError(f"{language!r} is no language; it is one of {', '.join(FILENAMES)}")
+        _check_language(language)
+        if not isinstance(source, str):
+            raise RequestInvalidError(f"the source is {type(source).__name__}, expected a text")
+        _check_params(params)
         # A byte order mark of the file that it came from.
         warnings = (BYTE_ORDER_MARK_WARNING,) if source.startswith("\ufeff") else ()
         source = source.removeprefix("\ufeff")
@@ -458,6 +475,7 @@ class ScriptHarness:
             SnippetError: there is none, or it takes other parameters; nothing ran.
         """
         check_name(name)
+        _check_params(params)
         kept = self.store.documents.get(SNIPPET_KIND, name)
         if kept is None:
             raise SnippetError(name=name, problem="there is none")
@@ -547,6 +565,17 @@ class ScriptHarness:
             "capabilities": {"tools": [name for name, can in outlook.items() if can != {"deny"}]},
             "approvals": {"asked": any("ask" in can for can in outlook.values())},
         }
+
+
+def _check_language(language: object) -> None:
+    if not isinstance(language, str) or language not in FILENAMES:
+        known = ", ".join(FILENAMES)
+        raise RequestInvalidError(f"{language!r} is no language; it is one of {known}")
+
+
+def _check_params(params: Mapping[str, Any] | None) -> None:
+    if params is not None and not isinstance(params, Mapping):
+        raise RequestInvalidError(f"params is {type(params).__name__}, expected an object")
 
 
 def _new_run_id() -> str:

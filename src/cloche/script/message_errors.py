@@ -1,4 +1,4 @@
-"""Errors of reading messages: they concern whoever calls the harness, and no script."""
+"""Errors of asking the harness: they concern whoever calls it, and no script."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ class ApiUnknownError(ClocheError):
             api=str(api)[:100],
             known=list(known),
         )
+
+
+class RequestInvalidError(ClocheError, ValueError):
+    """An argument of a call of the harness is of no use. State: nothing ran."""
+
+    code = "SCRIPT_REQUEST_INVALID"
+    blame = "caller"
 
 
 class MessageInvalidError(ClocheError):

@@ -79,8 +79,24 @@ def check_api(api: str) -> None:
     Raises:
         ApiUnknownError: always then.
     """
-    if api not in _NAMES:
+    if not isinstance(api, str) or api not in _NAMES:
         raise ApiUnknownError(api=api, known=tuple(_NAMES))
+
+
+def check_calls(message: Message) -> None:
+    """Refuse structured calls that cannot be told apart, before one of them is made.
+
+    Raises:
+        MessageInvalidError: two of them have one id.
+    """
+    seen: set[str] = set()
+    for item in message.items:
+        if isinstance(item, ToolCall):
+            if item.call_id in seen:
+                problem = f"has two calls with the id {item.call_id[:100]!r}"
+                name = _NAMES[message.api]
+                raise MessageInvalidError(api=name, where="the message", problem=problem)
+            seen.add(item.call_id)
 
 
 def write_message(message: Message) -> Any:

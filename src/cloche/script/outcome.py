@@ -89,8 +89,10 @@ def syntax_error(problem: str, *, source: str, stderr: str) -> ScriptSyntaxError
     """Return what a model is told of a script that cannot be read, with the place of it."""
     line = line_of(stderr)
     lines = source.splitlines()
-    if line is None or line > len(lines):
+    if line is None or not lines:
         return ScriptSyntaxError(problem, line=line)
+    # What is missing at the end of the script is missed in what stands around it.
+    line = min(line, len(lines))
     text = lines[line - 1]
     problem = problem.removesuffix(f" (script.py, line {line})")
     return ScriptSyntaxError(problem, line=line, column=_column(text, stderr), snippet=text)

@@ -32,6 +32,10 @@ Verdict = Literal["allow", "ask", "deny"]
 OPERATOR: Final = "operator"
 SPAWN: Final = "spawn."  # before the name of a tool: the same call, detached
 SPAWN_CONTROLS: Final = frozenset({"spawn.status", "spawn.list", "spawn.cancel"})
+_RULE_FORM: Final = (
+    '{"tool": NAME, "when": {ARGUMENT: CONDITION}, "verdict": "allow", "ask" or "deny", '
+    '"reason": TEXT}, all but tool and verdict optional'
+)
 _CONDITION_COUNT_MAX: Final = 64  # of one rule; more is a mistake
 
 
@@ -148,7 +152,8 @@ class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 raise ToolDeclarationError(where="the policy", problem=problem)
             return cls(rules=tuple(entry.rule() for entry in entries))
         except msgspec.ValidationError as error:
-            raise ToolDeclarationError(where="the policy", problem=str(error)) from None
+            problem = f"{error}. Write a list of {_RULE_FORM}"
+            raise ToolDeclarationError(where="the policy", problem=problem) from None
 
     def decide(self, tool: Tool, args: Mapping[str, Any], *, limits: Limits) -> Decision:
         """Return what happens to a call of a tool with checked arguments.
@@ -159,7 +164,12 @@ class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
         for rule in self.rules:
             if rule.matches(tool.name, args) or rule.matches(plain, args):
                 return _decision(rule, limits)
-        return _decision(Rule(tool=tool.name, verdict=_own_verdict(tool, args)), limits)
+        try:
+            own = _own_verdict(tool, args)
+        except Exception as error:  # noqa: BLE001 - the rule is the host's; it breaks closed
+            reason = f"the rule of the tool failed: {type(error).__name__}"
+            return _decision(Rule(tool=tool.name, verdict="deny", reason=reason), limits)
+        return _decision(Rule(tool=tool.name, verdict=own), limits)
 
     def outlook(self, tool: Tool) -> frozenset[Verdict]:
         """Return what can happen to calls of a tool, whatever their arguments are."""
@@ -262,10 +272,7 @@ def _own_verdict(tool: Tool, args: Mapping[str, Any]) -> Verdict:
     if approval is None:
         return "allow" if tool.read_only else "ask"
     if callable(approval):
-        try:
-            approval = approval(dict(args))
-        except Exception:  # noqa: BLE001 - the rule is the host's; whatever breaks in it, it is closed
-            return "deny"
+        approval = approval(dict(args))
     if isinstance(approval, bool):
         return "ask" if approval else "allow"
     if approval in ("allow", "ask", "deny"):

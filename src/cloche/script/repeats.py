@@ -39,4 +39,6 @@ def prefix_count(run_id: str, journal: Journal, calls: int) -> int:
             still_open.add(entry.sequence)
         elif isinstance(entry, EffectCompleted):
             still_open.discard(entry.sequence)
-    raise ScriptRunStateError(run_id=run_id, problem=f"made {count} calls, no more than {calls}")
+    most = f"from 0 to {count - 1} of them" if count else "none: run the script anew instead"
+    problem = f"made {count} calls, and {calls} cannot be shared; a fork shares {most}"
+    raise ScriptRunStateError(run_id=run_id, problem=problem)

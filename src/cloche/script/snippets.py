@@ -67,9 +67,9 @@ def check_name(name: str) -> None:
     Raises:
         SnippetError: it cannot.
     """
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         problem = "a name has letters, digits, `_`, `-` and `.`, at most 100, a letter first"
-        raise SnippetError(name=name[:100], problem=problem)
+        raise SnippetError(name=str(name)[:100], problem=problem)
 
 
 def _kind(value: Any) -> str:

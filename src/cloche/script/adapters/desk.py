@@ -333,10 +333,14 @@ def rejected_run(row: Run, status: RunStatus, own: Iterable[Approval], now_ms: i
 
 def rejection(status: RunStatus, own: Iterable[Approval]) -> ScriptError:
     """Return what a model is told of a run that its approvals ended."""
+    own = tuple(own)
     late = next((one for one in own if one.status == "expired"), None)
     if status == "expired" and late is not None:
         return ApprovalTimeoutError(tool=late.tool, expires_ms=late.expires_ms - late.created_ms)
-    return ScriptCancelledError(reason="the run was rejected")
+    made = next((one.made for one in own if ends_run(one)), None)
+    who = f" by {made.who}" if made is not None and made.who else ""
+    why = f": {made.reason}" if made is not None and made.reason else ""
+    return ScriptCancelledError(reason=f"the run was rejected{who}{why}")
 
 
 def status_of(own: Iterable[Approval]) -> RunStatus:
@@ -344,9 +348,14 @@ def status_of(own: Iterable[Approval]) -> RunStatus:
     for one in own:
         if one.status == "expired":
             return "expired"
-        if one.made is not None and one.made.verdict == "reject_run":
+        if ends_run(one):
             return "rejected"
     return "active"
+
+
+def ends_run(approval: Approval) -> bool:
+    """Return whether a person ended the whole run by this answer."""
+    return approval.made is not None and approval.made.verdict == "reject_run"
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,19 +59,37 @@ class StdioServer:
         command: and its arguments.
         env: what it gets besides a path and a home.
         cwd: where it starts.
+
+    Raises:
+        ToolDeclarationError: on construction, the command is no list of words.
     """
 
     command: Sequence[str]
     env: Mapping[str, str] | None = None
     cwd: str | None = None
 
+    def __post_init__(self) -> None:
+        words = () if isinstance(self.command, str) else tuple(self.command)
+        if not words or not all(isinstance(word, str) and word for word in words[:1]):
+            problem = f"the command is {self.command!r}, expected a list: a program and its words"
+            raise ToolDeclarationError(where="an MCP server", problem=problem)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpServer:
-    """A server at an address. `headers` may hold secrets: no script and no record sees them."""
+    """A server at an address. `headers` may hold secrets: no script and no record sees them.
+
+    Raises:
+        ToolDeclarationError: on construction, the address is of no web server.
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("https://", "http://")):
+            problem = f"the url is {self.url!r}, expected one that starts with https:// or http://"
+            raise ToolDeclarationError(where="an MCP server", problem=problem)
 
 
 class McpTools:
