@@ -46,7 +46,6 @@ class AppInstances:
         # A client has its response before the instance is made fresh again.
         self._pool = Pool(limits.apps.warm_instance_count_max, has_thread=False)
         self.runner = runner.with_pool(self._pool)
-        self._limits = limits
         self._lock = threading.Lock()
         # By the image itself: two apps of the same files have two, of the same id.
         self._warm: dict[Image, _Warm] = {}
@@ -95,7 +94,7 @@ class AppInstances:
         """Run a request, with a runner that is this one's or was made of it."""
         if not is_warm:
             return runner.execute(request, image=image, **options)
-        warm = self._warm_of(image)
+        warm = self._warm_of(image, request.limits.apps)
         slot = warm.take(request)
         is_well = False
         try:
@@ -128,11 +127,11 @@ class AppInstances:
         for one in warm:
             one.close()
 
-    def _warm_of(self, image: Image) -> _Warm:
+    def _warm_of(self, image: Image, apps: AppsLimits) -> _Warm:
         with self._lock:
             warm = self._warm.get(image)
             if warm is None:
-                warm = _Warm(image, self._limits.apps)
+                warm = _Warm(image, apps)
                 if image in self._released:
                     warm.close()  # it keeps nothing
                 else:

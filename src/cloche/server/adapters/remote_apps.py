@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cloche.server.adapters.remote import WorkerRunner
 
 _TRY_COUNT: Final = 2
+_numbers = itertools.count(1)  # of apps, one sequence for all workers of this process
 _evaluated = msgspec.msgpack.Decoder(frames.EvaluatedFrame).decode
 
 
@@ -91,7 +92,6 @@ class RemoteApps:
 
     def __init__(self, runner: WorkerRunner) -> None:
         self._runner = runner
-        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._apps: WeakKeyDictionary[Image, _App] = WeakKeyDictionary()
 
@@ -218,7 +218,7 @@ class RemoteApps:
                     "kinds": _kinds(request.policy),
                     "is_warm": is_warm,
                 }
-                app = self._apps[image] = _App(next(self._numbers), hand_out(image), request, told)
+                app = self._apps[image] = _App(next(_numbers), hand_out(image), request, told)
             return app
 
     def _take(self, process: WorkerProcess, app: _App) -> None:
