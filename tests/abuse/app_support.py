@@ -62,13 +62,14 @@ class Place:
     """A server, its keys, and how to ask it.
 
     Args:
+        names: host names that apps may have.
         limits: by group.
     """
 
-    def __init__(self, **limits):
+    def __init__(self, names=None, **limits):
         self.limits = Limits().replace(limits)
         self.store = open_store("memory:")
-        self.apps = open_apps(self.store, self.limits)
+        self.apps = open_apps(self.store, self.limits, names=names)
         self.records = []
         self.server = Server(
             self.store,
@@ -158,9 +159,9 @@ async def _each(body):
 
 
 @contextmanager
-def place(**limits):
+def place(names=None, **limits):
     """Have a server for a while."""
-    found = Place(**limits)
+    found = Place(names, **limits)
     try:
         yield found
     finally:

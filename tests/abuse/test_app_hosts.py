@@ -5,15 +5,27 @@ from __future__ import annotations
 import pytest
 
 from abuse.app_support import place
+from cloche.apps.bundle import bundle_of
+from cloche.apps.hostnames import host_names
+from cloche.apps.manifest import Manifest
 from cloche.apps.open import RESERVED
+from cloche.apps.routing import AppName
 
 SERVER = ["127.0.0.1", "localhost", "*.localhost", "10", "1.2.3.0x7f", "192.168.1.9", "*.0.0.1"]
+SERVER += ["cloche.example", "cloche.given.example", "*.given.example", "*.example"]
+
+
+NAMES = host_names(
+    "localhost",
+    listed=("*.given.example", "one.example", "acme=shop.acme.example"),
+    own=("cloche.example", "cloche.given.example"),
+)
 
 
 @pytest.fixture(scope="module")
 def world():
     """A server with one app of its own tenant and one of another."""
-    with place() as found:
+    with place(NAMES) as found:
         found.other = found.new_key("app", tenant="acme")
         found.deploy(name="shop", code="export default () => new Response('shop')")
         found.deploy(name="shop", code="export default () => new Response('acme')", key=found.other)
@@ -31,9 +43,8 @@ def test_names_of_the_server(world, host):
 @pytest.mark.parametrize(
     "claims",
     [
-        {"hosts": ["console.example.org"]},
-        {"hosts": ["x.acme.localhost"]},
-        {"hosts": ["*.acme.localhost"]},
+        {"hosts": ["one.example"]},
+        {"hosts": ["a.given.example", "*.b.given.example"]},
         {"paths": ["/login"]},
     ],
 )
@@ -44,6 +55,62 @@ def test_names_of_nobody_yet(world, claims):
     world.deploy(name="claimer", **claims)
     world.deploy(name="claimer", key=key, **claims)  # what it has it keeps
     world.ask("DELETE", "/v1/apps/claimer", key=key)
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("console.example.org", "does not list it"),
+        ("given.example", "does not list it"),
+        ("xgiven.example", "does not list it"),
+        ("x.one.example", "does not list it"),
+        ("*.one.example", "does not list it"),
+        ("shop.acme.example", "does not list it"),
+        ("x.acme.localhost", "where the apps of a tenant acme answer"),
+        ("*.acme.localhost", "where the apps of a tenant acme answer"),
+        ("*.shop.localhost", "an app shop has shop.localhost alone"),
+        ("*.nobody.localhost", "where the apps of a tenant nobody answer"),
+    ],
+)
+def test_names_that_nobody_gave(world, host, says):
+    """Not even an admin key of the server's own tenant gets a name that is not listed for it."""
+    refused = world.deploy(name="evil", hosts=[host], expected=409)
+    assert refused["code"] == "APP_ROUTE"
+    assert says in refused["message"]
+
+
+def test_names_of_a_tenant(world):
+    """A tenant has what is listed for it, by its admin key, and no other does."""
+    claims = {"hosts": ["shop.acme.example", "*.deep.acme.localhost"]}
+    assert world.deploy(name="far", key=world.other, expected=409, **claims)["code"] == "APP_ROUTE"
+    admin = world.new_key("admin", tenant="acme")
+    world.deploy(name="far", key=admin, code="export default () => new Response('far')", **claims)
+    for host in ("shop.acme.example", "a.b.deep.acme.localhost"):
+        assert world.get("/", host=host).body == b"far"
+    third = world.new_key("admin", tenant="third")
+    assert world.deploy(key=third, hosts=["shop.acme.example"], expected=409)["code"] == "APP_ROUTE"
+    world.ask("DELETE", "/v1/apps/far", key=admin)
+
+
+def test_what_was_got_before(world):
+    """A name that is the server's leads to the server, though an app got it once."""
+    name = AppName(tenant="default", name="old")
+    bundle = bundle_of({"main.js": b"export default () => new Response('old')"}, world.limits)
+    manifest = Manifest(name="old", main="main.js", language="javascript")
+    version = world.apps.registry.keep(name, bundle, who="ann")
+    world.apps.registry.deploy(
+        name,
+        version,
+        manifest,
+        who="ann",
+        hosts=("cloche.example", "a.test"),
+        prefixes=("/apps/o",),
+    )
+    world.server.apps.refresh()
+    assert world.get("/", host="a.test").body == b"old"
+    assert world.get("/healthz", host="cloche.example:8787").document["status"] == "ok"
+    assert world.get("/apps/o", host="cloche.example").body == b"old"
+    world.ask("DELETE", "/v1/apps/old", key=world.key)
 
 
 @pytest.mark.parametrize(

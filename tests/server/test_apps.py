@@ -11,6 +11,7 @@ import zipfile
 
 import httpx
 import pytest
+from tests.cli.support import cloche
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -301,6 +302,35 @@ def test_tenants(server, api):
     assert api.ask("/").status_code == 200
     other.http.close()
     nobody.http.close()
+
+
+def test_names(tmp_path):
+    """An app gets names that the server lists, and no other, by configuration and over HTTP."""
+    config = tmp_path / "cloche.toml"
+    config.write_text('[serve]\npublic_names = ["cloche.example"]\napp_domain = "apps.test"\n')
+    options = ["--config", str(config), "--app-hostnames", "*.shop.example"]
+    with serving(tmp_path, *options) as server:
+        asked = Api(server)
+        done = asked.deploy(data=archive(hosts=["www.shop.example"]))
+        assert done["app"]["hosts"] == ["shop.apps.test", "www.shop.example"]
+        for host in done["app"]["hosts"]:
+            assert asked.ask("/a.txt", host=host).text == "a file"
+        for host, says in (
+            ("cloche.example", "is a name of the server itself"),
+            ("other.example", "does not list it"),
+            ("www.shop.apps.test", "an app shop has shop.apps.test alone"),
+        ):
+            refused = asked.deploy("evil", archive(name="evil", hosts=[host]), 409)
+            assert says in refused["message"]
+        key = asked.call("POST", "/keys", 201, json={"scopes": ["admin"], "tenant": "shop"})["key"]
+        other = Api(server, key)
+        other.deploy("www", archive("tenant", name="www"))
+        assert other.ask("/", host="www.shop.apps.test").text == "tenant 1 "
+        other.http.close()
+        asked.http.close()
+    wrong = cloche("serve", "--app-hostnames", "x.localhost", "--store", str(tmp_path / "o.db"))
+    assert (wrong.exit_code, "names follow from tenants" in wrong.stderr) == (2, True)
+    assert not (tmp_path / "o.db").exists()
 
 
 def test_a_restart(tmp_path):

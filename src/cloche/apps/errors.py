@@ -170,6 +170,15 @@ class AppRouteError(AppError):
         super().__init__(f"{route!r} {problem}", route=route)
 
 
+class AppNamesError(AppError):
+    """The names that apps may have cannot be those; nothing was opened."""
+
+    code = "APP_NAMES"
+
+    def __init__(self, *, name: str, problem: str) -> None:
+        super().__init__(f"{name!r} {problem}", name=name, problem=problem)
+
+
 class AppEnvironmentError(AppError):
     """Variables that the manifest names have no value; nothing was deployed."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from cloche.apps.bundle import MANIFEST_NAMES, check_path
 from cloche.apps.cron import parse_cron
 from cloche.apps.errors import AppEnvironmentError, BundleError, ManifestError
+from cloche.apps.hostnames import is_host_name
 from cloche.egress.allowlist import TENANT_PREFIX, NetPolicy
 from cloche.errors import ClocheError
 from cloche.gate.policy import Policy
@@ -44,12 +45,8 @@ _SUFFIXES: Final[dict[str, Language]] = {
     ".py": "python",
 }
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_HOST: Final = re.compile(
-    r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-)
 _PREFIX: Final = re.compile(r"/(?:[A-Za-z0-9._~-]+/?)*")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_HOST_LENGTH_MAX: Final = 253
 _GUEST_MEMORY: Final = "guests.memory_limit_bytes"
 
 
@@ -361,7 +358,7 @@ def _hosts(value: object, limits: Limits) -> tuple[str, ...]:
     hosts = []
     for entry in _list("hosts", value):
         host = _text("hosts", entry).lower()
-        if len(host) > _HOST_LENGTH_MAX or not _HOST.fullmatch(host):
+        if not is_host_name(host):
             raise ManifestError(where="hosts", problem=f"has {entry!r}, which is no host name")
         hosts.append(host)
     return _bounded("hosts", hosts, "apps.host_count_max", limits.apps.host_count_max)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cloche.apps.adapters.host import AppHost
 from cloche.apps.errors import AppRouteError
+from cloche.apps.hostnames import HostNames
 from cloche.apps.logs import AppLogs
 from cloche.apps.manifest import find_manifest
 from cloche.apps.recordings import Recordings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cloche.apps.bundle import Bundle
+    from cloche.apps.hostnames import Deployer
     from cloche.apps.manifest import Manifest
     from cloche.apps.registry import App, Version
     from cloche.apps.routing import AppName
@@ -47,8 +48,6 @@ RESERVED = (
     "/readyz",
     "/v1",
 )
-# A host whose last label is a number is an address (the URL standard, "ends in a number").
-_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ class Apps:
     """The parts.
 
     Args:
-        domain: apps answer at `name.domain`.
+        names: host names that apps may have.
     """
 
     registry: Registry
@@ -66,7 +65,7 @@ class Apps:
     logs: AppLogs
     recordings: Recordings
     limits: Limits
-    domain: str = "localhost"
+    names: HostNames = field(default_factory=HostNames)
     now_ns: Callable[[], int] = time.time_ns
 
     def deploy(
@@ -77,7 +76,7 @@ class Apps:
         who: str,
         env: Mapping[str, str] | None = None,
         canary_share: int | None = None,
-        may_claim: bool = True,
+        deployer: Deployer = "operator",
     ) -> tuple[Version, App]:
         """Evaluate a version, keep it, and let it answer; nothing answers that cannot start.
 
@@ -87,18 +86,17 @@ class Apps:
             who: deploys.
             env: variables to set beside those that it has.
             canary_share: see `Registry.deploy`.
-            may_claim: whether the app may get host names beyond `domain`, paths of its own, and
-                names below those of others, that it does not have yet: who runs the server may.
+            deployer: what `who` may claim for the app: see `hostnames`; paths of its own that it
+                does not have yet are for admins.
 
         Raises:
             ManifestError, BuildError: what is wrong with it; nothing was deployed.
             AppRouteError, AppEnvironmentError, TooManyAppsError: nor here.
         """
         manifest = find_manifest(bundle, self.limits, name=name.name)
-        hosts, prefixes = self.routes_of(name, manifest)
         before = self.registry.apps(name.tenant).get(name.name)
-        if not may_claim:
-            self._check_claims(name, before, (*manifest.hosts, *manifest.paths))
+        hosts = self._hosts_of(name, manifest, before, deployer)
+        prefixes = self._prefixes_of(name, manifest, before, deployer)
         values = {**({} if before is None else before.env), **(env or {})}
         was_kept = self.registry.has_version(name, bundle.digest)
         version = self.registry.keep(name, bundle, who=who)
@@ -167,47 +165,40 @@ class Apps:
         self.recordings.remove(name)
         self.storage.remove_app(name.name, tenant=name.tenant)
 
-    def routes_of(self, name: AppName, manifest: Manifest) -> tuple[tuple[str, ...], ...]:
-        """Return the host names and prefixes of an app: its own ones, and those of the manifest.
+    def _hosts_of(
+        self, name: AppName, manifest: Manifest, before: App | None, deployer: Deployer
+    ) -> tuple[str, ...]:
+        """Return the host names of an app: its own one, and those of the manifest.
 
         Raises:
-            AppRouteError: one is the server's own, or not for this tenant.
+            AppRouteError: one is not for this app.
+        """
+        held = () if before is None else before.hosts
+        for host in manifest.hosts:
+            self.names.check(name, host, deployer, is_held=host in held)
+        return (self.names.of(name), *manifest.hosts)
+
+    def _prefixes_of(
+        self, name: AppName, manifest: Manifest, before: App | None, deployer: Deployer
+    ) -> tuple[str, ...]:
+        """Return the prefixes of an app likewise.
+
+        Raises:
+            AppRouteError: one is the server's own, or not for who asks for it.
         """
         own = name.tenant == OWN_TENANT
-        label = name.name if own else f"{name.name}.{name.tenant}"
-        hosts = (f"{label}.{self.domain}",)
-        prefixes = (f"{PREFIX}/{name.name}" if own else f"{PREFIX}/~{name.tenant}/{name.name}",)
-        below = f".{name.tenant}.{self.domain}"
-        for host in manifest.hosts:
-            self._check_host(host)
-            if not own and not host.endswith(below):
-                raise AppRouteError(route=host, problem=f"is not below {below[1:]}")
+        held = () if before is None else before.prefixes
         for prefix in manifest.paths:
             first = "/" + prefix.strip("/").partition("/")[0]
             if first in (*RESERVED, PREFIX) or first == "/":
                 raise AppRouteError(route=prefix, problem="is a path of the server itself")
             if not own:
                 raise AppRouteError(route=prefix, problem="is not for apps of tenants")
-        return (*hosts, *manifest.hosts), (*prefixes, *(one.rstrip("/") for one in manifest.paths))
-
-    def _check_host(self, host: str) -> None:
-        """Raise AppRouteError for a name by which the server itself may be asked."""
-        plain = host.removeprefix("*.")
-        is_address = _NUMBER.fullmatch(plain.rpartition(".")[2]) is not None
-        is_above = f".{self.domain}".endswith(f".{plain}")
-        if is_address or is_above or plain == "localhost":
-            raise AppRouteError(route=host, problem="is a name of the server itself")
-
-    def _check_claims(self, name: AppName, before: App | None, wanted: tuple[str, ...]) -> None:
-        """Raise AppRouteError for what only who runs the server may let lead to an app."""
-        held = () if before is None else (*before.hosts, *before.prefixes)
-        below = f".{self.domain}"
-        for route in wanted:
-            label = route.removesuffix(below)
-            is_plain = label != route and "." not in label
-            if name.tenant == OWN_TENANT and route.rstrip("/") not in held and not is_plain:
+            if deployer == "deployer" and prefix.rstrip("/") not in held:
                 problem = "leads to no app yet, and a key with the scope admin has to say so"
-                raise AppRouteError(route=route, problem=problem)
+                raise AppRouteError(route=prefix, problem=problem)
+        place = name.name if own else f"~{name.tenant}/{name.name}"
+        return (f"{PREFIX}/{place}", *(one.rstrip("/") for one in manifest.paths))
 
 
 def open_apps(
@@ -215,7 +206,7 @@ def open_apps(
     limits: Limits,
     *,
     runner: Runner | None = None,
-    domain: str = "localhost",
+    names: HostNames | None = None,
     allow_net: bool = True,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> Apps:
@@ -225,7 +216,7 @@ def open_apps(
         store: whoever opened it closes it.
         limits: in force.
         runner: executes; that of the process when None.
-        domain: apps answer at `name.domain`.
+        names: host names that apps may have; `NAME.localhost` when None.
         allow_net: whether apps may make outbound calls.
         now_ns: the wall clock.
     """
@@ -242,6 +233,6 @@ def open_apps(
         logs=AppLogs(store, limits, now_ns=now_ns),
         recordings=Recordings(store, limits),
         limits=limits,
-        domain=domain,
+        names=names or HostNames(),
         now_ns=now_ns,
     )

@@ -15,7 +15,7 @@ from typing import Final
 
 OWN_TENANT: Final = "default"  # of who runs the server
 SHARE_MAX: Final = 100
-_WILDCARD: Final = "*."
+WILDCARD: Final = "*."  # in front of a host name: every name below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -78,7 +78,7 @@ class Routes:
         rest = name
         while app is None and "." in rest:
             rest = rest.partition(".")[2]
-            app = self.hosts.get(_WILDCARD + rest)
+            app = self.hosts.get(WILDCARD + rest)
         return app
 
 

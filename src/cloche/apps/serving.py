@@ -133,7 +133,9 @@ class AppServer:
 
     def find(self, request: Request) -> Found | None:
         """Return which app a request asks, None when it asks none."""
-        return self._routes.find(request.host, request.path)
+        # By a name of its own the server alone is asked, whatever an app once got.
+        host = "" if self.apps.names.is_own(request.host) else request.host
+        return self._routes.find(host, request.path)
 
     # --- requests ---
 

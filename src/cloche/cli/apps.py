@@ -51,12 +51,16 @@ class AppFolderError(ClocheError):
 
 
 def _apps(store: str | None) -> Apps:
+    from cloche.apps.hostnames import host_names
     from cloche.apps.open import open_apps
     from cloche.exec.stores import store_at
     from cloche.limits.adapters.settings import load_limits
 
-    domain = configured()[0].values["app_domain"]
-    return open_apps(store_at(served_store(store)), load_limits(), domain=domain)
+    values = configured()[0].values
+    names = host_names(
+        values["app_domain"], listed=values["app_hostnames"], own=values["public_names"]
+    )
+    return open_apps(store_at(served_store(store)), load_limits(), names=names)
 
 
 def _name(name: str, tenant: str) -> AppName:

@@ -10,6 +10,20 @@ import typer
 from cloche.cli.config import ConfigFile, configured, print_config, use_config
 from cloche.cli.session import Store
 
+AppHostnames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--app-hostnames",
+        help="Another name that apps may have: NAME, *.NAME, or TENANT=NAME; repeatable.",
+    ),
+]
+PublicNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--public-names", help="A name of the server itself, which no app gets; repeatable."
+    ),
+]
+
 
 def serve_command(
     bind: Annotated[
@@ -56,6 +70,8 @@ def serve_command(
         str | None,
         typer.Option("--app-domain", help="Apps answer at NAME.DOMAIN; localhost by default."),
     ] = None,
+    app_hostnames: AppHostnames = None,
+    public_names: PublicNames = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -97,6 +113,8 @@ def serve_command(
         "allow_net": allow_net,
         "cors": cors,
         "app_domain": app_domain,
+        "app_hostnames": app_hostnames,
+        "public_names": public_names,
         "workers": workers,
         "log": log,
     }

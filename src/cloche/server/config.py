@@ -78,6 +78,18 @@ SETTINGS: Final = (
         says="Apps answer at NAME.DOMAIN.",
     ),
     Setting(
+        name="app_hostnames",
+        kind="list",
+        default=(),
+        says="Other names that apps may have: NAME, *.NAME or TENANT=NAME.",
+    ),
+    Setting(
+        name="public_names",
+        kind="list",
+        default=(),
+        says="Names of the server itself, which no app gets.",
+    ),
+    Setting(
         name="workers",
         kind="count",
         default=None,

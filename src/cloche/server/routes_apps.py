@@ -40,6 +40,7 @@ from cloche.web.response import Response, event, json, sse, stream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from cloche.apps.hostnames import Deployer
     from cloche.apps.logs import LogLine
     from cloche.apps.recordings import RecordedRequest
     from cloche.apps.registry import App, Version
@@ -157,12 +158,12 @@ class AppRoutes:
         if share is not None and share not in _SHARES:
             raise InvalidFieldError(field="canary", problem=f"is {share}; it is 1 to 99")
         data, env = await self._archive(request)
-        who, may_claim = key_of(request).shown, key_of(request).may("admin")
+        who, deployer = key_of(request).shown, deployer_of(request)
 
         def work() -> DeployDocument:
             bundle = read_archive(data, self._context.limits)
             version, app = self._apps.deploy(
-                name, bundle, who=who, env=env, canary_share=share, may_claim=may_claim
+                name, bundle, who=who, env=env, canary_share=share, deployer=deployer
             )
             self._server.refresh()
             ready = self._apps.versions.get(name, version.id, app.env)
@@ -355,6 +356,11 @@ class AppRoutes:
             running=0 if numbers is None else numbers.running,
             mean_ms=None if numbers is None or not count else numbers.duration_ms / count,
         )
+
+
+def deployer_of(request: Request) -> Deployer:
+    """Return what the key of a request may claim for apps."""
+    return "admin" if key_of(request).may("admin") else "deployer"
 
 
 def _name(request: Request) -> AppName:

@@ -18,6 +18,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cloche.apps.hostnames import host_names
 from cloche.apps.open import open_apps
 from cloche.egress.open import use_store
 from cloche.errors import ClocheError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from cloche.apps.hostnames import HostNames
     from cloche.limits import Limits
     from cloche.script.tools import ToolSet
     from cloche.store.open import Durability
@@ -77,6 +79,8 @@ class ServeSettings:
         log: write a line of JSON for each request on stderr.
         cors_origins: pages of these origins may ask; `*` for all.
         app_domain: apps answer at `name.app_domain`.
+        app_hostnames: other names that apps may have; see `apps.hostnames.host_names`.
+        public_names: names of the server itself, which no app gets.
         workers: processes that run guests; 0 for threads of this one, None for one a processor.
     """
 
@@ -92,6 +96,8 @@ class ServeSettings:
     log: bool = False
     cors_origins: tuple[str, ...] = ()
     app_domain: str = "localhost"
+    app_hostnames: tuple[str, ...] = ()
+    public_names: tuple[str, ...] = ()
     workers: int | None = None
 
 
@@ -103,7 +109,7 @@ def run_server(settings: ServeSettings, say: Callable[[str], None]) -> int:
         say: gets each line for people: where the server is, and the first key.
 
     Raises:
-        ServeError, ToolDeclarationError: nothing listens.
+        ServeError, ToolDeclarationError, AppNamesError: nothing listens.
         BindError, TlsError, StoreError, LimitError: nor here.
     """
     bind = parse_bind(settings.bind)
@@ -111,6 +117,7 @@ def run_server(settings: ServeSettings, say: Callable[[str], None]) -> int:
     check_public(bind, has_tls=tls is not None, insecure=settings.insecure)
     limits = load_limits()
     tools = tools_of(settings.tools)
+    names_of(settings)  # raises before anything is opened
     url = settings.store or os.environ.get(VARIABLE) or None
     store = open_store(url, limits=limits, durability=settings.durability)
     log = JsonLines(sys.stderr.buffer)
@@ -141,7 +148,7 @@ class _Process:
         self._say = say
         self._ended = threading.Event()
         # Apps run in this process: before its runner becomes that of the workers.
-        apps = open_apps(store, limits, domain=settings.app_domain, allow_net=settings.allow_net)
+        apps = open_apps(store, limits, names=names_of(settings), allow_net=settings.allow_net)
         self._processes = self._workers(settings)
         self._host = ThreadHost(limits, self._worker_failed)
         self._server = Server(
@@ -307,6 +314,15 @@ def tools_of(named: Sequence[str]) -> dict[str, ToolSet]:
             raise ServeError(f"two tool sets are named {name!r}; say --tools NAME=MODULE:OBJECT")
         found[name] = load_tools(place)
     return found
+
+
+def names_of(settings: ServeSettings) -> HostNames:
+    """Return the names that apps may have.
+
+    Raises:
+        AppNamesError: one cannot be given.
+    """
+    return host_names(settings.app_domain, listed=settings.app_hostnames, own=settings.public_names)
 
 
 def tls_of(settings: ServeSettings) -> TlsSettings | None:

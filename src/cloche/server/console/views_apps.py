@@ -21,7 +21,7 @@ from cloche.server.context import text
 from cloche.server.errors import InvalidFieldError
 from cloche.server.guard import key_of
 from cloche.server.pages import sliced
-from cloche.server.routes_apps import AppRoutes
+from cloche.server.routes_apps import AppRoutes, deployer_of
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response  # noqa: TC001 - likewise
 
@@ -160,15 +160,15 @@ class AppViews:
         wanted, share = field(form, "version"), number(form, "share")
         if share not in _SHARES:
             raise InvalidFieldError(field="share", problem="it is 1 to 99")
-        may_claim = key_of(request).may("admin")
+        deployer = deployer_of(request)
 
         def change(name: AppName, who: str) -> App:
             registry = self._apps.registry
             version = registry.version(name, wanted)
             bundle = registry.bundle(name, version.id)
-            return self._apps.deploy(
-                name, bundle, who=who, canary_share=share, may_claim=may_claim
-            )[1]
+            return self._apps.deploy(name, bundle, who=who, canary_share=share, deployer=deployer)[
+                1
+            ]
 
         return await self._change(request, f"It answers {share} of 100 clients.", change)
 
