@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from cloche.store.errors import StoreInvalidError
@@ -168,9 +169,10 @@ class Run:
         check_id("run.language", self.language)
         _check_choice("run.status", self.status, RunStatus)
         _check_time("run.created_ns", self.created_ns)
-        for name in ("started_ns", "ended_ns"):
-            if (value := getattr(self, name)) is not None:
-                _check_time(f"run.{name}", value)
+        if self.started_ns is not None:
+            _check_time("run.started_ns", self.started_ns)
+        if self.ended_ns is not None:
+            _check_time("run.ended_ns", self.ended_ns)
         if (self.ended_ns is not None) != (self.status in ENDED_STATUSES):
             raise StoreInvalidError(
                 where="run.ended_ns", problem=f"is {self.ended_ns} while it is {self.status}"
@@ -453,8 +455,13 @@ def _check_ordinal(where: str, value: int) -> None:
         raise StoreInvalidError(where=where, problem="is 0; ordinals count from 1")
 
 
+@lru_cache
+def _choices(kind: object) -> tuple[str, ...]:
+    return get_args(kind)
+
+
 def _check_choice(where: str, value: str, choices: object) -> None:
-    if value not in get_args(choices):
+    if value not in _choices(choices):
         raise StoreInvalidError(
-            where=where, problem=f"is {value!r}, none of {', '.join(get_args(choices))}"
+            where=where, problem=f"is {value!r}, none of {', '.join(_choices(choices))}"
         )

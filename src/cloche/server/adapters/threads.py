@@ -53,7 +53,8 @@ class ThreadWorkers:
                 tenant_running_max=server.tenant_worker_count_max,
             )
         )
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)  # rung when the last one ends
         self._running_count_max = server.worker_count
         self._begun: queue.SimpleQueue[Entry[Callable[[], None]] | None] = queue.SimpleQueue()
         self._thread_count = 0
@@ -63,17 +64,17 @@ class ThreadWorkers:
 
     def govern(self, bounds_of: Callable[[str], TenantBounds]) -> None:
         """Ask from now on how much of a tenant may wait, and run."""
-        with self._changed:
+        with self._lock:
             self._queue.bounds_of = bounds_of
 
     def has_room(self, tenant: str) -> Refusal | None:
         """Return which bound would refuse one more run."""
-        with self._changed:
+        with self._lock:
             return "all" if self._is_stopped else self._queue.room_for(tenant)
 
     def submit(self, entry: Entry[Callable[[], None]], *, forced: bool = False) -> Refusal | None:
         """Execute something when its turn comes."""
-        with self._changed:
+        with self._lock:
             if self._is_stopped:
                 return "all"
             refusal = self._queue.push(entry, forced=forced)
@@ -83,15 +84,15 @@ class ThreadWorkers:
 
     def _pump(self) -> None:
         """Begin what may begin now, on this thread where that does not block."""
-        while True:
-            with self._changed:
+        while self._queue.waiting_count:
+            with self._lock:
                 if self._is_stopped or self._queue.running_count >= self._running_count_max:
                     return
                 entry = self._queue.pop()
                 if entry is None:
                     return
             if not self._begin(entry):
-                with self._changed:
+                with self._lock:
                     if not self._idle_count:
                         self._start_thread()
                     else:
@@ -110,9 +111,10 @@ class ThreadWorkers:
             return True
 
     def _finish(self, entry: Entry[Callable[[], None]]) -> None:
-        with self._changed:
+        with self._lock:
             self._queue.finish(entry)
-            self._changed.notify_all()
+            if self._is_stopped:
+                self._changed.notify_all()
         # A session is free now, or a tenant below its bound: somebody may go on.
         self._pump()
 
@@ -137,18 +139,18 @@ class ThreadWorkers:
             except BaseException as error:  # noqa: BLE001 - told to somebody who can log it
                 self._failed(error)
             finally:
-                with self._changed:
+                with self._lock:
                     self._idle_count += 1
                 self._finish(entry)
 
     def remove(self, work: Callable[[], None]) -> bool:
         """Take back what waits."""
-        with self._changed:
+        with self._lock:
             return self._queue.remove(work)
 
     def counts(self) -> tuple[int, int]:
         """Return how many wait and how many are executed."""
-        with self._changed:
+        with self._lock:
             return self._queue.waiting_count, self._queue.running_count
 
     def stop(self, timeout_ms: int) -> bool:
