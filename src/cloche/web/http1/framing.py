@@ -98,7 +98,7 @@ def _interpret(
     if (target[0] != _SLASH or connects) and not _has_form(method, target):
         return BAD_TARGET
     host = single.get(b"host")
-    if (modern or host is not None) and not _is_host(host):
+    if (modern or host is not None) and not is_host(host):
         return BAD_HOST
     length: int | None = 0
     if b"content-length" in single or b"transfer-encoding" in single:
@@ -153,7 +153,8 @@ def _has_form(method: bytes, target: bytes) -> bool:
     return _ABSOLUTE_FORM.fullmatch(target) is not None
 
 
-def _is_host(host: bytes | None) -> bool:
+def is_host(host: bytes | None) -> bool:
+    """Return whether this is the value of a valid Host; None is a field that is not there."""
     if not host:
         return host is not None
     # Most hosts are plain names, and the first expression is twice as fast.
@@ -173,6 +174,12 @@ def _body_length(
     if not modern or codings.count(b"chunked") != 1 or codings[-1] != b"chunked":
         return BAD_TRANSFER_ENCODING
     return None if len(codings) == 1 else TRANSFER_ENCODING_UNSUPPORTED
+
+
+def plain_length(value: bytes, limit_bytes: int) -> int:
+    """Return the length that a single Content-Length states; -1 where it may be none."""
+    length = -1 if _LENGTH.fullmatch(value) is None else int(value)
+    return length if length <= limit_bytes else -1
 
 
 def _content_length(value: bytes) -> int | Code:

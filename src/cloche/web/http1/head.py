@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _TARGET: Final = rb"[!\"$-~]"
-_FIELD: Final = TOKEN + rb"++:[\t -~\x80-\xff]*+"
+VALUE: Final = rb"[\t -~\x80-\xff]"  # a byte of one
+_FIELD: Final = TOKEN + rb"++:" + VALUE + rb"*+"
 
 _METHOD_AND_TARGET: Final = (
     rb"(" + TOKEN + rb"{1,%d}+) (" % METHOD_LIMIT_BYTES + _TARGET + rb"++) HTTP/"
 )
 
 HEAD: Final = re.compile(_METHOD_AND_TARGET + rb"(1\.[01])\r\n((?:" + _FIELD + rb"\r\n)*+)\r\n")
-LINE: Final = re.compile(_METHOD_AND_TARGET + rb"1\.1\r\n")
+# The usual request line, with a target in origin-form: nothing else has to be known of it.
+LINE_OF_PATH: Final = rb"(?!CONNECT )(%b{1,%d}+) (/%b*+) HTTP/1\.1\r\n" % (
+    TOKEN,
+    METHOD_LIMIT_BYTES,
+    _TARGET,
+)
 FIELD: Final = re.compile(_FIELD)
 _REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb"++) (" + _TARGET + rb"++) HTTP/([0-9]\.[0-9])")
 # Three parts, and the target alone is wrong: its own code helps whoever reads it.

@@ -19,7 +19,7 @@ from cloche.web.http1.chunked import ChunkedReader
 from cloche.web.http1.events import END, Data, Event, Reject, RequestHead
 from cloche.web.http1.framing import accept_head, explain_head
 from cloche.web.http1.head import HEAD, HeadScanner, http1_code
-from cloche.web.http1.repeated import RepeatedFields
+from cloche.web.http1.plain import PlainHeads
 
 if TYPE_CHECKING:
     from cloche.web.encodings.codes import Code
@@ -48,7 +48,7 @@ class RequestParser:
         "_held_at",
         "_left",
         "_open_count",
-        "_repeated",
+        "_plain",
         "_rest",
         "_scanner",
         "_skipped",
@@ -64,7 +64,7 @@ class RequestParser:
         self._scanner: HeadScanner | None = None
         self._chunks: ChunkedReader | None = None
         self._head: RequestHead | None = None
-        self._repeated = RepeatedFields()
+        self._plain = PlainHeads(self._caps)
         self._left = 0  # bytes of the body that are still to come
         self._skipped = 0  # empty lines before this request
         self._open_count = 0  # requests that are complete and not answered
@@ -88,11 +88,10 @@ class RequestParser:
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that these bytes complete."""
         events: list[Event] = []
-        if self._state == _CLOSED:
-            return events
-        if self._state == _WAITING:
-            self._held = self._held[self._held_at :] + data
-            self._held_at = 0
+        if self._state >= _WAITING:
+            if self._state == _WAITING:
+                self._held = self._held[self._held_at :] + data
+                self._held_at = 0
             return events
         if self._rest:
             self._rest += data
@@ -172,7 +171,7 @@ class RequestParser:
             start += 2
             if start == len(data):
                 return start
-        head, end = self._repeated.find(data, start) or self._find_head(data, start)
+        head, end = self._plain.read(data, start) or self._find_head(data, start)
         if head is None:
             self._rest += data[start:]
             self._is_worth_reading(events)
@@ -208,10 +207,7 @@ class RequestParser:
             if found < 0:
                 return None, start
             return explain_head(data, start, found + 4, self._caps), found + 4
-        head = accept_head(match, self._caps)
-        if type(head) is RequestHead:
-            self._repeated.keep(match, head, self._caps)
-        return head, match.end()
+        return accept_head(match, self._caps), match.end()
 
     def _skips_line(self, data: bytes, start: int) -> bool:
         if not data.startswith(b"\r\n", start) or self._skipped == LEADING_LINE_COUNT_MAX:
