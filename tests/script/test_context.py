@@ -116,3 +116,16 @@ def test_nothing_of_it_can_be_changed(language, source):
     """It is read-only, what changes by itself too."""
     result = run(source, language=language)
     assert result.error["code"] == "SCRIPT_RUNTIME"
+
+
+@pytest.mark.parametrize("language", GIVE)
+def test_help_about_a_tool(language):
+    """By its name or by itself; without one, or about all tools, it lists them."""
+    waits = "" if language == "python" else "await "
+    asked = ("", "tools", "'add'", "tools.add")
+    source = f"{GIVE[language]}[{', '.join(f'{waits}help({one})' for one in asked)}]"
+    everything, again, by_name, by_itself = run(source, add, write, language=language).value
+    assert everything == again
+    assert everything.startswith("Tools: add, write.\n")
+    assert by_name == by_itself
+    assert (by_name["name"], by_name["read_only"]) == ("add", True)

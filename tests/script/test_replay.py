@@ -14,6 +14,7 @@ from cloche.script.approvals import Made
 from cloche.script.errors import ScriptRunStateError, ScriptRunUnknownError
 from cloche.script.harness import ScriptHarness
 from cloche.script.tools import tool
+from cloche.store.adapters.memory import MemoryStore
 
 LIMITS = Limits()
 BOTH = pytest.mark.parametrize("language", ["typescript", "python"])
@@ -276,3 +277,12 @@ def test_a_fork_that_cannot_be():
         f"script run {live.run_id} made 1 calls, and 3 cannot be shared; a fork shares from 0 to 0 "
         "of them"
     )
+
+
+def test_a_replay_without_the_tools():
+    """Tells the calls as they were kept, since nobody knows which of their arguments are secret."""
+    store = MemoryStore(LIMITS)
+    live = new_harness(store=store).run("return await tools.slow({ n: 1 })")
+    again = ScriptHarness(limits=LIMITS, store=store).replay(live.run_id)
+    assert (again.value, again.tool_calls) == (1, live.tool_calls)
+    assert again.usage["tool_calls"] == 1

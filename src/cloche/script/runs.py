@@ -195,7 +195,14 @@ class ScriptRuns:
                 recorded={"source": asked.source},
                 requested={"source": source},
             )
-        return result_of(work, execution, end_of(work, execution, self.desk))
+        result = result_of(work, execution, end_of(work, execution, self.desk))
+        kept = self.shelf.result(row)
+        if kept is None or all(call.tool in self._tools for call in kept.tool_calls):
+            return result
+        # Without its tool nobody knows which arguments of a call are secret: as they were kept.
+        calls = kept.tool_calls
+        usage = {**result.usage, "tool_calls": len(calls)}
+        return msgspec.structs.replace(result, tool_calls=calls, usage=usage)
 
     def fork(
         self, run_id: str, *, calls: int, new_id: str, cancel: CancelToken | None = None

@@ -222,7 +222,7 @@ def _scope(names, context, limits):
     listed = ", ".join(name for name in names if name not in ("search", "describe"))
 
     def help(tool=None):
-        if tool is None:
+        if tool is None or isinstance(tool, ScriptTools):
             return (
                 f"Tools: {listed or 'none'}.\ntools.describe(name) tells what one takes and gives, "
                 "tools.search(words) finds some."

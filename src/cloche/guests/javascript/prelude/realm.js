@@ -168,6 +168,8 @@
     preventExtensions: refuse,
   };
 
+  const PATH = Symbol("path"); // what `help` knows a tool by
+
   /** Tools below a path; what the host does not know is asked for, so that it names what it has. */
   const space = (path, known) => {
     const prefix = path === "" ? "" : `${path}.`;
@@ -195,6 +197,7 @@
           if (inner[name] === undefined) make(name);
           return inner[name];
         }
+        if (name === PATH) return path;
         if (typeof name === "symbol" || name === "then" || name === "toJSON") return undefined;
         if (path !== "" && name in inner) return inner[name];
         if (path === "" && name in Object.prototype) return Object.prototype[name];
@@ -312,8 +315,11 @@
     lines.left = limits.console_count;
     lines.rate = limits.console_rate;
     const { tools, list } = facade(names);
-    const help = (name) => {
-      if (name !== undefined) return submit("describe", String(name), help);
+    const help = (tool) => {
+      if (tool !== undefined && tool !== tools) {
+        const path = typeof tool === "function" ? tool[PATH] : undefined;
+        return submit("describe", path ?? String(tool), help);
+      }
       return `Tools: ${list.join(", ") || "none"}.\n` +
         "tools.describe(name) tells what one takes and gives, tools.search(words) finds some.";
     };
