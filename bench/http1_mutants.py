@@ -65,7 +65,7 @@ MUTANTS = (
      "            self._left = head.content_length + 1\n"),
     ("parser.py", "        return [self._refuse(TRUNCATED)]\n", "        return []\n"),
     ("head.py", "(?!CONNECT )", ""),
-    ("plain.py", '++): ([!-~', '++): ?([!-~'),
+    ("plain.py", "++): ([!-~", "++): ?([!-~"),
     ("plain.py", r"(?<![\t ])", ""),
     ("plain.py", 'b"transfer-encoding", ', ""),
     ("plain.py", ', b"upgrade"})', "})"),
