@@ -80,6 +80,7 @@ def test_kernel_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError
 
     with monkeypatch.context() as patch:
+        patch.setattr("cloche.engine.adapters.pagemap._File.descriptor", None)
         patch.setattr(os, "open", missing)
         assert written_pages(0, PAGE_BYTES) is None
     with monkeypatch.context() as patch:
@@ -105,3 +106,20 @@ def test_entries_say_the_same(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
     found = written_pages(mapping.address, COUNT * PAGE_BYTES)
     mapping.close()
     assert found == pages
+
+
+@pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="the kernel does not tell")
+def test_a_child_is_told_of_its_own_pages(file: Path) -> None:
+    """What a process keeps open speaks of that process, also behind a fork."""
+    mapping = Mapping(file)
+    mapping.memory[PAGE_BYTES] ^= 1
+    assert written_pages(mapping.address, COUNT * PAGE_BYTES) == [1]
+    child = os.fork()
+    if not child:
+        mapping.memory[3 * PAGE_BYTES] ^= 1
+        os._exit(written_pages(mapping.address, COUNT * PAGE_BYTES) != [1, 3])
+    _, status = os.waitpid(child, 0)
+    found = written_pages(mapping.address, COUNT * PAGE_BYTES)
+    mapping.close()
+    assert status == 0
+    assert found == [1]

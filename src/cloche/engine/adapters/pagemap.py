@@ -14,6 +14,7 @@ import os
 import re
 import struct
 import sys
+import threading
 from typing import Final
 
 from cloche.engine.pages import PAGE_BYTES
@@ -46,6 +47,47 @@ class _Scan:
     works = True
 
 
+class _File:
+    """The open pagemap of this process; a child that it forks has another one."""
+
+    descriptor: int | None = None
+    lock = threading.Lock()
+
+    @classmethod
+    def opened(cls) -> int:
+        """Return its descriptor.
+
+        Raises:
+            OSError: the kernel has none for us.
+        """
+        with cls.lock:
+            if cls.descriptor is None:
+                cls.descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+            return cls.descriptor
+
+    @classmethod
+    def forget(cls) -> None:
+        """Close that of the parent."""
+        cls.lock = threading.Lock()
+        if cls.descriptor is not None:
+            os.close(cls.descriptor)
+            cls.descriptor = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_File.forget)
+
+
+class _Answer(threading.local):
+    """Where the kernel writes what it finds, for each thread."""
+
+    def __init__(self) -> None:
+        self.regions = array.array("Q", bytes(_REGION_COUNT * _REGION_FIELDS * _ENTRY_BYTES))
+
+
+_answer: Final = _Answer()
+
+
 def written_ranges(address: int, size: int) -> list[tuple[int, int]] | None:
     """Return the written pages from `address` on as ranges (first page, count), ascending.
 
@@ -55,19 +97,16 @@ def written_ranges(address: int, size: int) -> list[tuple[int, int]] | None:
     if os.sysconf("SC_PAGESIZE") != PAGE_BYTES or sys.byteorder != "little":
         return None
     try:
-        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _File.descriptor or _File.opened()
     except OSError:
         return None
-    try:
-        found = _scanned(descriptor, address, size) if _Scan.works else None
-        return _read(descriptor, address, size) if found is None else found
-    finally:
-        os.close(descriptor)
+    found = _scanned(descriptor, address, size) if _Scan.works else None
+    return _read(descriptor, address, size) if found is None else found
 
 
 def _scanned(descriptor: int, address: int, size: int) -> list[tuple[int, int]] | None:
     """Return the written pages as the kernel finds them; None where it does not."""
-    regions = array.array("Q", bytes(_REGION_COUNT * _REGION_FIELDS * _ENTRY_BYTES))
+    regions = _answer.regions
     place, _ = regions.buffer_info()
     end = address + size // PAGE_BYTES * PAGE_BYTES
     found: list[tuple[int, int]] = []
