@@ -84,6 +84,57 @@ def test_the_end_of_a_run_is_told(asker, receiver):
     assert "secret words" not in json.dumps(body)
 
 
+def put_away(asker):
+    """Return a run that waits for a promise, and the promise."""
+    asker.post("/v1/sessions", {"language": "javascript", "name": "s"})
+    asker.server.runs._execution.sessions.limits = asker.limits.replace(
+        {"sessions": {"suspend_after_ms": 0}}
+    )
+    code = (
+        "const made = await cloche.promise.create(); console.log(made);"
+        "await cloche.promise.get(made)"
+    )
+    waits = asker.post("/v1/sessions/s/run", {"code": code}).document
+    assert asker.get(f"/v1/runs/{waits['id']}").document["status"] == "suspended"
+    return waits["id"], waits["stdout"].strip()
+
+
+def told_end(asker, receiver):
+    """Return id and status of the one run whose end is told now."""
+    assert asker.server.webhooks.deliver_due() == 1
+    ((_, _, body),) = receiver.messages
+    return body["data"]["id"], body["data"]["status"]
+
+
+def test_a_run_that_is_put_away_has_not_ended(asker, receiver):
+    """Its end is told when it comes, not when the run begins to wait for something."""
+    created(asker)
+    run_id, promise = put_away(asker)
+    assert asker.server.webhooks.deliver_due() == 0
+    asker.post(f"/v1/promises/{promise}/complete", {"value": 1})
+    asker.server.maintain()
+    assert told_end(asker, receiver) == (run_id, "completed")
+
+
+def test_a_run_that_is_cancelled_while_it_is_away(asker, receiver):
+    """Giving it up is its end."""
+    created(asker)
+    run_id, _ = put_away(asker)
+    for _ in range(2):
+        assert asker.post(f"/v1/runs/{run_id}/cancel").document["status"] == "cancelled"
+    assert told_end(asker, receiver) == (run_id, "cancelled")
+
+
+def test_a_run_that_is_cancelled_before_it_began(asker, receiver):
+    """It has ended, and is told like any other."""
+    created(asker)
+    asker.host.workers.is_held = True
+    run_id = asker.post("/v1/runs", {"code": "print(1)"}).document["id"]
+    for _ in range(2):
+        assert asker.post(f"/v1/runs/{run_id}/cancel").document["status"] == "cancelled"
+    assert told_end(asker, receiver) == (run_id, "cancelled")
+
+
 def test_a_signature(asker, receiver):
     """It is that of Standard Webhooks, with the secret that was shown once."""
     hook = created(asker)

@@ -414,6 +414,9 @@ class Runs:
             return live.document()
         if live.row.status == "suspended":
             self._execution.cancel_suspended(live.row)
+            live.row = self._owners.run(tenant, run_id)
+            if live.row.status in ENDED_STATUSES:
+                self._tell_end(live)
         elif live.row.status not in ENDED_STATUSES:
             self._end_cancelled(live)
         return run_document(self._owners.run(tenant, run_id))
@@ -425,9 +428,12 @@ class Runs:
                 self._store.runs.update(ended, expected=live.row.status)
             live.row = ended
         except StoreChangedError:
+            # Somebody else ended it, or executes it, and tells of its end.
             live.row = self._store.runs.get(live.row.id) or live.row
-        self._forget(live)
-        live.output.end()
+            self._forget(live)
+            live.output.end()
+        else:
+            self._end(live)
 
     def resume(self, tenant: str, session: Session) -> LiveRun:
         """Go on with the run of a session that was put away.
