@@ -567,6 +567,31 @@ def test_the_breaker_leaves_a_host_alone():
     run(scenario())
 
 
+def test_failures_of_one_tenant_are_its_own():
+    """A host that a tenant may not ask for a while is open to the others, and to it again later."""
+
+    async def scenario():
+        limits = {"egress": {"breaker_failure_count": 2, "breaker_open_ms": 60_000}}
+        async with World(limits, clock=lambda: 0) as world:
+            server = await world.server("a.example.com", answer=response("503 Busy"))
+            url = f"https://a.example.com:{server.port}/"
+            entry = Entry(host="a.example.com", ports=(server.port,))
+            one, two = (world.new_run(entry, tenant=tenant) for tenant in ("one", "two"))
+            for _ in range(2):
+                assert (await world.fetch(url, one)).status == 503
+            with pytest.raises(NetRateError) as caught:
+                await world.fetch(url, one)
+            assert caught.value.reason == "breaker"
+            assert (await world.fetch(url, two)).status == 503
+            server.answer = OK
+            assert (await world.fetch(url, two)).status == 200
+            # Its success tells nothing about the calls of the first.
+            with pytest.raises(NetRateError):
+                await world.fetch(url, one)
+
+    run(scenario())
+
+
 def test_redirect_modes():
     """`manual` hands the redirect to the guest, `error` refuses it."""
 

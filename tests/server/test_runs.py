@@ -6,6 +6,10 @@ import json
 
 import pytest
 
+from cloche.server.events import START
+from cloche.web.adapters.fixture import run_now
+from cloche.web.errors import UnavailableError
+
 from .support import EVENTS, Asker
 
 
@@ -345,3 +349,66 @@ def _noted(name, change, made):
         return change(*args, **options)
 
     return noted
+
+
+def test_a_run_that_waits_is_of_its_tenant():
+    """Before it has ended, too, nobody else sees it, hears it or ends it."""
+    asker = Asker()
+    other = asker.new_key("run", tenant="other")
+    asker.host.workers.is_held = True
+    path = f"/v1/runs/{asker.post('/v1/runs', {'code': 'print(1)'}).document['id']}"
+    for method, target in (
+        ("GET", path),
+        ("GET", f"{path}/events"),
+        ("GET", f"{path}/output"),
+        ("POST", f"{path}/cancel"),
+    ):
+        answer = asker.ask(method, target, key=other)
+        assert (answer.status, answer.document["code"]) == (404, "SERVER_NOT_FOUND"), target
+    asker.host.workers.release()
+    assert asker.get(path).document["status"] == "completed"
+
+
+def test_a_queue_that_filled_in_between():
+    """A run that there was room for a moment ago is refused, and nothing of it is kept."""
+    asker = Asker(tenant_queue_length_max=1)
+    workers = asker.host.workers
+    workers.is_held = True
+    assert asker.post("/v1/runs", {"code": "1"}).status == 202
+    has_room = workers.has_room
+
+    def room_once(_tenant):
+        workers.has_room = has_room
+
+    workers.has_room = room_once
+    answer = asker.post("/v1/runs", {"code": "1"})
+    assert (answer.status, answer.document["code"]) == (429, "SERVER_QUEUE_FULL")
+    assert len(asker.get("/v1/runs").document["items"]) == 1
+    assert [run.status for run in asker.store.runs.list()] == ["queued"]
+
+
+def test_a_page_of_a_session_begins_behind_a_run_of_the_tenant(asker):
+    """A run of another tenant is no place to go on from."""
+    other = asker.new_key("admin", tenant="other")
+    body = {"code": "1", "language": "python"}
+    theirs = asker.post("/v1/run", body, key=other).document["id"]
+    asker.post("/v1/sessions", {"language": "python", "name": "paged"})
+    asker.post("/v1/sessions/paged/run", {"code": "1"})
+    answer = asker.get(f"/v1/runs?session=paged&after={theirs}")
+    assert (answer.status, answer.document["code"]) == (404, "SERVER_NOT_FOUND")
+
+
+def test_listeners_of_a_run():
+    """So many listen to a run as the limit says, and who leaves makes room for another."""
+    asker = Asker(subscriber_count_max=1)
+    asker.host.workers.is_held = True
+    run_id = asker.post("/v1/runs", {"code": "print(1)"}).document["id"]
+    runs = asker.server.runs
+    live = runs.find("default", run_id)
+    live.output.write("stdout", b"x")
+    for _ in range(2):
+        listening = runs.follow(live, START)
+        assert run_now(anext(listening)).text == "x"
+        with pytest.raises(UnavailableError, match="1 listen to this run already"):
+            run_now(anext(runs.follow(live, START)))
+        run_now(listening.aclose())

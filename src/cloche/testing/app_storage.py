@@ -180,6 +180,18 @@ def check_quota_of_keys(tables: AppTables) -> None:
     ask.kv("set", key="d", value="x" * 900)
 
 
+def check_quota_of_an_expired_key(tables: AppTables) -> None:
+    """A key that makes room for its own successor is counted once, like any other."""
+    ask = Asker(tables, app=B, kv_count_max=2, kv_limit_bytes=1024)
+    ask.kv("set", key="a", value="x" * 500, ttl_ms=1)
+    ask.kv("set", key="b", value="x" * 100, ttl_ms=1)
+    ask.now_ns += SECOND_NS
+    ask.kv("set", key="a", value="y" * 950)
+    raises(QuotaError, lambda: ask.kv("set", key="c", value="z" * 70), limit="apps.kv_limit_bytes")
+    ask.kv("set", key="c", value="")
+    raises(QuotaError, lambda: ask.kv("set", key="d", value=""), limit="apps.kv_count_max", used=2)
+
+
 # --- docs ---
 
 
@@ -553,6 +565,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_concurrent_compare_and_set,
     check_prefixes,
     check_quota_of_keys,
+    check_quota_of_an_expired_key,
     check_documents_of_apps,
     check_pages_of_documents,
     check_indexes,
