@@ -238,7 +238,7 @@ class Worker:
         if isinstance(frame, frames.Run):
             return self._run(job, frame.options, self._runner.hiding(frame.options.secrets).execute)
         if isinstance(frame, frames.RunApp):
-            execution, records = self._apps.run(frame, job, self._listener(job))
+            execution, records = self._apps.run(frame, job, self._streams)
             told = _execution_frame(execution)
             return Done(job=job.number, execution=told, records=records)
         if isinstance(frame, frames.Wake):

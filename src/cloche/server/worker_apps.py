@@ -10,28 +10,36 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from cloche.apps.adapters.evaluation import Recipe, evaluate
 from cloche.apps.adapters.instances import AppInstances
+from cloche.apps.manifest import APP_KIND
+from cloche.apps.messages import Answer
 from cloche.engine.adapters.handout import take_in
 from cloche.errors import InternalError
+from cloche.gate.canonical import encode_plain
 from cloche.gate.journal import load_journal
 from cloche.server import worker_frames as frames
-from cloche.server.worker_job import Handlers, HoldingSink
+from cloche.server.worker_job import AskingHandler, Handlers, HoldingSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
+    from cloche.apps.ports import Line
     from cloche.engine.adapters.images import Image
-    from cloche.engine.virtual_os import Stream
     from cloche.exec.adapters.runner import Execution
     from cloche.exec.request import RunRequest
+    from cloche.gate.effect import EffectRequest
     from cloche.limits import Limits
     from cloche.server.worker import JobRunner
-    from cloche.server.worker_job import Job
+    from cloche.server.worker_job import Job, Streams
+
+_TOLD_BYTES: Final = 1 << 18  # more is asked for: its client may be slow
+_OPENING: Final = ("respond", "respond.start")
+_ENDING: Final = ("respond", "respond.end", "return", "socket.accept")
 
 
 class _Held:
@@ -62,6 +70,72 @@ class _Held:
                 os.close(self._memory)
                 os.close(self._content)
             return self._image
+
+
+class _Nowhere:
+    """A reply that nobody gets (a `ReplySink`)."""
+
+    def start(self, status: int, lines: Sequence[Line], length_bytes: int | None) -> None:
+        """Nothing to do, as everywhere below."""
+
+    def write(self, data: bytes) -> None:
+        """See `start`."""
+
+    def end(self) -> None:
+        """See `start`."""
+
+    def abort(self) -> None:
+        """See `start`."""
+
+
+class AppHandler(AskingHandler):
+    """Performs the effects of kind `app`: tells the server what needs no answer, asks for the rest.
+
+    What is told is checked here as the server will check it, so that the app hears what is wrong.
+
+    Args:
+        job: of the run.
+        streams: tell.
+        limits: of the run.
+        told: targets that may be told.
+    """
+
+    def __init__(self, job: Job, streams: Streams, limits: Limits, told: Sequence[str]) -> None:
+        super().__init__(job)
+        self._streams = streams
+        self._limits = limits
+        self._told = told
+        self._answer: Answer | None = Answer(_Nowhere(), limits)
+        self.is_well = False  # whether it did what it is for, so that nobody wants its journal
+
+    def perform(self, request: EffectRequest, run_id: str) -> Any:
+        """Perform one."""
+        target, args = request.target, request.args
+        if target in self._told and (target != "log" or _is_line(args)):
+            text = encode_plain(args)
+            is_small = len(text) <= _TOLD_BYTES
+            if is_small and target == "log":
+                self._streams.write(self._job.number, "log", text)
+                return None
+            if is_small and self._answer is not None:
+                self._answer.respond(args)
+                self._answer, self.is_well = None, True
+                self._streams.write(self._job.number, "respond", text)
+                return None
+        if target in _OPENING:
+            self._answer = None  # the server knows what is open
+        self._streams.flush(self._job.number)
+        value = super().perform(request, run_id)
+        self.is_well = self.is_well or target in _ENDING
+        return value
+
+
+def _is_line(args: Any) -> bool:
+    return (
+        isinstance(args, dict)
+        and isinstance(args.get("message"), str)
+        and isinstance(args.get("fields", {}), dict)
+    )
 
 
 class WorkerApps:
@@ -109,7 +183,7 @@ class WorkerApps:
         return found.execution, msgspec.msgpack.encode(told)
 
     def run(
-        self, frame: frames.RunApp, job: Job, on_output: Callable[[Stream, bytes], None]
+        self, frame: frames.RunApp, job: Job, streams: Streams
     ) -> tuple[Execution, list[bytes]]:
         """Let a version answer; return how that ended, and its journal where it is wanted."""
         held = self._held.get(frame.app)
@@ -118,21 +192,25 @@ class WorkerApps:
         image = held.image(self._runner)
         sink = None if frame.journal == "none" else HoldingSink()
         replay = None if frame.replay is None else load_journal(frame.replay, self._limits)
-        handlers = Handlers(job, held.frame.kinds)
+        request = self._request(frame, held)
+        app = AppHandler(job, streams, request.limits, frame.told)
+        handlers = Handlers(job, held.frame.kinds, {APP_KIND: app})
         try:
             execution = self._instances.run(
                 self._runner.hiding(frame.secrets),
                 image,
-                self._request(frame, held),
+                request,
                 is_warm=held.frame.is_warm and replay is None,
                 handlers=handlers,
-                on_output=on_output,
+                on_output=lambda stream, data: streams.write(job.number, stream, data),
                 sink=sink,
                 replay=replay,
                 record=sink is not None,
                 cancel=job.cancel,
                 run_id=frame.run_id,
-                wanted=None if frame.journal != "failed" else lambda _error: True,
+                wanted=None
+                if frame.journal != "failed"
+                else lambda error: error is not None or not app.is_well,
             )
         finally:
             job.tend = lambda: self._instances.tend(image)

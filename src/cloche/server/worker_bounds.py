@@ -102,6 +102,15 @@ class Said:
         if size > gate.args_limit_bytes + _SLACK_BYTES or too_long:
             raise WorkerLiesError("asks for a larger effect than a run may have")
 
+    def told(self, size_bytes: int) -> None:
+        """Count an effect that needs no answer."""
+        gate = self._limits.gate
+        self._effect_count += 1
+        if self._effect_count > gate.effect_count_max + _SLACK_COUNT:
+            raise WorkerLiesError("tells of more effects than a run may have")
+        if size_bytes > gate.args_limit_bytes + _SLACK_BYTES:
+            raise WorkerLiesError("tells of a larger effect than a run may have")
+
     def fetch(self, name: str) -> None:
         """Count something that is fetched."""
         left = self._fetches.get(name, 0)

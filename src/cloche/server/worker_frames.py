@@ -41,6 +41,8 @@ _ROOMS: Final = tuple(
 _OWN: Final = frozenset({"self", "message", "fields"})
 
 Journaling = Literal["none", "late", "each"]
+Heard = Literal["stdout", "stderr", "respond", "log"]
+TOLD: Final = frozenset({"respond", "log"})  # of them, effects of an app that need no answer
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -226,6 +228,7 @@ class RunApp(Frame, frozen=True, kw_only=True, array_like=True, tag=13):
         run_id: of the run.
         limits: in JSON, where they are not those of the version.
         journal: which journals come with the end: none, that of a run that failed, all.
+        told: effects of kind `app` that are told and not asked for, where they can be right.
         replay: a journal file that answers every effect.
         request: what is run in a replay, instead of what is said above.
         secrets: as in `RunOptions`.
@@ -239,6 +242,7 @@ class RunApp(Frame, frozen=True, kw_only=True, array_like=True, tag=13):
     run_id: str
     limits: bytes = b""
     journal: Literal["none", "failed", "all"] = "none"
+    told: list[str] = []
     replay: bytes | None = None
     request: RequestFrame | None = None
     secrets: bytes = b""
@@ -283,9 +287,14 @@ class Hello(Frame, frozen=True, kw_only=True, array_like=True, tag=16):
 
 
 class Output(Frame, frozen=True, kw_only=True, array_like=True, tag=17):
-    """A program wrote something."""
+    """A program wrote something, or an app said something: an effect that needs no answer.
 
-    stream: Literal["stdout", "stderr"]
+    Args:
+        stream: or the target of the effect.
+        data: or its arguments, in JSON.
+    """
+
+    stream: Heard
     data: bytes
 
 
@@ -353,7 +362,7 @@ class Done(Frame, frozen=True, kw_only=True, array_like=True, tag=22):
     records: list[bytes] = []
     value: bytes = b""
     is_awake: bool = True
-    output: list[tuple[Literal["stdout", "stderr"], bytes]] = []
+    output: list[tuple[Heard, bytes]] = []
 
 
 class ExecutionFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

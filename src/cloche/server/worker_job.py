@@ -27,9 +27,8 @@ from cloche.server import worker_frames as frames
 from cloche.server.worker_frames import Answer, FrameBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from cloche.engine.virtual_os import Stream
     from cloche.gate.effect import EffectRequest
 
 _RECEIVE_BYTES: Final = 1 << 18
@@ -135,15 +134,15 @@ class Streams:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._held: dict[int, list[tuple[Stream, bytearray]]] = {}
+        self._held: dict[int, list[tuple[frames.Heard, bytearray]]] = {}
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def write(self, job: int, stream: Stream, data: bytes) -> None:
-        """Tell of a piece of output soon."""
+    def write(self, job: int, stream: frames.Heard, data: bytes) -> None:
+        """Tell of a piece of output soon, or of an effect that needs no answer."""
         with self._lock:
             held = self._held.setdefault(job, [])
-            if held and held[-1][0] == stream:
+            if held and held[-1][0] == stream and stream not in frames.TOLD:
                 held[-1][1].extend(data)
             else:
                 held.append((stream, bytearray(data)))
@@ -168,32 +167,49 @@ class Streams:
         for stream, text in self._held.pop(job, ()):
             self._connection.send(frames.Output(job=job, stream=stream, data=bytes(text)))
 
-    def end(self, job: int) -> list[tuple[Stream, bytes]]:
+    def flush(self, job: int) -> None:
+        """Tell now what a job has written."""
+        with self._lock:
+            self._flush(job)
+
+    def end(self, job: int) -> list[tuple[frames.Heard, bytes]]:
         """Return what a job has written and nobody was told of."""
         with self._lock:
             return [(stream, bytes(text)) for stream, text in self._held.pop(job, ())]
 
 
 class Handlers:
-    """Performs effects by asking the server. Behaves as a mapping of handlers by kind."""
+    """Performs effects by asking the server. Behaves as a mapping of handlers by kind.
 
-    def __init__(self, job: Job, kinds: dict[str, bool]) -> None:
-        self._found = {
-            kind: (_CancellingHandler if cancels else _Handler)(job)
+    Args:
+        job: that asks.
+        kinds: those that somebody performs; the value says whether they can be cancelled.
+        own: who performs effects otherwise.
+    """
+
+    def __init__(
+        self, job: Job, kinds: dict[str, bool], own: Mapping[str, Any] | None = None
+    ) -> None:
+        self._found: dict[str, Any] = {
+            kind: (_CancellingHandler if cancels else AskingHandler)(job)
             for kind, cancels in kinds.items()
-        }
+        } | dict(own or {})
 
     def get(self, kind: str, default: Any = None) -> Any:
         """Return who performs effects of a kind."""
         return self._found.get(kind, default)
 
 
-class _Handler:
+class AskingHandler:
+    """Performs effects by asking the server (an `EffectHandler`)."""
+
     def __init__(self, job: Job) -> None:
         self._job = job
         self._questions: dict[int, int] = {}
 
     def perform(self, request: EffectRequest, run_id: str) -> Any:
+        """Perform one."""
+
         def question(number: int) -> frames.Effect:
             self._questions[request.sequence] = number
             return frames.Effect(
@@ -223,7 +239,7 @@ class _Handler:
         return decode(answer.data) if answer.data else object()
 
 
-class _CancellingHandler(_Handler):
+class _CancellingHandler(AskingHandler):
     def cancel(self, request: EffectRequest) -> None:
         number = self._questions.get(request.sequence)
         if number is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MS_PER_S: Final = 1000
 RETRY_AFTER_MS_MAX: Final = 3_600_000  # nobody is told to wait for longer than an hour
 LEVELS: Final = ("debug", "info", "warn", "error")
+_TOLD: Final = frozenset({"respond", "log"})
 _UNKNOWN: Final = "APP_TARGET"
 _ARGUMENTS: Final = "APP_ARGUMENTS"
 
@@ -81,6 +82,11 @@ class AppEffects:
                 "respond.end": lambda _args: answer.end(),
                 "request.read": self._read,
             }
+
+    @property
+    def told(self) -> frozenset[str]:
+        """Targets whose effects need no answer where their arguments are right."""
+        return _TOLD & self._targets.keys()
 
     def perform(self, request: EffectRequest, run_id: str) -> Any:  # noqa: ARG002 - of the port
         """Perform one effect."""

@@ -43,7 +43,7 @@ from cloche.server.worker_bounds import Said, WorkerLiesError, size_of
 from cloche.server.worker_frames import Answer, Done, FrameTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cloche.exec.adapters.runner import OutputListener
     from cloche.exec.adapters.session_machine import Kept
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 MS_PER_S: Final = 1000
 NS_PER_MS: Final = 1_000_000
 _POLL_S: Final = 0.5
+_APP_KIND: Final = "app"
 _REFUSED: Final = EffectError(
     code="EFFECT_REFUSED", message="the policy of this run does not allow this effect"
 )
@@ -110,6 +111,7 @@ class Conversation:
         self._waiting_bytes = 0
         self._waiting_lock = threading.Lock()
         self._process: WorkerProcess | None = None
+        self.told: frozenset[str] = frozenset()  # effects of an app that may be told
         self.has_asked = False  # whether the worker said or asked anything before the end
         self.is_awake = True  # of a run in a machine: whether that lives on
         self._pool: ThreadPoolExecutor | None = None
@@ -220,8 +222,10 @@ class Conversation:
                 self._handlers.close()
             if self._pool is not None:
                 self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._fault is not None:
+            raise self._fault
         if done.is_fault:
-            raise self._fault or InternalError("a worker names a fault that nobody had")
+            raise InternalError("a worker names a fault that nobody had")
         if done.error is not None:
             raise frames.error_of(done.error)
         return done
@@ -254,8 +258,8 @@ class Conversation:
                 raise process.loss()
             try:
                 if isinstance(frame, Done):
-                    self._said.output(sum(len(data) for _, data in frame.output))
-                    _tell(self._on_output, frame)
+                    for stream, data in frame.output:
+                        self._hear(stream, data)
                     return frame
                 self._take(process, job, frame)
             except WorkerLiesError as lie:
@@ -265,9 +269,7 @@ class Conversation:
     def _take(self, process: WorkerProcess, job: int, frame: Any) -> None:
         self.has_asked = True
         if isinstance(frame, frames.Output):
-            self._said.output(len(frame.data))
-            if self._on_output is not None:
-                self._on_output(frame.stream, frame.data)
+            self._hear(frame.stream, frame.data)
         elif isinstance(frame, frames.Records):
             self._said.records(frame.records)
             self._answer(process, job, frame.question, lambda: self._keep(frame.records))
@@ -282,9 +284,40 @@ class Conversation:
             if found is not None and isinstance(found[1], Cancels):
                 found[1].cancel(found[0])
 
+    def _hear(self, stream: frames.Heard, data: bytes) -> None:
+        if stream in ("stdout", "stderr"):
+            self._said.output(len(data))
+            if self._on_output is not None:
+                self._on_output(stream, data)
+        else:
+            self._hear_effect(stream, data)
+
+    def _hear_effect(self, target: str, data: bytes) -> None:
+        """Perform an effect of an app that needs no answer: who tells of it has checked it."""
+        request = self._request
+        if request is None or target not in self.told:
+            raise WorkerLiesError("tells of what its run does not")
+        wanted = EffectRequest(
+            sequence=0, task="main", ordinal=0, kind=_APP_KIND, target=target, args=_decoded(data)
+        )
+        self._said.told(len(data))
+        handler = self._handlers.get(_APP_KIND)
+        if handler is None or isinstance(decide(request.policy, _APP_KIND, target), Deny):
+            raise WorkerLiesError("tells of what its run does not")
+        try:
+            handler.perform(wanted, self.run_id)
+        except EffectFailure:
+            pass  # the client is gone, which the app need not hear
+        except BaseException as error:  # noqa: BLE001 - as in `_answer`
+            self._fault = error
+            self._cancel.cancel()
+
     def _answer(
         self, process: WorkerProcess, job: int, question: int, find: Callable[[], bytes]
     ) -> None:
+        if self._fault is not None:
+            process.send(Answer(job=job, question=question, kind="fault"))
+            return
         try:
             answer = Answer(job=job, question=question, kind="value", data=find())
         except EffectFailure as failure:
@@ -464,8 +497,7 @@ class QuickJob:
         try:
             if isinstance(frame, frames.Output):
                 self._said.output(len(frame.data))
-                if self._on_output is not None:
-                    self._on_output(frame.stream, frame.data)
+                _tell(self._on_output, ((frame.stream, frame.data),))
                 return
             if isinstance(frame, Done):
                 self._said.output(sum(len(data) for _, data in frame.output))
@@ -478,7 +510,7 @@ class QuickJob:
         execution: Execution | None = None
         error: BaseException | None = None
         if isinstance(frame, Done):
-            _tell(self._on_output, frame)
+            _tell(self._on_output, frame.output)
         if frame is None:
             error = self._process.loss()
         elif isinstance(frame, Done) and frame.execution is not None:
@@ -493,10 +525,11 @@ class QuickJob:
         self._done(execution, error)
 
 
-def _tell(on_output: OutputListener | None, done: Done) -> None:
+def _tell(on_output: OutputListener | None, pieces: Iterable[tuple[frames.Heard, bytes]]) -> None:
     if on_output is not None:
-        for stream, data in done.output:
-            on_output(stream, data)
+        for stream, data in pieces:
+            if stream in ("stdout", "stderr"):
+                on_output(stream, data)
 
 
 def execution_of(frame: frames.ExecutionFrame, run_id: str) -> Execution:

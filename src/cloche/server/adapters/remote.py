@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from cloche.errors import InternalError
 from cloche.exec.adapters.runner import Execution, Runner, new_run_id
 from cloche.exec.errors import InvalidRunError
 from cloche.server import worker_frames as frames
@@ -114,32 +115,21 @@ class WorkerRunner(Runner):
         run_id: str = "",
         image: Any = None,
         wanted: Any = None,
+        aside: Any = None,
     ) -> Execution:
         """Run a request to its end in a worker; see `Runner.execute`.
 
         Of files it returns pictures alone, and those `with_pictures`.
 
-        An image that is not of the catalogue is in this process alone, and so are its runs.
+        Of `aside` it has no need: nobody's turns are on the caller's thread. Apps, which have
+        images of their own, run by `RemoteApps`.
 
         Raises:
             WorkerLostError: its process ended. What it did outside is in its journal.
         """
-        if image is not None:
-            here: Any = super().execute
-            found: Execution = here(
-                request,
-                handlers=handlers,
-                on_output=on_output,
-                sink=sink,
-                replay=replay,
-                resume=resume,
-                record=record,
-                cancel=cancel,
-                run_id=run_id,
-                image=image,
-                wanted=wanted,
-            )
-            return found
+        del aside
+        if image is not None or wanted is not None:
+            raise InternalError("an image that was made here is in no worker: see RemoteApps")
         self.prepare(request)
         process = self.processes.pick()  # before the time of the run begins
         conversation = Conversation(

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from cloche.apps.adapters.evaluation import Evaluated, Recipe
+from cloche.apps.manifest import APP_KIND
 from cloche.engine.adapters.handout import Handout, hand_out
 from cloche.errors import InternalError
 from cloche.exec.adapters.runner import new_run_id
@@ -162,6 +163,7 @@ class RemoteApps:
             )  # fmt: skip
             conversation.run_id = run_id
             app = self._app_of(image, request, is_warm=is_warm)
+            conversation.told = getattr((handlers or {}).get(APP_KIND), "told", frozenset())
             frame = self._frame(app, request, conversation, replay)
             journal = "none" if sink is None or not record else "all"
             frame = msgspec.structs.replace(
@@ -201,6 +203,7 @@ class RemoteApps:
             seed=request.seed,
             now_ns=request.now_ns,
             run_id=conversation.run_id,
+            told=sorted(conversation.told),
             limits=app.limits_for(request) if is_like else b"",
             replay=None if replay is None else frames.journal_bytes(replay, request.limits),
             request=None if is_like else frames.request_frame(request, self._runner.limits),
