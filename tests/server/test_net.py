@@ -89,6 +89,27 @@ def test_removing_one_of_a_host(asker):
     assert [each["methods"] for each in asker.get(LISTS).document["items"]] == [["GET"]]
 
 
+def test_the_same_in_several_lists(asker):
+    """What is removed from one list stays in the others, and in those of other tenants."""
+    entry = {"host": "same.example"}
+    first = asker.post(LISTS, entry).document
+    second = asker.post(LISTS, {**entry, "scope": "team"}).document
+    theirs = asker.post(LISTS, entry, key=asker.other).document
+    asker.ask("DELETE", f"{LISTS}/{first['id']}")
+    assert asker.get(f"{LISTS}/{first['id']}").status == 404
+    assert asker.get(f"{LISTS}/{second['id']}").document == second
+    assert asker.get(f"{LISTS}/{theirs['id']}", key=asker.other).document == theirs
+    secret = {"value": "first-value", "domains": ["same.example"], "inject_as": "bearer"}
+    path = f"{SECRETS}/SAME"
+    for where, key in (("", None), ("?scope=team", None), ("", asker.other)):
+        answer = asker.ask("PUT", f"{path}{where}", body=secret, key=key)
+        assert answer.status == 200, answer.body
+    assert asker.ask("DELETE", path).status == 204
+    assert asker.get(path).status == 404
+    assert asker.get(f"{path}?scope=team").status == 200
+    assert asker.get(path, key=asker.other).status == 200
+
+
 @pytest.mark.parametrize(
     "body",
     [
