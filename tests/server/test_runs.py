@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 
 import pytest
 
+from cloche.server.documents import KeptRequest, RunBody
 from cloche.server.events import START
 from cloche.web.adapters.fixture import run_now
 from cloche.web.errors import UnavailableError
@@ -412,3 +415,20 @@ def test_listeners_of_a_run():
         with pytest.raises(UnavailableError, match="1 listen to this run already"):
             run_now(anext(runs.follow(live, START)))
         run_now(listening.aclose())
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_nothing_of_a_run_stays(keep):
+    """What ran is let go of with its end, not when Python's collector comes."""
+    runs = Asker().server.runs
+    request = KeptRequest(tenant="acme", action="run", run=RunBody(code="print(1)", keep=keep))
+    gc.collect()
+    gc.disable()
+    try:
+        live = runs.start(request)
+        assert live.row.status == "completed"
+        kept = weakref.ref(live)
+        del live
+        assert kept() is None
+    finally:
+        gc.enable()

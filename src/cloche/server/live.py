@@ -132,6 +132,10 @@ class LiveOutput:
                 self._listeners.remove(listener)
 
 
+def _nothing() -> None:
+    """Stand for the work of a run that is over."""
+
+
 def _tell(listeners: tuple[Callable[[], None], ...]) -> None:
     for listener in listeners:
         listener()
@@ -157,12 +161,19 @@ class LiveRun:
         self.is_recovered = False
         self.is_streamed = True  # else what it prints is told at its end
         self.pictures: dict[str, bytes] | None = None  # by path, where somebody will look at them
-        self.work: Callable[[], None] = lambda: None
+        self.work: Callable[[], None] = _nothing
 
     @property
     def is_kept(self) -> bool:
         """Whether the store knows of it."""
         return self.request.run is None or self.request.run.keep
+
+    def end(self) -> None:
+        """Say that it has ended, when its row says how."""
+        # What works on a run knows the run: with all that it printed, both would stay in memory
+        # until Python's collector comes.
+        self.work = _nothing
+        self.output.end()
 
     def document(self) -> RunDocument:
         """Return the run as it is now."""

@@ -258,7 +258,7 @@ class Runs:
     def _end(self, live: LiveRun) -> None:
         # Whoever looks for it from here on finds the row; who listens has it.
         self._forget(live)
-        live.output.end()
+        live.end()
         if live.is_kept and live.row.status in ENDED_STATUSES:
             self._tell_end(live)
 
@@ -431,7 +431,7 @@ class Runs:
             # Somebody else ended it, or executes it, and tells of its end.
             live.row = self._store.runs.get(live.row.id) or live.row
             self._forget(live)
-            live.output.end()
+            live.end()
         else:
             self._end(live)
 
