@@ -12,6 +12,7 @@ import ctypes
 import json
 import struct
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from cloche.engine.abi import GuestStopped, Report, Stop
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 DUMP_CHUNK_BYTES: Final = 1 << 16
 NEAR_LIMIT_BYTES: Final = 1 << 20  # with less than this left, allocations fail
 RENEW_LIMIT_BYTES: Final = 16 << 20  # beyond it a new instance costs less
+_COUNT: Final = itemgetter(1)
 _DONE: Final = Report(state="done")
 _BREAKDOWNS: Final = frozenset({"trap", "protocol"})
 
@@ -137,7 +139,7 @@ class Instance:
         if self.closed or kept is None or memory.current_size() != kept.size:
             return False
         ranges = written_ranges(memory.base, kept.size)
-        if ranges is None or sum(c for _, c in ranges) * PAGE_BYTES > RENEW_LIMIT_BYTES:
+        if ranges is None or sum(map(_COUNT, ranges)) * PAGE_BYTES > RENEW_LIMIT_BYTES:
             return False
         for first, count in ranges:
             offset = first * PAGE_BYTES

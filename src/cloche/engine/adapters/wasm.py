@@ -286,6 +286,7 @@ class Store:
         self.failure: BaseException | None = None
         self.cancelled = False
         self.deadline_ns = 0
+        self._memory_limit_bytes: int | None = None
         self._store = wasmtime.Store(engine.handle)
         if engine.fuel:
             self._store.set_fuel((1 << 63) - 1)
@@ -324,6 +325,9 @@ class Store:
 
     def set_memory_limit(self, limit_bytes: int) -> None:
         """Bound what the guest can grow to from here on."""
+        if limit_bytes == self._memory_limit_bytes:
+            return  # as for nearly all runs of one instance
+        self._memory_limit_bytes = limit_bytes
         self._store.set_limits(
             memory_size=limit_bytes,
             table_elements=TABLE_ELEMENTS_MAX,
