@@ -15,6 +15,7 @@ What it cannot do is taken from it before the first guest: see `adapters/hardeni
 from __future__ import annotations
 
 import copy
+import gc
 import signal
 import socket
 import sys
@@ -236,7 +237,9 @@ class Worker:
 
     def _done(self, frame: Any, job: Job) -> Done:
         if isinstance(frame, frames.Run):
-            return self._run(job, frame.options, self._runner.hiding(frame.options.secrets).execute)
+            secrets = frame.options.secrets
+            runner = self._runner.hiding(secrets) if secrets else self._runner
+            return self._run(job, frame.options, runner.execute)
         if isinstance(frame, frames.RunApp):
             execution, records = self._apps.run(frame, job, self._streams)
             told = _execution_frame(execution)
@@ -385,6 +388,8 @@ def main(arguments: Sequence[str]) -> None:
         runner.images.get(name)
     if hardening.filter_calls():
         protections.append("seccomp")
+    gc.collect()
+    gc.freeze()  # what is here stays, and the collector need not look at it again
     connection.send(frames.Hello(job=0, protections=protections))
     worker = Worker(connection, runner, limits)
     threading.Thread(target=worker.serve, name="cloche-job", daemon=True).start()
