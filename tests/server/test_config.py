@@ -69,6 +69,19 @@ def test_counts_and_lists_of_the_environment():
     assert (values["tools"], values["workers"]) == (("a=m:o", "b=n"), 3)
 
 
+def test_certificates():
+    """One table says the certificate of several names; elsewhere each name says its own."""
+    said = [{"hosts": ["a.test", "*.b.test"], "cert": "/c.pem", "key": "/k.pem"}, "c.test=c:k"]
+    found = configure(table={"certificates": said}, path="c.toml", environ={})
+    assert found.values["certificates"] == (
+        "a.test=/c.pem:/k.pem",
+        "*.b.test=/c.pem:/k.pem",
+        "c.test=c:k",
+    )
+    environ = {"CLOCHE_SERVE_CERTIFICATES": "a.test=c:k,b.test=d:l"}
+    assert configure(environ=environ).values["certificates"] == ("a.test=c:k", "b.test=d:l")
+
+
 @pytest.mark.parametrize(
     ("given_", "says"),
     [
@@ -91,6 +104,13 @@ def test_counts_and_lists_of_the_environment():
         ({"environ": {"CLOCHE_SERVE_LOG": "maybe"}}, "serve.log is 'maybe'; it is true or false"),
         ({"environ": {"CLOCHE_SERVE_WORKERS": "-1"}}, "serve.workers is '-1'"),
         ({"flags": {"durability": "some"}}, "it is full or normal (from --durability)"),
+        (
+            {"table": {"certificates": [{"hosts": ["a.test"], "cert": "c.pem"}]}},
+            "it is a list of NAME=CERT:KEY, or of tables with hosts, cert and key",
+        ),
+        ({"table": {"certificates": [{"hosts": ["a.test"], "cert": "c", "key": "a:b"}]}}, "colon"),
+        ({"table": {"certificates": "a.test=c:k"}}, "serve.certificates is 'a.test=c:k'"),
+        ({"flags": {"certificates": ["a.test=c.pem"]}}, "(from --certificates)"),
         # A stronger place does not hide what is wrong in a weaker one.
         ({"table": {"bind": 1}, "flags": {"bind": "a:1"}}, "serve.bind is 1"),
     ],

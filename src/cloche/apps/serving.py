@@ -137,6 +137,11 @@ class AppServer:
         host = "" if self.apps.names.is_own(request.host) else request.host
         return self._routes.find(host, request.path)
 
+    def has_host(self, name: str) -> bool:
+        """Whether a host name leads to an app."""
+        found = None if self.apps.names.is_own(name) else self._routes.find(name, "/")
+        return found is not None
+
     # --- requests ---
 
     async def answer(self, request: Request, found: Found) -> Response:

@@ -17,6 +17,13 @@ AppHostnames = Annotated[
         help="Another name that apps may have: NAME, *.NAME, or TENANT=NAME; repeatable.",
     ),
 ]
+Certificates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--certificates",
+        help="NAME=CERT:KEY, PEM: shown to who asks for the name, as for an app; repeatable.",
+    ),
+]
 PublicNames = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,6 +61,7 @@ def serve_command(
             "--tls-self-signed/--no-tls-self-signed", help="TLS with a certificate made now."
         ),
     ] = None,
+    certificates: Certificates = None,
     insecure: Annotated[
         bool | None,
         typer.Option("--insecure/--no-insecure", help="Serve a public address without TLS."),
@@ -109,6 +117,7 @@ def serve_command(
         "tls_cert": None if tls_cert is None else str(tls_cert),
         "tls_key": None if tls_key is None else str(tls_key),
         "tls_self_signed": tls_self_signed,
+        "certificates": certificates,
         "insecure": insecure,
         "allow_net": allow_net,
         "cors": cors,

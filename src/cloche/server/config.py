@@ -25,7 +25,9 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _DIGITS_MAX: Final = 9
 
-Kind = Literal["text", "flag", "count", "list"]
+_CERTIFICATE_KEYS: Final = frozenset({"hosts", "cert", "key"})
+
+Kind = Literal["text", "flag", "count", "list", "certificates"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,8 @@ class Setting:
 
     Args:
         name: in the table, and in upper case in the environment.
-        kind: what it is; a list is separated by commas in the environment.
+        kind: what it is; lists are separated by commas in the environment. `certificates` are texts
+            `NAME=CERT:KEY`, in a file also tables with `hosts`, `cert` and `key`.
         default: what it is where nothing says so.
         says: what it means.
         choices: all that it can be, where that is less than any text.
@@ -68,6 +71,12 @@ SETTINGS: Final = (
     Setting(name="tls_cert", kind="text", default=None, says="Certificate chain, PEM."),
     Setting(name="tls_key", kind="text", default=None, says="Its key, PEM: a path."),
     Setting(name="tls_self_signed", kind="flag", default=False, says="A certificate made now."),
+    Setting(
+        name="certificates",
+        kind="certificates",
+        default=(),
+        says="Certificates of names, NAME=CERT:KEY, beside that of the server.",
+    ),
     Setting(name="insecure", kind="flag", default=False, says="Public address without TLS."),
     Setting(name="allow_net", kind="flag", default=False, says="Policies may allow outbound HTTP."),
     Setting(name="cors", kind="list", default=(), says="Pages of these origins may ask."),
@@ -182,7 +191,7 @@ def _setting(name: str, before: str, origin: str) -> Setting:
 
 def _read(setting: Setting, text: str) -> object:
     """Return what a variable says; text that says nothing is left to be refused."""
-    if setting.kind == "list":
+    if setting.kind in ("list", "certificates"):
         return [part.strip() for part in text.split(",") if part.strip()]
     if setting.kind == "flag":
         return {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}.get(
@@ -202,6 +211,10 @@ def _checked(setting: Setting, value: object, origin: str) -> Any:
     elif setting.kind == "list" and isinstance(value, (list, tuple)):
         if all(isinstance(each, str) and each for each in value):
             return tuple(value)
+    elif setting.kind == "certificates" and isinstance(value, (list, tuple)):
+        found = [_certificates(each) for each in value]
+        if all(found):
+            return tuple(each for some in found for each in some)
     elif setting.kind == "count" and type(value) is int and 0 <= value <= setting.most:
         return value
     raise ConfigError(
@@ -209,8 +222,31 @@ def _checked(setting: Setting, value: object, origin: str) -> Any:
     )
 
 
+def _certificates(entry: object) -> list[str]:
+    """Return what an entry says as `NAME=CERT:KEY`, one for each name; nothing if it says none."""
+    if isinstance(entry, str):
+        name, equals, files = entry.partition("=")
+        cert, colon, key = files.partition(":")
+        return [entry] if equals and colon and name and cert and key and ":" not in key else []
+    if not isinstance(entry, Mapping) or set(entry) != _CERTIFICATE_KEYS:
+        return []
+    hosts, cert, key = entry["hosts"], entry["cert"], entry["key"]
+    if not isinstance(hosts, list) or not all(
+        isinstance(each, str) for each in (*hosts, cert, key)
+    ):
+        return []
+    found = [_certificates(f"{host}={cert}:{key}") for host in hosts]
+    return [each for some in found for each in some] if all(found) else []
+
+
 def _expected(setting: Setting) -> str:
     if setting.choices:
         return " or ".join(setting.choices)
-    words = {"text": "a text", "flag": "true or false", "list": "a list of texts"}
+    words = {
+        "text": "a text",
+        "flag": "true or false",
+        "list": "a list of texts",
+        "certificates": "a list of NAME=CERT:KEY, or of tables with hosts, cert and key; no path "
+        "has a colon",
+    }
     return words.get(setting.kind, f"a whole number from 0 to {setting.most}")

@@ -15,10 +15,11 @@ import ipaddress
 import os
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cloche.apps.hostnames import host_names
+from cloche.apps.hostnames import host_names, is_host_name
 from cloche.apps.open import open_apps
 from cloche.egress.open import use_store
 from cloche.errors import ClocheError
@@ -43,7 +44,6 @@ from cloche.web.adapters.tls import CertificateFiles, TlsSettings, self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from cloche.apps.hostnames import HostNames
     from cloche.limits import Limits
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from cloche.store.ports import Store
     from cloche.web.adapters.listen import Bind
     from cloche.web.adapters.server import Server as WebServer
+    from cloche.web.adapters.tls import Certificate
+    from cloche.web.encodings.settings import TlsServerConfig
 
 DEFAULT_BIND: Final = "127.0.0.1:8787"
 DEFAULT_SET: Final = "default"
@@ -73,7 +75,9 @@ class ServeSettings:
         tools: tool sets of scripts, each `MODULE[:OBJECT]` or `NAME=MODULE[:OBJECT]`; the name is
             `default` where there is none.
         tls_certificate: a file in PEM, with `tls_key`.
-        tls_self_signed: speak TLS with a certificate that is made now.
+        tls_self_signed: speak TLS with certificates that are made now, one for the server and one
+            for each name of an app that is asked for.
+        certificates: of other names, each `NAME=CERT:KEY`, shown to who asks for the name.
         insecure: serve an address that others can reach without TLS.
         allow_net: let policies allow outbound HTTP.
         log: write a line of JSON for each request on stderr.
@@ -91,6 +95,7 @@ class ServeSettings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_self_signed: bool = False
+    certificates: tuple[str, ...] = ()
     insecure: bool = False
     allow_net: bool = False
     log: bool = False
@@ -142,6 +147,7 @@ class _Process:
         say: Callable[[str], None],
         tools: Mapping[str, ToolSet],
     ) -> None:
+        self._makes_certificates = settings.tls_self_signed
         self._limits = limits
         self._store = store
         self._log = log
@@ -193,6 +199,8 @@ class _Process:
         try:
             if self._processes is not None:
                 self._processes.start()
+            if tls is not None and self._makes_certificates:
+                tls = replace(tls, make=self._certificate_for)
             return serve(
                 self._server.app,
                 bind,
@@ -205,6 +213,11 @@ class _Process:
             if self._processes is not None:
                 self._processes.stop()
                 use_runner(None)
+
+    def _certificate_for(self, name: str) -> TlsServerConfig | None:
+        """Return a new certificate for a name of an app."""
+        apps = self._server.apps
+        return self_signed([name]) if apps is not None and apps.has_host(name) else None
 
     async def _begin(self, state: dict[str, Any]) -> None:
         del state
@@ -336,11 +349,33 @@ def tls_of(settings: ServeSettings) -> TlsSettings | None:
         raise ServeError("--tls-cert and --tls-key belong together; give both")
     if chain is not None and settings.tls_self_signed:
         raise ServeError("give either --tls-cert or --tls-self-signed, not both")
+    certificate: Certificate | None = None
     if chain is not None and key is not None:
-        return TlsSettings(certificate=CertificateFiles(chain=chain, key=key))
-    if settings.tls_self_signed:
-        return TlsSettings(certificate=self_signed(_names(settings.bind)))
-    return None
+        certificate = CertificateFiles(chain=chain, key=key)
+    elif settings.tls_self_signed:
+        certificate = self_signed(_names(settings.bind))
+    if certificate is None:
+        if settings.certificates:
+            raise ServeError(
+                "--certificates are shown to who asks for their names; give the server one of its "
+                "own, for everybody else: --tls-cert and --tls-key, or --tls-self-signed"
+            )
+        return None
+    return TlsSettings(certificate=certificate, names=_named(settings.certificates))
+
+
+def _named(entries: Sequence[str]) -> dict[str, Certificate]:
+    """Return certificates by their names."""
+    found: dict[str, Certificate] = {}
+    for entry in entries:
+        name, _, files = entry.partition("=")
+        chain, _, key = files.partition(":")
+        host = name.lower()
+        if not is_host_name(host) or host in found:
+            problem = "is no host name" if host not in found else "has two certificates"
+            raise ServeError(f"--certificates: {name!r} {problem}")
+        found[host] = CertificateFiles(chain=Path(chain), key=Path(key))
+    return found
 
 
 def _names(bind: str) -> list[str]:

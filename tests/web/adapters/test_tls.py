@@ -130,6 +130,45 @@ async def test_certificates_by_name():
 
 
 @on_loops
+async def test_certificates_that_are_made():
+    """A name without a certificate gets one when somebody makes it, once until the next reload."""
+    made = []
+
+    def make(name):
+        made.append(name)
+        return issue(name) if name.endswith(".app.test") else None
+
+    tls = TlsSettings(
+        certificate=issue("localhost"), names={"one.app.test": issue("one.app.test")}, make=make
+    )
+    async with serving(hello_app(), settings=ServerSettings(tls=tls)) as running:
+        for asked in ("one.app.test", "two.app.test", "TWO.app.test", "localhost"):
+            client = await connect(running, asked)
+            assert names_of(client) == [asked.lower()]
+            await client.close()
+        assert made == ["two.app.test", "localhost"]
+        running.server.reload_tls()
+        client = await connect(running, "two.app.test")
+        await client.close()
+        assert made[2:] == ["two.app.test"]
+
+
+def test_made_certificates_are_bounded():
+    """Of many names the ones that were asked for last are kept."""
+    made = []
+
+    def make(name):
+        made.append(name)
+        return certificate
+
+    certificate = issue("localhost")
+    contexts = TlsContexts(TlsSettings(certificate=certificate, make=make))
+    for number in (*range(300), 299, 0):
+        contexts.find(f"{number}.test")
+    assert made == [f"{number}.test" for number in (*range(300), 0)]
+
+
+@on_loops
 async def test_reload():
     """New connections get new certificates, open ones go on; a wrong file changes nothing."""
     import tempfile

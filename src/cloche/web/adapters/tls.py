@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
+from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,12 +23,14 @@ from cloche.web.adapters.server_errors import TlsError
 from cloche.web.encodings.settings import TlsServerConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _PROTOCOLS: Final = ["http/1.1"]
 # For TLS 1.2: ephemeral keys and authenticated encryption. TLS 1.3 has no others.
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_MADE_COUNT_MAX: Final = 256  # certificates that are kept; making another takes a millisecond
 
 MinVersion = Literal["TLS1.2", "TLS1.3"]
 
@@ -48,11 +51,14 @@ class TlsSettings:
     """How a server speaks TLS.
 
     `certificate` is shown to whoever asks for no name that is in `names`; a name `*.example.org`
-    stands for one label. `ciphers` are names of OpenSSL for TLS 1.2; none means all good ones.
+    stands for one label. `make` is asked for a certificate of a name that has none, within the
+    handshake; what it returns is kept until the next reload, up to a number of names. `ciphers` are
+    names of OpenSSL for TLS 1.2; none means all good ones.
     """
 
     certificate: Certificate
     names: Mapping[str, Certificate] = field(default_factory=dict)
+    make: Callable[[str], Certificate | None] | None = None
     min_version: MinVersion = "TLS1.3"
     ciphers: Sequence[str] = ()
 
@@ -66,6 +72,7 @@ class TlsContexts:
 
     def __init__(self, settings: TlsSettings) -> None:
         self._settings = settings
+        self._made: OrderedDict[str, ssl.SSLContext] = OrderedDict()
         self._default, self._names = self._load()
         # Handshakes begin here and go on in the context of a certificate.
         self.context = self._new("the server", settings.certificate)
@@ -78,6 +85,7 @@ class TlsContexts:
             TlsError: one cannot be loaded. State: the old ones are in use.
         """
         self._default, self._names = self._load()
+        self._made.clear()
 
     def find(self, name: str | None) -> ssl.SSLContext:
         """Return the context for the name that a client asked for."""
@@ -87,7 +95,18 @@ class TlsContexts:
         found = self._names.get(name)
         if found is None:
             found = self._names.get("*." + name.partition(".")[2])
-        return found or self._default
+        return found or self._new_for(name) or self._default
+
+    def _new_for(self, name: str) -> ssl.SSLContext | None:
+        """Return the context of a certificate that is made for a name, where somebody makes one."""
+        found = self._made.get(name)
+        if found is None and self._settings.make is not None:
+            certificate = self._settings.make(name)
+            if certificate is not None:
+                found = self._made[name] = self._new(name, certificate)
+                if len(self._made) > _MADE_COUNT_MAX:
+                    self._made.popitem(last=False)
+        return found
 
     def _choose(self, connection: Any, name: str | None, _: ssl.SSLContext) -> None:
         connection.context = self.find(name)
