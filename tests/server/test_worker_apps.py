@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import threading
-
 import pytest
 from tests.apps.support import ask, parts
 
 from cloche.apps.adapters.host import AppHost
 from cloche.apps.adapters.instances import AppInstances
-from cloche.apps.errors import BuildError, TopLevelEffectError, TopLevelTimeError
-from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.runner import Runner
 from cloche.exec.api import default_runner
-from cloche.exec.errors import WorkerLostError
-from cloche.gate.adapters.memory import MemorySink
-from cloche.gate.journal import encode_file, load_journal
-from cloche.gate.ports import EffectFailure
 from cloche.server.adapters.processes import Processes
 from cloche.server.adapters.remote import WorkerRunner
 from cloche.server.adapters.remote_apps import RemoteApps
 
-from .test_workers import LIMITS, Handler, start_frame
+from .test_workers import LIMITS, start_frame
 
 WAIT_S = 30
 HELLO = "export default (request) => new Response('hello ' + new URL(request.url).pathname)"

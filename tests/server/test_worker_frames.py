@@ -17,17 +17,15 @@ from cloche.exec.errors import (
 from cloche.gate.policy import Policy
 from cloche.limits import Limits
 from cloche.server import worker_frames as frames
+from cloche.server.worker_errors import ErrorFrame, error_frame, error_of
 from cloche.server.worker_frames import (
     Cancel,
-    ErrorFrame,
     FrameBuffer,
     FrameTooLargeError,
     Output,
     decode_from_worker,
     decode_to_worker,
     encode,
-    error_frame,
-    error_of,
     request_frame,
     request_of_frame,
 )

@@ -41,7 +41,8 @@ from cloche.server import worker_frames as frames
 from cloche.server.adapters import hardening
 from cloche.server.pictures import drawn
 from cloche.server.worker_apps import WorkerApps
-from cloche.server.worker_frames import Answer, Done, error_frame
+from cloche.server.worker_errors import error_frame
+from cloche.server.worker_frames import Answer, Done
 from cloche.server.worker_job import (
     AskingSink,
     Connection,

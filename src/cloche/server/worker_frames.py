@@ -4,8 +4,6 @@ Owns the frames and their bytes: a length (4 bytes, little-endian), then one mes
 Invariants:
 - everything that comes from a worker is data of these types, never code: a worker that a guest
   took over can say wrong things about its own runs, and no more;
-- an error crosses as the name of its class and its fields; a class that is no error of cloche is
-  not made;
 - a frame has a size limit, known before its body is read.
 
 Pure: sockets, processes and threads are elsewhere.
@@ -21,25 +19,18 @@ import msgspec
 from cloche.engine.snapshot import Snapshot  # noqa: TC001 - read at run time by msgspec
 from cloche.engine.vfs import StoredFile
 from cloche.errors import ClocheError
-from cloche.exec.errors import WorkerLostError
 from cloche.exec.request import RunRequest
 from cloche.exec.types import ExecResult  # noqa: TC001 - read at run time by msgspec
 from cloche.gate.journal import Chain, encode_file
 from cloche.gate.policy import Policy
 from cloche.limits import Limits
+from cloche.server.worker_errors import ErrorFrame  # noqa: TC001 - read at run time by msgspec
 
 if TYPE_CHECKING:
     from cloche.gate.journal import Journal
 
 LENGTH_BYTES: Final = 4
 _KEPT: Final = 64  # limits and policies that are not encoded, or decoded, again
-_ERRORS_KEPT: Final = 256
-# Where a run meets errors; those of HTTP, of keys and of tenants are none of its own.
-_ROOMS: Final = tuple(
-    f"cloche.{room}" for room in ("engine", "errors", "exec", "gate", "guests", "limits", "egress")
-)
-_OWN: Final = frozenset({"self", "message", "fields"})
-
 Journaling = Literal["none", "late", "each"]
 Heard = Literal["stdout", "stderr", "respond", "log"]
 TOLD: Final = frozenset({"respond", "log"})  # of them, effects of an app that need no answer
@@ -49,15 +40,6 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One message; `job` is the server's number of what it belongs to."""
 
     job: int
-
-
-class ErrorFrame(msgspec.Struct, frozen=True, kw_only=True):
-    """An error: `module` and `name` of its class, its message, its fields as JSON-ready data."""
-
-    module: str
-    name: str
-    message: str
-    fields: dict[str, Any] = {}
 
 
 class RequestFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -461,51 +443,6 @@ class FrameBuffer:
         if start:
             del held[:start]
         return found
-
-
-# --- errors ---
-
-
-def error_frame(error: ClocheError) -> ErrorFrame:
-    """Return what is told of an error; the result of a run stands beside its error."""
-    kind = type(error)
-    fields = {name: value for name, value in error.fields.items() if name != "result"}
-    return ErrorFrame(
-        module=kind.__module__, name=kind.__qualname__, message=error.message, fields=fields
-    )
-
-
-def error_of(frame: ErrorFrame, **more: Any) -> ClocheError:
-    """Return the error that was told of; one that cloche does not know is a `WorkerLostError`.
-
-    Args:
-        frame: what was told.
-        more: further fields, such as the result of a run.
-    """
-    kind = _error_class(frame.module, frame.name)
-    error = kind.__new__(kind)
-    # A field becomes an attribute: one that is there already stays what it is.
-    fields = {name: value for name, value in frame.fields.items() if not _is_taken(kind, name)}
-    ClocheError.__init__(error, frame.message, **{**fields, **more})
-    return error
-
-
-def _is_taken(kind: type[ClocheError], name: str) -> bool:
-    return name in _OWN or name.startswith("_") or hasattr(kind, name)
-
-
-@lru_cache(maxsize=_ERRORS_KEPT)
-def _error_class(module: str, name: str) -> type[ClocheError]:
-    """Return a class of errors that is there already; nothing is imported by its name."""
-    waiting: list[type[ClocheError]] = [ClocheError]
-    if not module.startswith(_ROOMS):
-        return WorkerLostError
-    while waiting:
-        found = waiting.pop()
-        if (found.__module__, found.__qualname__) == (module, name):
-            return found
-        waiting += found.__subclasses__()
-    return WorkerLostError
 
 
 # --- requests ---

@@ -40,6 +40,7 @@ from cloche.gate.ports import Cancels, EffectFailure, EffectSuspended
 from cloche.server import worker_frames as frames
 from cloche.server.pictures import bounded
 from cloche.server.worker_bounds import Said, WorkerLiesError, size_of
+from cloche.server.worker_errors import error_of
 from cloche.server.worker_frames import Answer, Done, FrameTooLargeError
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class Conversation:
         if done.is_fault:
             raise InternalError("a worker names a fault that nobody had")
         if done.error is not None:
-            raise frames.error_of(done.error)
+            raise error_of(done.error)
         return done
 
     def put(self, frame: frames.FromWorker | None) -> None:
@@ -516,7 +517,7 @@ class QuickJob:
         elif isinstance(frame, Done) and frame.execution is not None:
             execution = execution_of(frame.execution, self._run_id)
         elif isinstance(frame, Done) and frame.error is not None:
-            error = frames.error_of(frame.error)
+            error = error_of(frame.error)
         else:
             error = InternalError("a worker asks for something that its run has not")
             self._process.kill(problem)
@@ -536,7 +537,7 @@ def execution_of(frame: frames.ExecutionFrame, run_id: str) -> Execution:
     """Return what the run of this id came to, as a worker tells it."""
     error: ExecError | None = None
     if frame.error is not None:
-        made = frames.error_of(frame.error, result=frame.result)
+        made = error_of(frame.error, result=frame.result)
         error = (
             made
             if isinstance(made, ExecError)
