@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloche.apps.adapters.host import AppHost
 from cloche.apps.errors import AppRouteError
@@ -23,6 +23,7 @@ from cloche.exec.api import default_runner
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cloche.apps.adapters.guests import Guests
     from cloche.apps.bundle import Bundle
     from cloche.apps.hostnames import Deployer
     from cloche.apps.manifest import Manifest
@@ -208,6 +209,7 @@ def open_apps(
     runner: Runner | None = None,
     names: HostNames | None = None,
     allow_net: bool = True,
+    guests: Callable[[Any], Guests] | None = None,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> Apps:
     """Return the apps of a store; they last as long as it is open.
@@ -218,11 +220,14 @@ def open_apps(
         runner: executes; that of the process when None.
         names: host names that apps may have; `NAME.localhost` when None.
         allow_net: whether apps may make outbound calls.
+        guests: makes, of the runner, what runs the code of apps; this process when None.
         now_ns: the wall clock.
     """
     runner = (runner or default_runner()).for_store(store.url)
     registry = Registry(store, limits, now_ns=now_ns)
-    host = AppHost(runner, limits, secret=load_key())
+    host = AppHost(
+        runner, limits, secret=load_key(), guests=None if guests is None else guests(runner)
+    )
     return Apps(
         registry=registry,
         versions=Versions(
