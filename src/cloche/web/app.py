@@ -28,13 +28,13 @@ from cloche.web.errors import (
     MethodNotAllowedError,
     RouteError,
 )
-from cloche.web.response import Response, Upgrade, empty, error, from_value, json
+from cloche.web.response import Response, Upgrade, empty, error, json
 from cloche.web.router import Router
 from cloche.web.websocket.channel import INTERNAL, REFUSED, WebSocket
 from cloche.web.websocket.handshake import accept_handshake
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from cloche.web.binding import Handler
     from cloche.web.ports import Channel
@@ -58,7 +58,7 @@ INTERNAL_DOCUMENT: Final[dict[str, Any]] = {
 class Endpoint:
     """A handler at its route: what the router finds, and what OpenAPI is made of."""
 
-    __slots__ = ("call", "handler", "middleware", "parameters", "run")
+    __slots__ = ("handler", "middleware", "parameters", "run")
 
     def __init__(
         self, handler: Handler, parameters: tuple[Parameter, ...], middleware: list[Middleware]
@@ -66,11 +66,11 @@ class Endpoint:
         self.handler = handler
         self.parameters = parameters
         self.middleware = middleware  # of the sub-applications it came through, outermost first
-        self.call = bind(handler, parameters)
-        self.run: Next = _chain(self.middleware, self._answer)
+        self.run: Next = _chain(self.middleware, self._answerer())
 
-    async def _answer(self, request: Request) -> Response:
-        return from_value(await self.call(request))
+    def _answerer(self) -> Next:
+        """Return what answers at the end of the chain."""
+        return bind(self.handler, self.parameters)
 
 
 class SocketEndpoint(Endpoint):
@@ -92,6 +92,9 @@ class SocketEndpoint(Endpoint):
         self.subprotocols = subprotocols
         self.origins = origins
         self.deflate = deflate
+
+    def _answerer(self) -> Next:
+        return self._answer
 
     async def _answer(self, request: Request) -> Response:
         accepted = accept_handshake(
@@ -134,7 +137,7 @@ class App:
         self._middleware: list[Middleware] = []
         self._start_hooks: list[Hook] = []
         self._stop_hooks: list[Hook] = []
-        self._run: Next | None = None
+        self._run: Callable[[Request], Coroutine[Any, Any, Response]] | None = None
 
     def route(self, method: str, template: str) -> Callable[[Handler], Handler]:
         """Return a decorator that adds a handler for a method at a template.
@@ -324,18 +327,17 @@ class App:
     def build(self) -> None:
         """Close the application for additions."""
         if self._run is None:
-            self._run = _chain(self._middleware, self._dispatch)
+            chain = _chain(self._middleware, self._dispatch)
+            # Middleware may raise; what dispatches does not.
+            self._run = _guarded(chain) if self._middleware else self._dispatch
 
-    async def handle(self, request: Request) -> Response:
-        """Return the response to a request. Never raises an Exception."""
+    def handle(self, request: Request) -> Coroutine[Any, Any, Response]:
+        """Return the response to a request, to be awaited. Never raises an Exception."""
         if self._run is None:
             self.build()
             assert self._run is not None
         request.context["app"] = self
-        try:
-            return await self._run(request)
-        except Exception as raised:  # noqa: BLE001 - the last place that can answer
-            return answer_failure(request, raised)
+        return self._run(request)
 
     async def _dispatch(self, request: Request) -> Response:
         """Return what a route answers; errors are answered here so that middleware sees them."""
@@ -395,6 +397,16 @@ def _where(raised: BaseException) -> list[str]:
         lines.append(f"{code.co_filename}:{step.tb_lineno} in {code.co_qualname}")
         step = step.tb_next
     return list(lines)
+
+
+def _guarded(run: Next) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    async def guarded(request: Request) -> Response:
+        try:
+            return await run(request)
+        except Exception as raised:  # noqa: BLE001 - the last place that can answer
+            return answer_failure(request, raised)
+
+    return guarded
 
 
 def _chain(middleware: list[Middleware], last: Next) -> Next:

@@ -25,10 +25,11 @@ import msgspec
 
 from cloche.web.errors import RouteError, ValidationFailedError
 from cloche.web.request import Request
+from cloche.web.response import Response, from_value
 from cloche.web.websocket.channel import WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
 Handler = typing.Callable[..., Any]
 _SCALARS: Final = frozenset({str, int, float, bool})
@@ -77,44 +78,55 @@ def read_signature(handler: Handler, names: tuple[str, ...], place: str) -> tupl
 
 def bind(
     handler: Handler, parameters: tuple[Parameter, ...]
-) -> Callable[[Request], Awaitable[Any]]:
-    """Return the handler as a function of the request alone."""
+) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """Return a function of the request alone that gives what the handler answers."""
     is_async = inspect.iscoroutinefunction(handler)
-    if [parameter.source for parameter in parameters] == ["request"] and is_async:
-        return handler
     if all(parameter.source != "body" for parameter in parameters) and not is_async:
         return _bind_plain(handler, parameters)
 
     readers = [(each.name, reader_of(each)) for each in parameters if each.source != "body"]
     bodies = [(each.name, each.type_) for each in parameters if each.source == "body"]
 
-    async def call(request: Request) -> Any:
+    async def call(request: Request) -> Response:
         arguments = {name: read(request) for name, read in readers}
         for name, type_ in bodies:
             arguments[name] = await request.json(type_)
         found = handler(**arguments)
-        return await found if is_async or hasattr(found, "__await__") else found
+        if is_async or hasattr(found, "__await__"):
+            found = await found
+        return found if type(found) is Response else from_value(found)
 
+    if is_async and [parameter.source for parameter in parameters] == ["request"]:
+
+        async def call_with_request(request: Request) -> Response:
+            found = await handler(request)
+            return found if type(found) is Response else from_value(found)
+
+        return call_with_request
     return call
 
 
 def _bind_plain(
     handler: Handler, parameters: tuple[Parameter, ...]
-) -> Callable[[Request], Awaitable[Any]]:
+) -> Callable[[Request], Coroutine[Any, Any, Response]]:
     if not parameters:
 
-        async def call_bare(request: Request) -> Any:
+        async def call_bare(request: Request) -> Response:
             del request
             found = handler()
-            return await found if hasattr(found, "__await__") else found
+            if type(found) is Response:
+                return found
+            return from_value(await found if hasattr(found, "__await__") else found)
 
         return call_bare
 
     readers = [(each.name, reader_of(each)) for each in parameters]
 
-    async def call(request: Request) -> Any:
+    async def call(request: Request) -> Response:
         found = handler(**{name: read(request) for name, read in readers})
-        return await found if hasattr(found, "__await__") else found
+        if type(found) is Response:
+            return found
+        return from_value(await found if hasattr(found, "__await__") else found)
 
     return call
 

@@ -65,7 +65,6 @@ class Connection(asyncio.Protocol):
         "_eof_until_ms",
         "_handler_ms",
         "_has_eof",
-        "_hub",
         "_is_advancing",
         "_is_answered",
         "_is_body_open",
@@ -86,6 +85,7 @@ class Connection(asyncio.Protocol):
         "deadline_ms",
         "has_begun",
         "head",
+        "hub",
         "is_lost",
         "is_paused",
         "must_close",
@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(self, hub: Hub, peer: str, scheme: str) -> None:
-        self._hub = hub
+        self.hub = hub
         self.peer = peer
         self.scheme = scheme
         self.transport: Any = None
@@ -137,10 +137,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self.transport = transport
-        self.transport.set_write_buffer_limits(high=self._hub.web.stream_window_bytes)
-        self._hub.opened(self)
-        self.deadline_ms = self._hub.now_ms + self._hub.web.idle_timeout_ms
-        if self._hub.is_draining:
+        self.transport.set_write_buffer_limits(high=self.hub.web.stream_window_bytes)
+        self.hub.opened(self)
+        self.deadline_ms = self.hub.now_ms + self.hub.web.idle_timeout_ms
+        if self.hub.is_draining:
             self.drain()
 
     def data_received(self, data: bytes) -> None:
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
         closed its side alone cannot be told from one that has left.
         """
         self._has_eof = True
-        self._eof_until_ms = self._hub.now_ms + self._hub.web.linger_timeout_ms
+        self._eof_until_ms = self.hub.now_ms + self.hub.web.linger_timeout_ms
         if self._socket is not None:
             self._socket.end_of_input()
             return False
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
             self._socket.lost()
         else:
             self.cancel()
-        self._hub.closed(self)
+        self.hub.closed(self)
 
     def pause_writing(self) -> None:
         """Note that the client does not read."""
@@ -205,11 +205,6 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     # What the exchange and the WebSocket call.
-
-    @property
-    def hub(self) -> Hub:
-        """What the server shares."""
-        return self._hub
 
     @property
     def is_idle(self) -> bool:
@@ -231,7 +226,7 @@ class Connection(asyncio.Protocol):
     async def wait_for_room(self) -> None:
         """Wait while the client does not read. Returns at once where it went away."""
         while self.is_paused and not self.is_lost:
-            waiter = self._hub.loop.create_future()
+            waiter = self.hub.loop.create_future()
             self._writers.append(waiter)
             await waiter
 
@@ -241,8 +236,8 @@ class Connection(asyncio.Protocol):
         assert head is not None, "a request is answered"
         if (
             not head.keep_alive
-            or self._hub.is_draining
-            or self._request_count >= self._hub.web.connection_request_count_max
+            or self.hub.is_draining
+            or self._request_count >= self.hub.web.connection_request_count_max
             or (self._is_body_open and self._owes_continue)
         ):
             self.must_close = True
@@ -261,7 +256,7 @@ class Connection(asyncio.Protocol):
             self._body = None
             self._is_answered = True
             self._discarded = 0
-            self.deadline_ms = self._hub.now_ms + self._hub.web.linger_timeout_ms
+            self.deadline_ms = self.hub.now_ms + self.hub.web.linger_timeout_ms
             self._set_reading()
 
     def take_over(self, socket: SocketChannel) -> None:
@@ -343,7 +338,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def _begin(self, head: RequestHead) -> None:
-        pending, hub = self._pending, self._hub
+        pending, hub = self._pending, self.hub
         self.head = head
         self._is_in_head = False
         self.has_begun = False
@@ -384,7 +379,7 @@ class Connection(asyncio.Protocol):
         head, self.head = self.head, None
         self._body = None
         self._is_answered = False
-        if self.must_close or self._hub.is_draining:
+        if self.must_close or self.hub.is_draining:
             # A client that did not ask for the end may have sent more.
             self.end(linger=head is not None and head.keep_alive)
             return
@@ -400,7 +395,7 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_head(self) -> None:
         """Set the deadline of what comes next."""
-        hub = self._hub
+        hub = self.hub
         if self._parser.is_idle:
             self._is_in_head = False
             self.deadline_ms = hub.now_ms + hub.web.idle_timeout_ms
@@ -432,23 +427,25 @@ class Connection(asyncio.Protocol):
         self._set_reading()
 
     def _set_reading(self) -> None:
-        body = self._body
-        self.read_more(
-            wanted=not self._pending
-            and (self._parser.is_reading or (self._parser.is_closed and not self._is_closing))
+        body, parser = self._body, self._parser
+        wanted = (
+            not self._pending
+            and (parser.is_reading or (parser.is_closed and not self._is_closing))
             and (body is None or not body.is_full)
         )
+        if wanted != self._is_reading:
+            self.read_more(wanted=wanted)
 
     def _refuse(self, code: Code) -> None:
         """End the connection with one answer: that of the handler that reads the body, or ours."""
-        self._hub.counts.rejected += 1
+        self.hub.counts.rejected += 1
         failure: HttpError = ProtocolError(reason=code)
         if code is TRUNCATED:
             failure = BodyBrokenError() if self._is_body_open else failure
         elif code is CHUNK_OVERHEAD:
             failure = FramingTooLargeError(reason=code)
         elif code is BODY_TOO_LARGE:
-            failure = ContentTooLargeError(limit_bytes=self._hub.caps.body_limit_bytes)
+            failure = ContentTooLargeError(limit_bytes=self.hub.caps.body_limit_bytes)
         self.must_close = True
         if not self._is_body_open:
             self.answer(error(failure, code.status))
@@ -460,13 +457,13 @@ class Connection(asyncio.Protocol):
     def answer(self, response: Response) -> None:
         """Answer without the application, and end."""
         method = "GET" if self.head is None else self.head.method
-        self.write(self._hub.heads.whole(response, method, close=True))
+        self.write(self.hub.heads.whole(response, method, close=True))
         self.head = None
         self.end(linger=True)
 
     def _discard(self, size: int) -> None:
         self._discarded += size
-        if self._discarded > self._hub.web.discard_limit_bytes:
+        if self._discarded > self.hub.web.discard_limit_bytes:
             if self._is_lingering or self._is_answered:
                 self.close()
             else:
@@ -480,7 +477,7 @@ class Connection(asyncio.Protocol):
             return
         self._is_lingering = True
         self._discarded = 0
-        self.deadline_ms = self._hub.now_ms + self._hub.web.linger_timeout_ms
+        self.deadline_ms = self.hub.now_ms + self.hub.web.linger_timeout_ms
         self.read_more(wanted=True)
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -500,7 +497,7 @@ class Connection(asyncio.Protocol):
             return
         if self._is_closing or self.is_paused or self.has_begun:
             if self._has_stalled(now_ms):
-                self._hub.counts.timeouts += 1
+                self.hub.counts.timeouts += 1
                 self.abort()
                 return
             if self._is_closing:
@@ -512,7 +509,7 @@ class Connection(asyncio.Protocol):
         elif self.head is not None:
             self._tick_request(now_ms)
         elif not self._pending:
-            self._hub.counts.timeouts += 1
+            self.hub.counts.timeouts += 1
             if self._parser.is_idle:
                 self.close()
             else:
@@ -520,20 +517,20 @@ class Connection(asyncio.Protocol):
                 self.answer(error(failure))
 
     def _tick_request(self, now_ms: float) -> None:
-        web = self._hub.web
+        web = self.hub.web
         elapsed_ms, self._ticked_ms = now_ms - self._ticked_ms, now_ms
         body = self._body
         if body is not None and body.is_waited_for:
             self._body_ms += elapsed_ms
             late_ms = self._body_ms - web.body_grace_ms
             if late_ms > 0 and self._body_size * _MS_PER_S < late_ms * web.transfer_rate_min_bytes:
-                self._hub.counts.timeouts += 1
+                self.hub.counts.timeouts += 1
                 self.must_close = True
                 body.fail(ClientTooSlowError(part="body"))
         elif not self.has_begun:
             self._handler_ms += elapsed_ms
             if self._handler_ms > web.handler_timeout_ms:
-                self._hub.counts.timeouts += 1
+                self.hub.counts.timeouts += 1
                 assert self._task is not None
                 self._task.cancel()
                 self._task = None
@@ -541,7 +538,7 @@ class Connection(asyncio.Protocol):
 
     def _has_stalled(self, now_ms: float) -> bool:
         """Return whether the client takes less than it must."""
-        web = self._hub.web
+        web = self.hub.web
         left = self.transport.get_write_buffer_size()
         if not left:
             self._stalled_from_ms = NEVER

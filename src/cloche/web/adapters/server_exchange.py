@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cloche.web.adapters.server_errors import ServerStateError
 from cloche.web.adapters.websocket import run_socket
@@ -58,18 +58,18 @@ def write_whole(connection: Connection, request: Request, response: Response) ->
     close = connection.closes_behind()
     heads = connection.hub.heads
     try:
-        _check_final(response)
+        if response.status < _FINAL:
+            _refuse_interim(response)
         data = heads.whole(response, request.method, close=close)
     except _UNWRITABLE as refused:
         data = heads.whole(answer_failure(request, refused), request.method, close=close)
     connection.write(data)
 
 
-def _check_final(response: Response) -> None:
+def _refuse_interim(response: Response) -> NoReturn:
     """Refuse a status that is no end: the client would wait for another one."""
-    if response.status < _FINAL:
-        problem = f"status {response.status} is interim, and a response ends"
-        raise Http1ResponseError(reason=BAD_STATUS, problem=problem)
+    problem = f"status {response.status} is interim, and a response ends"
+    raise Http1ResponseError(reason=BAD_STATUS, problem=problem)
 
 
 def _check_pieces(body: Any) -> None:
@@ -85,7 +85,8 @@ async def _write_stream(connection: Connection, request: Request, response: Resp
     close = connection.closes_behind()
     method = request.method
     try:
-        _check_final(response)
+        if response.status < _FINAL:
+            _refuse_interim(response)
         _check_pieces(response.body)
         head = connection.hub.heads.stream(response, method, version, close=close)
     except _UNWRITABLE as refused:

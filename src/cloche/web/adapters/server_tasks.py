@@ -63,10 +63,14 @@ class Runner:
     def begin(self, work: Work) -> Running | None:
         """Run work as far as it goes without waiting; None where that was all of it."""
         loop = self._loop
-        if not self._idle or asyncio.current_task(loop) is not None:
+        if not self._idle:
             return self._spawn(work)
         host = self._idle.pop()
-        _enter_task(loop, host.task)
+        try:
+            _enter_task(loop, host.task)
+        except RuntimeError:  # a task runs
+            self._idle.append(host)
+            return self._spawn(work)
         try:
             waits_for = host.context.run(work.send, None)
         except StopIteration:
