@@ -222,9 +222,12 @@ def test_files_that_are_none(folder, content, problem):
     """They are refused with the place of the fault."""
     (folder / "broken.x7wt").write_bytes(content)
     done = cloche("web", "replay", "broken.x7wt", "shop", cwd=folder)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
+    assert done.stderr.startswith("cloche: cannot read broken.x7wt: ")
     assert problem in done.stderr
-    assert "No such file" in cloche("web", "replay", "none.x7wt", cwd=folder).stderr
+    missing = cloche("web", "replay", "none.x7wt", cwd=folder)
+    assert missing.exit_code == 2
+    assert missing.stderr == "cloche: cannot read none.x7wt: No such file or directory\n"
 
 
 def test_a_file_grows(tmp_path):
@@ -336,7 +339,11 @@ def test_serve_with_limits_and_a_log(folder):
         (("--limit", "web.none=1"), "web.none"),
         (("--limit", "nonsense"), "--limit: 'nonsense' is not web.NAME=VALUE"),
         (("--log", "/none/log"), "--log: /none/log: No such file"),
+        (("--record", "/none/log"), "--record: /none/log: No such file"),
+        (("--redact", "cookie"), "--redact: it needs --record"),
         (("--bind", "nowhere"), "nowhere"),
+        (("--dir", "nowhere"), "no application is at shop: nowhere is no folder"),
+        (("--factory",), "App is no function that makes an app (no --factory)"),
     ],
 )
 def test_options_that_make_no_sense(folder, options, problem):

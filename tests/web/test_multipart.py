@@ -117,15 +117,28 @@ def test_limits():
     assert len(read([form], exact)) == 1
     two = form.removesuffix(b"--\r\n") + b"\r\n" + form.removeprefix(b"--xyz\r\n")
     assert len(read([two])) == 2
-    for body, caps in (
-        (two, MultipartCaps(part_count_max=1)),
-        (form, MultipartCaps(head_limit_bytes=head - 1)),
-        (form, MultipartCaps(part_limit_bytes=9)),
-        (form, MultipartCaps(total_limit_bytes=len(form) - 1)),
+    for body, caps, says in (
+        (two, MultipartCaps(part_count_max=1), "the form has more than 1 parts"),
+        (
+            form,
+            MultipartCaps(head_limit_bytes=head - 1),
+            f"the head of a part of the form is larger than {head - 1} bytes",
+        ),
+        (
+            form,
+            MultipartCaps(part_limit_bytes=9),
+            "a part of the form is larger than 9 bytes",
+        ),
+        (
+            form,
+            MultipartCaps(total_limit_bytes=len(form) - 1),
+            f"the body is larger than {len(form) - 1} bytes",
+        ),
     ):
         for pieces in ([body], [body[index : index + 1] for index in range(len(body))]):
-            with pytest.raises(ContentTooLargeError):
+            with pytest.raises(ContentTooLargeError) as refused:
                 read(pieces, caps)
+            assert str(refused.value) == says
 
 
 def test_bombs_end_early():

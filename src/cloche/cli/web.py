@@ -268,9 +268,16 @@ def _show(exchanges: tuple[Exchange, ...], *, as_json: bool) -> None:
 
 
 def _read(file: Path) -> tuple[Exchange, ...]:
+    from cloche.errors import ClocheError
+    from cloche.exec.errors import InvalidRunError
     from cloche.web.adapters.traffic_file import read_traffic
 
-    return read_traffic(file)
+    try:
+        return read_traffic(file)
+    except ClocheError as failure:
+        # Not 1, which says that an answer differs.
+        problem = failure.message.removeprefix(f"{file}: ")
+        raise InvalidRunError(f"cannot read {file}: {problem}", path=str(file)) from failure
 
 
 def _load(name: str, folder: Path, *, factory: bool) -> App:

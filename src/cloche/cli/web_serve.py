@@ -21,7 +21,7 @@ from cloche.web.adapters.server import EXIT_FAILED, ServerSettings, serve
 from cloche.web.adapters.server_forwarded import Forwarding
 from cloche.web.adapters.service_manager import ServiceManager
 from cloche.web.adapters.tls import CertificateFiles, TlsSettings
-from cloche.web.adapters.traffic_file import TrafficFile
+from cloche.web.adapters.traffic_file import TrafficFile, TrafficFileError
 from cloche.web.adapters.workers import Supervisor
 from cloche.web.traffic import Recorder
 
@@ -117,6 +117,8 @@ def run(
     Raises:
         ClocheError: it could not be started. State: nothing is open.
     """
+    if redact and record is None:
+        raise ServeOptionError(option="redact", problem="it needs --record")
     settings = ServerSettings(
         tls=tls, http_1_0=http_1_0, proxy_protocol=proxy_protocol, forwarding=forwarding
     )
@@ -125,7 +127,7 @@ def run(
     with ExitStack() as stack:
         stream = _log_stream(log, stack)
         if record is not None:
-            file = stack.enter_context(TrafficFile(record))
+            file = stack.enter_context(_traffic_file(record))
             recorder = Recorder(
                 file.write,
                 redact=frozenset(redact),
@@ -183,6 +185,13 @@ def _log_stream(where: str, stack: ExitStack) -> IO[bytes] | None:
         return stack.enter_context(Path(where).open("ab", buffering=0))
     except OSError as failure:
         raise ServeOptionError(option="log", problem=f"{where}: {failure.strerror}") from failure
+
+
+def _traffic_file(path: Path) -> TrafficFile:
+    try:
+        return TrafficFile(path)
+    except TrafficFileError as failure:
+        raise ServeOptionError(option="record", problem=failure.message) from failure
 
 
 def _announce(scheme: str, addresses: Sequence[str]) -> None:

@@ -96,6 +96,23 @@ class ContentTooLargeError(HttpError):
         super().__init__(f"the body is larger than {limit_bytes} bytes", limit_bytes=limit_bytes)
 
 
+class TooManyPartsError(ContentTooLargeError):
+    """A form has more parts than this route takes."""
+
+    def __init__(self, *, part_count_max: int) -> None:
+        HttpError.__init__(
+            self, f"the form has more than {part_count_max} parts", part_count_max=part_count_max
+        )
+
+
+class PartTooLargeError(ContentTooLargeError):
+    """A part of a form is longer than this route takes, or its head is."""
+
+    def __init__(self, *, what: str, limit_bytes: int) -> None:
+        message = f"{what} of the form is larger than {limit_bytes} bytes"
+        HttpError.__init__(self, message, what=what, limit_bytes=limit_bytes)
+
+
 class UnsupportedMediaTypeError(HttpError):
     """The body is of a type that this route does not read."""
 

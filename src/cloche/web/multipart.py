@@ -14,7 +14,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from cloche.web.errors import BadRequestError, ContentTooLargeError, UnsupportedMediaTypeError
+from cloche.web.errors import (
+    BadRequestError,
+    ContentTooLargeError,
+    PartTooLargeError,
+    TooManyPartsError,
+    UnsupportedMediaTypeError,
+)
 from cloche.web.http1.head import FIELD
 
 MULTIPART_TYPE: Final = "multipart/form-data"
@@ -153,14 +159,14 @@ class MultipartReader:
         self._count += 1
         self._is_complete = mark == _DASHES
         if not self._is_complete and self._count >= self._caps.part_count_max:
-            raise ContentTooLargeError(limit_bytes=self._caps.part_count_max)
+            raise TooManyPartsError(part_count_max=self._caps.part_count_max)
         return True
 
     def _read_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n", self._searched)
         limit = self._caps.head_limit_bytes
         if end > limit or (end < 0 and len(self._buffer) > limit + 3):
-            raise ContentTooLargeError(limit_bytes=limit)
+            raise PartTooLargeError(what="the head of a part", limit_bytes=limit)
         if end < 0:
             self._searched = max(0, len(self._buffer) - 3)
             return False
@@ -174,7 +180,8 @@ class MultipartReader:
         at = self._buffer.find(self._delimiter, self._searched)
         size = (at if at >= 0 else len(self._buffer) - len(self._delimiter) - 2) - 2
         if size > self._caps.part_limit_bytes:
-            raise ContentTooLargeError(limit_bytes=self._caps.part_limit_bytes)
+            limit_bytes = self._caps.part_limit_bytes
+            raise PartTooLargeError(what="a part", limit_bytes=limit_bytes)
         if at < 0:
             self._searched = max(0, len(self._buffer) - len(self._delimiter) + 1)
             return False
@@ -214,12 +221,11 @@ def _part(head: dict[str, str], content: bytes) -> Part:
             raise _malformed("a Content-Disposition is malformed")
         parameters[match[1].lower()] = match[3] or _unescaped(match[2] or "")
         position = match.end()
-    # RFC 7578 section 4.2: `filename*` is never sent in a form.
-    if kind.strip().lower() != "form-data" or not {"name"} <= set(parameters) <= {
-        "name",
-        "filename",
-    }:
+    if kind.strip().lower() != "form-data" or "name" not in parameters:
         raise _malformed("a part is no form-data with a name")
+    # RFC 7578 section 4.2: `filename*` is never sent in a form.
+    if not set(parameters) <= {"name", "filename"}:
+        raise _malformed("the Content-Disposition of a part has more than name and filename")
     if "\0" in parameters["name"] + parameters.get("filename", ""):
         raise _malformed("a name has a NUL")
     return Part(

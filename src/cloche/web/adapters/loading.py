@@ -41,11 +41,16 @@ def load_app(name: str, *, folder: str | Path = ".", factory: bool = False) -> A
         AppNotFoundError: the module or attribute is not there, or is no application.
     """
     module_name, _, attribute = name.partition(":")
+    if not Path(folder).is_dir():
+        raise AppNotFoundError(name=name, problem=f"{folder} is no folder")
     place = str(Path(folder).resolve())
     if place not in sys.path:
         sys.path.insert(0, place)
     found = _attribute(name, module_name, attribute or "app")
     if factory:
+        if not callable(found):
+            problem = f"{type(found).__name__} is no function that makes an app (no --factory)"
+            raise AppNotFoundError(name=name, problem=problem)
         found = found()
     if isinstance(found, App):
         return found
