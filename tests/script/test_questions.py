@@ -9,6 +9,7 @@ import pytest
 from tests.script.cases import add
 
 import cloche
+from cloche.limits import Limits
 from cloche.script.adapters.spawn import Spawner
 from cloche.script.approvals import Made
 from cloche.script.errors import ApprovalTamperedError, ToolValidationError
@@ -123,6 +124,11 @@ TAMPERED = [
     ({"args": {"to": "bob"}}, [REPLACE.format("decision", "bob", "eve")], "changed_sha256"),
     ({}, [REPLACE.format("decision", "ann", "eve")], "who"),
     ({}, [REPLACE.format("document", '"tool":"send"', '"tool":"add"')], "tool"),
+    (
+        {},
+        [REPLACE.format("document", '"args_sha256":"', '"args_sha256":"0')],
+        "args_sha256",
+    ),
 ]
 
 
@@ -185,3 +191,17 @@ def test_missing_and_double_answers(path):
         Inbox(store).approve(second.id, who="ann")
     assert resumed(path, run).value == ["a", "b"]
     assert sorted(done) == [("a", "hi"), ("b", "hi")]
+
+
+def test_open_questions_of_all_runs_are_counted(path):
+    """One run cannot ask where another has asked as much as is let."""
+    limits = Limits().replace({"scripts": {"approval_count_max": 1}})
+    source = "return tools.send({ to: 'ann' })"
+    with closing(open_store(path)) as store:
+        harness = cloche.ScriptHarness(send, add, store=store, limits=limits)
+        first = harness.run(source)
+        assert first.status == "suspended"
+        second = harness.run(source)
+        assert (second.status, second.error["code"]) == ("failed", "TOOL_CONCURRENCY")
+        Inbox(store).reject(harness.pending[0].id, who="ann")
+        assert harness.run(source).status == "suspended"

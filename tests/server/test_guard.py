@@ -68,6 +68,25 @@ def test_only_these_are_for_anybody():
     assert unguarded == PUBLIC
 
 
+# What a key needs for the routes below each part of a path.
+SCOPE_OF = {
+    **dict.fromkeys(("run", "runs", "scripts", "messages"), "run"),
+    **dict.fromkeys(("sessions", "promises"), "session"),
+    "approvals": "approve",
+    "apps": "app",
+    **dict.fromkeys(("keys", "tenants", "webhooks", "net", "audit"), "admin"),
+    **dict.fromkeys(("system", "metrics"), "admin"),
+}
+
+
+@pytest.mark.parametrize("operation", GUARDED)
+def test_the_scope_of_a_route(operation):
+    """Routes of a kind need the same scope, to read as to change."""
+    parts = operation.template.strip("/").split("/")
+    part = parts[0] if len(parts) == 1 else parts[1]
+    assert operation.scope == SCOPE_OF[part]
+
+
 # Beside the tables: pages and files for whoever signs in, and what is no JSON over HTTP.
 FOR_ANYBODY = {
     ("GET", "/console/sign-in"),
