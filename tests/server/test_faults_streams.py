@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from cloche.exec.errors import ExecError
@@ -62,6 +65,53 @@ def test_clients_that_leave(server):
     assert memory[2] - memory[1] < 8 * MIB, memory
     # A thread that works for the store keeps its connection; there is a limit of threads.
     assert opened[2] <= before + 100, opened
+
+
+ENDLESS = "while True: pass"
+
+
+def begin(server, code=ENDLESS, *fields, **body):
+    """Ask for a run that does not end by itself; return the connection that waits for it."""
+    asker = Raw(server)
+    body = {"code": code, "language": "python", "limits": {"time_ms": 100_000}, **body}
+    content = json.dumps(body).encode()
+    fields = ("content-type: application/json", *fields)
+    asker.send(head(server, "POST", "/v1/run", *fields, f"content-length: {len(content)}"))
+    asker.send(b"\r\n" + content)
+    return asker
+
+
+def counts(server):
+    """Return how many runs wait, and how many are executed."""
+    fields = {"authorization": f"Bearer {server.key}"}
+    text = httpx.get(f"{server.url}/metrics", headers=fields, timeout=30).text
+    found = dict(re.findall(r"^cloche_runs_(\w+) (\d+)$", text, re.MULTILINE))
+    return int(found["waiting"]), int(found["running"])
+
+
+@pytest.mark.parametrize("is_abrupt", [True, False])
+@pytest.mark.parametrize("events", [(), (EVENTS,)])
+def test_who_asked_leaves(tmp_path, events, is_abrupt):
+    """A run that is not kept ends with its client; one that is kept, or has a key, goes on."""
+    with serving(tmp_path, "--workers", "1", CLOCHE_SERVER_WORKER_COUNT="2") as server:
+        kept = begin(server, "while True: pass", *events)
+        again = begin(server, ENDLESS, "idempotency-key: one", *events, keep=False)
+        settled(lambda: counts(server) == (0, 2))
+        waiting = begin(server, ENDLESS, *events, keep=False)
+        settled(lambda: counts(server) == (1, 2))
+        waiting.close(abruptly=is_abrupt)
+        settled(lambda: counts(server) == (0, 2))
+        for left in (kept, again):
+            left.close(abruptly=is_abrupt)
+        with server.client() as client:
+            (first,) = client.list_runs().items
+            client.cancel_run(first.id)
+            settled(lambda: counts(server) == (0, 1))
+            left = begin(server, ENDLESS, *events, keep=False)
+            settled(lambda: counts(server) == (0, 2))
+            left.close(abruptly=is_abrupt)
+            settled(lambda: counts(server) == (0, 1))  # the one with a key
+            assert client.run("print(3)", language="python", keep=False).run.stdout == "3\n"
 
 
 @pytest.mark.parametrize("is_kept", [True, False])

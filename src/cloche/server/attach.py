@@ -26,11 +26,10 @@ import msgspec
 
 from cloche.errors import ClocheError
 from cloche.server.documents import KeptRequest, SessionRunBody
-from cloche.server.errors import InvalidFieldError, QuotaError, status_of, unavailable
+from cloche.server.errors import HostError, InvalidFieldError, QuotaError, status_of, unavailable
 from cloche.server.events import parse_position
 from cloche.server.guard import CHALLENGE, key_of
 from cloche.server.requests import error_body
-from cloche.server.runs import HostError
 from cloche.web.errors import (
     BadRequestError,
     ChannelClosedError,

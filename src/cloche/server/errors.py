@@ -259,6 +259,15 @@ class RateLimitedError(ServerError):
         return ((b"retry-after", b"%d" % self.fields["retry_after_s"]),)
 
 
+class HostError(ClocheError):
+    """The server could not execute a run; what happened is in its log."""
+
+    code = "INTERNAL"
+
+    def __init__(self) -> None:
+        super().__init__("the server could not execute the run; the failure was logged")
+
+
 class ServeError(ClocheError):
     """The server cannot be started like this. Nothing was opened."""
 

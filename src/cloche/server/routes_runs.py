@@ -140,9 +140,15 @@ class RunRoutes:
         return await self._answer(request, live)
 
     async def _answer(self, request: Request, live: LiveRun) -> Response:
+        # With a key somebody will come back for the answer.
+        is_watched = "run_id" not in request.context
         if wants_events(request):
-            return self._events(request, live, START)
-        document = await self._context.runs.wait(live)
+            return self._events(request, live, START, is_watched=is_watched)
+        try:
+            document = await self._context.runs.wait(live)
+        finally:
+            if is_watched:
+                self._context.runs.leave(live)
         return json(document).with_field(RUN_HEADER, live.row.id.encode())
 
     # --- looking ---
@@ -183,18 +189,28 @@ class RunRoutes:
         live = await self._context.call(lambda: self._context.runs.find(tenant, run_id))
         return self._events(request, live, START)
 
-    def _events(self, request: Request, live: LiveRun, position: Position) -> Response:
+    def _events(
+        self, request: Request, live: LiveRun, position: Position, *, is_watched: bool = False
+    ) -> Response:
         pieces = request.services.heartbeat(
-            self._stream(live, position), self._context.limits.server.heartbeat_ms, _BEAT
+            self._stream(live, position, is_watched=is_watched),
+            self._context.limits.server.heartbeat_ms,
+            _BEAT,
         )
         return sse(pieces).with_field(RUN_HEADER, live.row.id.encode())
 
-    async def _stream(self, live: LiveRun, position: Position) -> AsyncIterator[bytes]:
-        yield start_event(live.row.id, position)
+    async def _stream(
+        self, live: LiveRun, position: Position, *, is_watched: bool
+    ) -> AsyncIterator[bytes]:
         last = position
-        async for piece in self._context.runs.follow(live, position):
-            last = piece.position
-            yield piece_event(piece)
+        try:
+            yield start_event(live.row.id, position)
+            async for piece in self._context.runs.follow(live, position):
+                last = piece.position
+                yield piece_event(piece)
+        finally:
+            if is_watched:
+                self._context.runs.leave(live)
         # A run that was put away goes on later, so its stream has an end and no last position.
         is_over = live.row.status != "suspended"
         yield end_event(live.end_document(), Position(ended=True) if is_over else last)

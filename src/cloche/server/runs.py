@@ -29,6 +29,7 @@ from cloche.server.documents import (
     RunDocument,
 )
 from cloche.server.errors import (
+    HostError,
     QueueFullError,
     ReusedKeyError,
     StateError,
@@ -407,10 +408,7 @@ class Runs:
         """
         live = self.find(tenant, run_id)
         if not live.output.ended:
-            if self._host.workers.remove(live.work):
-                self._end_cancelled(live)
-            else:
-                live.cancel.cancel()
+            self._stop(live)
             return live.document()
         if live.row.status == "suspended":
             self._execution.cancel_suspended(live.row)
@@ -420,6 +418,20 @@ class Runs:
         elif live.row.status not in ENDED_STATUSES:
             self._end_cancelled(live)
         return run_document(self._owners.run(tenant, run_id))
+
+    def leave(self, live: LiveRun) -> None:
+        """Stop a run that is not kept, when who asked for it waits no more: nobody else can ask.
+
+        One that has ended stays as it is.
+        """
+        if not live.is_kept and not live.output.ended:
+            self._stop(live)
+
+    def _stop(self, live: LiveRun) -> None:
+        if self._host.workers.remove(live.work):
+            self._end_cancelled(live)
+        else:
+            live.cancel.cancel()
 
     def _end_cancelled(self, live: LiveRun) -> None:
         ended = replace(live.row, status="cancelled", ended_ns=self._host.now_ns())
@@ -554,15 +566,6 @@ class _Work:
     def begin(self, finished: Callable[[], None]) -> bool:
         """Begin it; see `Runs.begin`."""
         return self._runs.begin(self._live, finished)
-
-
-class HostError(ClocheError):
-    """The server could not execute a run; what happened is in its log."""
-
-    code = "INTERNAL"
-
-    def __init__(self) -> None:
-        super().__init__("the server could not execute the run; the failure was logged")
 
 
 def request_of(row: Run) -> KeptRequest:

@@ -24,10 +24,16 @@ from cloche.script.harness import ScriptHarness
 from cloche.script.items import ScriptResult
 from cloche.server.decisions import approval_document
 from cloche.server.documents import KeptScript, ScriptDocument
-from cloche.server.errors import InvalidFieldError, StateError, UnknownObjectError, seconds
+from cloche.server.errors import (
+    HostError,
+    InvalidFieldError,
+    StateError,
+    UnknownObjectError,
+    seconds,
+)
 from cloche.server.fairness import Entry
 from cloche.server.live import LiveOutput
-from cloche.server.runs import NS_PER_MS, RUN_ID_BYTES, HostError
+from cloche.server.runs import NS_PER_MS, RUN_ID_BYTES
 from cloche.web.errors import UnavailableError
 
 if TYPE_CHECKING:
