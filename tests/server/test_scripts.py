@@ -224,6 +224,25 @@ def test_cancel_before_the_beginning(asker):
     assert placed == []
 
 
+def test_a_script_that_waits_for_its_turn_is_of_its_tenant(asker):
+    """Before it has begun, too, nobody else sees it, goes on with it or ends it."""
+    other = asker.new_key("admin", tenant="other")
+    asker.host.workers.is_held = True
+    path = f"/v1/scripts/{start(asker, 'return 1', wait=False)['id']}"
+    for method, target in (
+        ("GET", path),
+        ("GET", f"{path}/journal"),
+        ("GET", f"{path}/timeline"),
+        ("POST", f"{path}/resume"),
+        ("POST", f"{path}/cancel"),
+        ("POST", f"{path}/rollback"),
+    ):
+        answer = asker.ask(method, target, key=other)
+        assert (answer.status, answer.document["code"]) == (404, "SERVER_NOT_FOUND"), target
+    asker.host.workers.release()
+    assert asker.get(path).document["status"] == "completed"
+
+
 def test_rollback(asker):
     """What a script did is undone, once."""
     done = start(asker, "return await tools.place({name: 'x'})")
