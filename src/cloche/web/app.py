@@ -348,17 +348,37 @@ class App:
             return await match.route.target.run(request)
         except HttpError as failure:
             if request.method == "OPTIONS" and not request.template:
-                return self._options(request, failure)
+                return await self._options(request, failure)
             return error(failure)
         except Exception as raised:  # noqa: BLE001 - becomes a response, and a line of the log
             return answer_failure(request, raised)
 
-    def _options(self, request: Request, failure: HttpError) -> Response:
-        """Return what a path allows; no route of its own answers OPTIONS there."""
+    async def _options(self, request: Request, failure: HttpError) -> Response:
+        """Return what a path allows; no route of its own answers OPTIONS there.
+
+        The middleware of the route that a preflight asks about stands around the answer, of
+        another one if it asks about none: it may have something to say, as CORS has.
+        """
         if request.path != "*" and not isinstance(failure, MethodNotAllowedError):
             return error(failure)
-        allowed = ", ".join(self.router.allowed(request.path))
-        return empty().with_field(b"allow", allowed.encode())
+        allowed = self.router.allowed(request.path)
+        answer = empty().with_field(b"allow", ", ".join(allowed).encode())
+        if request.path == "*":
+            return answer
+        asked = request.header("access-control-request-method")
+        method = next(one for one in (asked, *allowed) if one in allowed and one != "OPTIONS")
+        match = self.router.find(method, request.path)
+        if not match.route.target.middleware:
+            return answer
+        request.params, request.template = match.parameters, match.route.template
+
+        async def last(_: Request) -> Response:
+            return answer
+
+        try:
+            return await _chain(match.route.target.middleware, last)(request)
+        except Exception as raised:  # noqa: BLE001 - as `_dispatch`, it does not raise
+            return answer_failure(request, raised)
 
     def _check_open(self, place: str) -> None:
         if self._run is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cloche.web.errors import SettingError
+from cloche.web.app import App
+from cloche.web.errors import ForbiddenError, SettingError
 from cloche.web.middleware.security import build_policy, cors, security_headers
 from cloche.web.response import text
 
@@ -160,3 +161,36 @@ def test_preflight_that_is_not_granted(asked):
 def test_plain_options():
     """OPTIONS that is no preflight is answered by the application."""
     assert ask(shared(), "OPTIONS", fields=[ORIGIN]).get(b"allow") == b"GET, HEAD, OPTIONS, POST"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_preflights_of_a_sub_application(method):
+    """It may share what the application around it does not, by route and as a whole."""
+    own, inner, app = App(), App(), App()
+    inner.use(cors(origins=("https://a.example",), methods=("GET", "PUT")))
+    inner.add("GET", "/items/:number", numbered)
+    inner.add("PUT", "/items/:number", numbered)
+    app.mount("/shared", inner)
+    app.add("GET", "/own", lambda: "mine")
+    asked = [ORIGIN, (b"access-control-request-method", method.encode())]
+    response = ask(app, "OPTIONS", target="/shared/items/7", fields=asked)
+    assert response.status == 204
+    assert response.get(b"access-control-allow-origin") == b"https://a.example"
+    assert response.get(b"access-control-allow-methods") == b"GET, PUT"
+    assert (
+        ask(app, "OPTIONS", target="/own", fields=asked).get(b"access-control-allow-origin") is None
+    )
+    plain = ask(app, "OPTIONS", target="/shared/items/7")
+    assert plain.get(b"allow") == b"GET, HEAD, OPTIONS, PUT"
+    own.add("POST", "/", lambda: "x", middleware=(refusing,))
+    assert ask(own, "OPTIONS", target="/").status == 403
+
+
+def numbered(number: int) -> int:
+    """Return a number."""
+    return number
+
+
+async def refusing(request, following):
+    """Refuse everything."""
+    raise ForbiddenError(problem="no")
