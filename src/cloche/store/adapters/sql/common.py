@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, select
 
+from cloche.store.adapters.sql.prepared import Prepared
 from cloche.store.adapters.sql.schema import blobs, runs
 from cloche.store.errors import StoreUnknownError
 
@@ -39,6 +40,11 @@ def by_key(table: Table, *names: str) -> Select[Any]:
     return select(table).where(*(table.c[name] == bindparam(name) for name in names))
 
 
+def named(fields: Iterable[str], row: Iterable[Any]) -> dict[str, Any]:
+    """Return the values of a row by their names."""
+    return dict(zip(fields, row, strict=True))
+
+
 def values_of(row: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return fields of a row that is to be written. Faster than `asdict`, which copies deeply."""
     return {name: getattr(row, name) for name in names}
@@ -50,6 +56,7 @@ def _named(column: Column[str]) -> Select[Any]:
 
 _NAMED_BLOBS: Final = _named(blobs.c.sha256)
 _NAMED_RUNS: Final = _named(runs.c.id)
+_RUN: Final = Prepared(select(runs.c.id).where(runs.c.id == bindparam("id")))
 
 
 def require_blobs(connection: Connection, named: AbstractSet[str]) -> None:
@@ -59,6 +66,11 @@ def require_blobs(connection: Connection, named: AbstractSet[str]) -> None:
 
 def require_runs(connection: Connection, named: AbstractSet[str]) -> None:
     """Raise StoreUnknownError unless all these runs are kept."""
+    if len(named) == 1:
+        (run_id,) = named
+        if _RUN.first(connection, {"id": run_id}) is None:
+            raise StoreUnknownError(what="run", id=run_id)
+        return
     _require(connection, "run", _NAMED_RUNS, named)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -24,11 +24,12 @@ from cloche.store.adapters.sql.failures import may_be_repeated, translate
 from cloche.store.errors import StoreBusyError, StoreClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Connection, Engine
 
     from cloche.limits import Limits
+    from cloche.store.adapters.sql.prepared import Prepared
 
 T = TypeVar("T")
 
@@ -58,6 +59,22 @@ class Database:
         with self.errors(), self.engine.begin() as connection:
             return work(connection)
 
+    def rows(self, statement: Prepared, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Return the rows that one statement finds; see `read`."""
+        if not self.is_sqlite:
+            return self.read(lambda connection: statement.rows(connection, values))
+        with self.errors():
+            raw: Any = self.engine.raw_connection()
+            try:
+                return statement.ask(raw.driver_connection, values).fetchall()
+            finally:
+                raw.close()
+
+    def first(self, statement: Prepared, values: Mapping[str, Any]) -> Any:
+        """Return the first row that one statement finds, or None; see `read`."""
+        found = self.rows(statement, values)
+        return found[0] if found else None
+
     def write(self, work: Callable[[Connection], T]) -> T:
         """Return what the work returns, once its changes are durable.
 
@@ -68,11 +85,9 @@ class Database:
         for _ in range(_ATTEMPT_COUNT_MAX - 1):
             try:
                 return self._write_once(work)
-            except DBAPIError as error:
+            except (DBAPIError, sqlite3.Error) as error:
                 if not may_be_repeated(error):
                     raise translate(error, self.name, self.busy_timeout_ms) from error
-            except sqlite3.Error as error:  # it could not even begin
-                raise translate(error, self.name, self.busy_timeout_ms) from error
         with self.errors():
             return self._write_once(work)
 

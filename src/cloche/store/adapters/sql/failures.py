@@ -38,20 +38,22 @@ _STATE_CLASS_LENGTH: Final = 2
 
 def translate(error: DBAPIError | sqlite3.Error, store: str, waited_ms: int) -> ClocheError:
     """Return the error of the store for one of the database. Messages hold no values of rows."""
-    if isinstance(error, IntegrityError):
-        return InternalError(f"a change of the store {store} breaks a constraint: {error.orig}")
     original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(error, IntegrityError | sqlite3.IntegrityError):
+        return InternalError(f"a change of the store {store} breaks a constraint: {original}")
     if isinstance(original, sqlite3.Error):
         return _translate_sqlite(original, store, waited_ms)
     return _translate_postgresql(original, store, waited_ms)
 
 
-def may_be_repeated(error: DBAPIError) -> bool:
+def may_be_repeated(error: DBAPIError | sqlite3.Error) -> bool:
     """Return whether a unit of work failed only because of another one at the same time.
 
     Work checks what it needs before it writes: a constraint that breaks all the same was met by
     somebody else's change in between.
     """
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, sqlite3.IntegrityError)
     state = getattr(error.orig, "sqlstate", None)
     return isinstance(error, IntegrityError) or state in _CONTENDED_STATES
 

@@ -10,12 +10,13 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from sqlalchemy import and_, bindparam, insert, select, text, update
 
 from cloche.store.adapters.grouping import Grouping
-from cloche.store.adapters.sql.common import Rows, by_key
+from cloche.store.adapters.sql.common import Rows
+from cloche.store.adapters.sql.prepared import Prepared
 from cloche.store.adapters.sql.schema import journal_entries, journals
 from cloche.store.checks import check_entries, check_page
 from cloche.store.errors import StoreChangedError, StoreUnknownError
@@ -32,17 +33,21 @@ if TYPE_CHECKING:
     from cloche.store.rows import JournalAppend
 
 _entries = journal_entries.c
-_HEAD: Final = by_key(journals, "run_id")
-_ENTRIES: Final = (
+_HEAD: Final = Prepared(
+    select(journals.c.count, journals.c.size_bytes, journals.c.head).where(
+        journals.c.run_id == bindparam("run_id")
+    )
+)
+_ENTRIES: Final = Prepared(
     select(_entries.data)
     .where(and_(_entries.run_id == bindparam("run_id"), _entries.ordinal >= bindparam("start")))
     .order_by(_entries.ordinal)
     .limit(bindparam("most"))
 )
-_ADD_JOURNAL: Final = insert(journals)
-_ADD_ENTRIES: Final = insert(journal_entries)
+_ADD_JOURNAL: Final = Prepared(insert(journals))
+_ADD_ENTRIES: Final = Prepared(insert(journal_entries))
 # Of one append within a transaction that does something else, too.
-_EXTEND: Final = (
+_EXTEND: Final = Prepared(
     update(journals)
     .where(and_(journals.c.run_id == bindparam("id"), journals.c.count == bindparam("expected")))
     .values(
@@ -115,25 +120,18 @@ class SqlJournals(Rows):
     def head(self, run_id: str) -> JournalHead | None:
         """Return where the journal of a run ends."""
         check_id("run", run_id)
-        row: Any = self.database.read(
-            lambda connection: connection.execute(_HEAD, {"run_id": run_id}).first()
-        )
+        row = self.database.first(_HEAD, {"run_id": run_id})
         if row is None:
             return None
-        # `count` is a method of rows, too.
-        values = row._mapping
-        return JournalHead(
-            count=values["count"], size_bytes=values["size_bytes"], hash=values["head"]
-        )
+        count, size_bytes, head = row
+        return JournalHead(count=count, size_bytes=size_bytes, hash=head)
 
     def read(self, run_id: str, *, start: int = 0, limit: int = 1000) -> Sequence[bytes]:
         """Return entries from an index on."""
         check_id("run", run_id)
         check_page(limit, self.limits)
         values = {"run_id": run_id, "start": start, "most": limit}
-        return self.database.read(
-            lambda connection: connection.execute(_ENTRIES, values).scalars().all()
-        )
+        return [data for (data,) in self.database.rows(_ENTRIES, values)]
 
     # --- SQLite ---
 
@@ -178,7 +176,7 @@ def begin_journal(connection: Connection, run_id: str, entries: Sequence[bytes])
     """Add the journal of a new run."""
     size_bytes = sum(map(len, entries))
     values = {"run_id": run_id, "count": len(entries), "size_bytes": size_bytes, "head": b""}
-    connection.execute(_ADD_JOURNAL, values)
+    _ADD_JOURNAL.change(connection, values)
     _add_entries(connection, run_id, entries, 0)
 
 
@@ -195,20 +193,18 @@ def extend_journal(connection: Connection, append: JournalAppend) -> None:
         "added": len(append.entries),
         "added_bytes": sum(map(len, append.entries)),
     }
-    if connection.execute(_EXTEND, values).rowcount != 1:
-        row = connection.execute(_HEAD, {"run_id": append.run_id}).first()
-        found = None if row is None else row._mapping["count"]
+    if _EXTEND.change(connection, values) != 1:
+        found = _HEAD.value(connection, {"run_id": append.run_id})
         raise _conflict(append.run_id, append.expected_count, found)
     _add_entries(connection, append.run_id, append.entries, append.expected_count)
 
 
 def _add_entries(connection: Connection, run_id: str, entries: Sequence[bytes], first: int) -> None:
-    if entries:
-        rows = [
-            {"run_id": run_id, "ordinal": index, "data": entry}
-            for index, entry in enumerate(entries, first)
-        ]
-        connection.execute(_ADD_ENTRIES, rows)
+    rows = [
+        {"run_id": run_id, "ordinal": index, "data": entry}
+        for index, entry in enumerate(entries, first)
+    ]
+    _ADD_ENTRIES.change_all(connection, rows)
 
 
 def _conflict(
@@ -255,5 +251,4 @@ def _append_postgresql(connection: Connection, group: Sequence[_Append]) -> None
             continue
         for index, entry in enumerate(append.entries, append.expected_count):
             rows.append({"run_id": append.run_id, "ordinal": index, "data": entry})
-    if rows:
-        connection.execute(_ADD_ENTRIES, rows)
+    _ADD_ENTRIES.change_all(connection, rows)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, delete, insert, select, update
 
-from cloche.store.adapters.sql.common import Rows, by_key
+from cloche.store.adapters.sql.common import Rows, by_key, named
+from cloche.store.adapters.sql.prepared import Prepared
 from cloche.store.adapters.sql.schema import audit_entries, documents
 from cloche.store.checks import check_document, check_page
 from cloche.store.errors import StoreChangedError
@@ -18,24 +19,28 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 _entries = audit_entries.c
-_AUDIT_HEAD: Final = (
+_AUDIT_FIELDS: Final = ("run_id", "data", "hash")
+_AUDIT_HEAD: Final = Prepared(
     select(_entries.ordinal, _entries.hash).order_by(_entries.ordinal.desc()).limit(1)
 )
-_AUDIT: Final = (
+_AUDIT: Final = Prepared(
     select(_entries.run_id, _entries.data, _entries.hash)
     .where(_entries.ordinal >= bindparam("start"))
     .order_by(_entries.ordinal)
     .limit(bindparam("most"))
 )
-_ADD_AUDIT: Final = insert(audit_entries)
-_GET: Final = by_key(documents, "kind", "name")
-_ADD: Final = insert(documents)
+_ADD_AUDIT: Final = Prepared(insert(audit_entries))
+_FIELDS: Final = tuple(column.name for column in documents.columns)
+_GET: Final = Prepared(by_key(documents, "kind", "name"))
+_ADD: Final = Prepared(insert(documents))
 _IS: Final = and_(documents.c.kind == bindparam("of_kind"), documents.c.name == bindparam("named"))
-_REVISION: Final = select(documents.c.revision).where(_IS).with_for_update()
-_REPLACE: Final = update(documents).where(_IS)
-_REMOVE: Final = delete(documents).where(_IS)
-_REMOVE_REVISION: Final = _REMOVE.where(documents.c.revision == bindparam("its_revision"))
-_PAGE: Final = (
+_REVISION: Final = Prepared(select(documents.c.revision).where(_IS).with_for_update())
+_REPLACE: Final = Prepared(update(documents).where(_IS))
+_REMOVE: Final = Prepared(delete(documents).where(_IS))
+_REMOVE_REVISION: Final = Prepared(
+    delete(documents).where(and_(_IS, documents.c.revision == bindparam("its_revision")))
+)
+_PAGE: Final = Prepared(
     select(documents)
     .where(and_(documents.c.kind == bindparam("of_kind"), documents.c.name > bindparam("after")))
     .order_by(documents.c.name)
@@ -48,14 +53,14 @@ class SqlAudit(Rows):
 
     def head(self) -> AuditHead:
         """Return where the audit ends."""
-        return self.database.read(audit_head)
+        return _head_of(self.database.first(_AUDIT_HEAD, {}))
 
     def read(self, *, start: int = 0, limit: int = 1000) -> Sequence[AuditRow]:
         """Return rows from an index on."""
         check_page(limit, self.limits)
         values = {"start": start, "most": limit}
-        rows = self.database.read(lambda connection: connection.execute(_AUDIT, values).all())
-        return [AuditRow(**row._mapping) for row in rows]
+        rows = self.database.rows(_AUDIT, values)
+        return [AuditRow(**named(_AUDIT_FIELDS, row)) for row in rows]
 
 
 class SqlDocuments(Rows):
@@ -66,8 +71,8 @@ class SqlDocuments(Rows):
         check_id("kind", kind)
         check_id("name", name)
         values = {"kind": kind, "name": name}
-        row = self.database.read(lambda connection: connection.execute(_GET, values).first())
-        return None if row is None else Document(**row._mapping)
+        row = self.database.first(_GET, values)
+        return None if row is None else Document(**named(_FIELDS, row))
 
     def put(self, document: Document) -> None:
         """Keep a document."""
@@ -79,8 +84,8 @@ class SqlDocuments(Rows):
         check_id("kind", kind)
         check_page(limit, self.limits)
         values = {"of_kind": kind, "after": after, "most": limit}
-        rows = self.database.read(lambda connection: connection.execute(_PAGE, values).all())
-        return [Document(**row._mapping) for row in rows]
+        rows = self.database.rows(_PAGE, values)
+        return [Document(**named(_FIELDS, row)) for row in rows]
 
     def remove(self, kind: str, name: str, *, revision: int | None = None) -> bool:
         """Remove a document."""
@@ -90,15 +95,16 @@ class SqlDocuments(Rows):
         statement = _REMOVE
         if revision is not None:
             statement, values = _REMOVE_REVISION, {**values, "its_revision": revision}
-        return self.database.write(
-            lambda connection: connection.execute(statement, values).rowcount > 0
-        )
+        return self.database.write(lambda connection: statement.change(connection, values) > 0)
 
 
 def audit_head(connection: Connection) -> AuditHead:
     """Return where the audit ends."""
-    row: Any = connection.execute(_AUDIT_HEAD).first()
-    return AuditHead() if row is None else AuditHead(count=row.ordinal + 1, hash=row.hash)
+    return _head_of(_AUDIT_HEAD.first(connection, {}))
+
+
+def _head_of(last: Sequence[Any] | None) -> AuditHead:
+    return AuditHead() if last is None else AuditHead(count=last[0] + 1, hash=last[1])
 
 
 def append_audit(connection: Connection, rows: Sequence[AuditRow], expected_count: int) -> None:
@@ -117,7 +123,7 @@ def append_audit(connection: Connection, rows: Sequence[AuditRow], expected_coun
         {"ordinal": ordinal, "run_id": row.run_id, "data": row.data, "hash": row.hash}
         for ordinal, row in enumerate(rows, expected_count)
     ]
-    connection.execute(_ADD_AUDIT, values)
+    _ADD_AUDIT.change_all(connection, values)
 
 
 def put_document(connection: Connection, document: Document) -> None:
@@ -127,7 +133,7 @@ def put_document(connection: Connection, document: Document) -> None:
         StoreChangedError: another revision is kept.
     """
     key = {"of_kind": document.kind, "named": document.name}
-    found = connection.execute(_REVISION, key).scalar() or 0
+    found = _REVISION.value(connection, key) or 0
     if found != document.revision - 1:
         raise StoreChangedError(
             what="document",
@@ -137,6 +143,6 @@ def put_document(connection: Connection, document: Document) -> None:
         )
     values = {"data": document.data, "revision": document.revision}
     if found:
-        connection.execute(_REPLACE, {**key, **values})
+        _REPLACE.change(connection, {**key, **values})
     else:
-        connection.execute(_ADD, {"kind": document.kind, "name": document.name, **values})
+        _ADD.change(connection, {"kind": document.kind, "name": document.name, **values})

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, delete, exists, insert, or_, select, update
 
-from cloche.store.adapters.sql.common import Rows, by_key, require_runs, values_of
+from cloche.store.adapters.sql.common import Rows, by_key, named, require_runs, values_of
 from cloche.store.adapters.sql.journals import begin_journal, extend_journal
+from cloche.store.adapters.sql.prepared import Prepared
 from cloche.store.adapters.sql.records import put_document
 from cloche.store.adapters.sql.schema import runs, sessions, steps
 from cloche.store.checks import (
@@ -33,26 +34,32 @@ _FIELDS: Final = tuple(column.name for column in runs.columns)
 _CHANGING_FIELDS: Final = tuple(
     name for name in _FIELDS if name not in {"id", "session_id", "created_ns"}
 )
-_GET: Final = by_key(runs, "id")
-_STATUS: Final = select(runs.c.status).where(runs.c.id == bindparam("id")).with_for_update()
-_SESSION: Final = select(sessions.c.id).where(sessions.c.id == bindparam("id"))
-_ADD: Final = insert(runs)
-_REPLACE: Final = update(runs).where(runs.c.id == bindparam("key"))
+_GET: Final = Prepared(by_key(runs, "id"))
+_STATUS: Final = Prepared(
+    select(runs.c.status).where(runs.c.id == bindparam("id")).with_for_update()
+)
+_SESSION: Final = Prepared(select(sessions.c.id).where(sessions.c.id == bindparam("id")))
+_ADD: Final = Prepared(insert(runs))
+_REPLACE: Final = Prepared(update(runs).where(runs.c.id == bindparam("key")))
 
 
 @cache
-def _page(names: frozenset[str]) -> Select[Any]:
+def _page(names: frozenset[str]) -> Prepared:
     """Return the query of the newest runs whose columns of these names have given values."""
+    return Prepared(_newest(names))
+
+
+def _newest(names: frozenset[str]) -> Select[Any]:
     query = select(runs).where(*(runs.c[name] == bindparam(name) for name in sorted(names)))
     return query.order_by(runs.c.created_ns.desc(), runs.c.id.desc()).limit(bindparam("most"))
 
 
 @cache
-def _next_page(names: frozenset[str]) -> Select[Any]:
+def _next_page(names: frozenset[str]) -> Prepared:
     """Return the same, older than another run."""
     last_ns = select(runs.c.created_ns).where(runs.c.id == bindparam("after")).scalar_subquery()
     same = and_(runs.c.created_ns == last_ns, runs.c.id < bindparam("after"))
-    return _page(names).where(or_(runs.c.created_ns < last_ns, same))
+    return Prepared(_newest(names).where(or_(runs.c.created_ns < last_ns, same)))
 
 
 class SqlRuns(Rows):
@@ -68,13 +75,12 @@ class SqlRuns(Rows):
             check_document("document.data", document.data, self.limits)
 
         def work(connection: Connection) -> None:
-            if connection.execute(_STATUS, {"id": run.id}).first() is not None:
+            if _STATUS.first(connection, {"id": run.id}) is not None:
                 raise StoreExistsError(what="run", id=run.id)
-            if run.session_id is not None:
-                session = connection.execute(_SESSION, {"id": run.session_id})
-                if session.first() is None:
-                    raise StoreUnknownError(what="session", id=run.session_id)
-            connection.execute(_ADD, values_of(run, _FIELDS))
+            session_id = run.session_id
+            if session_id is not None and not _SESSION.rows(connection, {"id": session_id}):
+                raise StoreUnknownError(what="session", id=session_id)
+            _ADD.change(connection, values_of(run, _FIELDS))
             begin_journal(connection, run.id, entries)
             for document in documents:
                 put_document(connection, document)
@@ -84,10 +90,8 @@ class SqlRuns(Rows):
     def get(self, run_id: str) -> Run | None:
         """Return a run."""
         check_id("run", run_id)
-        row = self.database.read(
-            lambda connection: connection.execute(_GET, {"id": run_id}).first()
-        )
-        return None if row is None else Run(**row._mapping)
+        row = self.database.first(_GET, {"id": run_id})
+        return None if row is None else Run(**named(_FIELDS, row))
 
     def list(
         self,
@@ -106,11 +110,11 @@ class SqlRuns(Rows):
 
         def work(connection: Connection) -> Sequence[Any]:
             if not after:
-                return connection.execute(_page(names), values).all()
+                return _page(names).rows(connection, values)
             require_runs(connection, {after})
-            return connection.execute(_next_page(names), {"after": after, **values}).all()
+            return _next_page(names).rows(connection, {"after": after, **values})
 
-        return [Run(**row._mapping) for row in self.database.read(work)]
+        return [Run(**named(_FIELDS, row)) for row in self.database.read(work)]
 
     def update(self, run: Run, *, expected: RunStatus, append: JournalAppend | None = None) -> None:
         """Replace a run that has the expected status."""
@@ -158,7 +162,7 @@ def replace_run(connection: Connection, run: Run, *, expected: RunStatus | None 
         StoreUnknownError: there is no such run.
         StoreChangedError: it has another status than expected, or one that cannot change so.
     """
-    found = connection.execute(_STATUS, {"id": run.id}).scalar()
+    found = _STATUS.value(connection, {"id": run.id})
     if found is None:
         raise StoreUnknownError(what="run", id=run.id)
     if expected is not None and found != expected:
@@ -167,4 +171,4 @@ def replace_run(connection: Connection, run: Run, *, expected: RunStatus | None 
         raise StoreChangedError(
             what="run", id=run.id, expected=f"a status before {run.status}", found=found
         )
-    connection.execute(_REPLACE, {"key": run.id, **values_of(run, _CHANGING_FIELDS)})
+    _REPLACE.change(connection, {"key": run.id, **values_of(run, _CHANGING_FIELDS)})

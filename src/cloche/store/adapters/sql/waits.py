@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 
-from cloche.store.adapters.sql.common import Rows, by_key, require_runs, values_of
+from cloche.store.adapters.sql.common import Rows, by_key, named, require_runs, values_of
+from cloche.store.adapters.sql.prepared import Prepared
 from cloche.store.adapters.sql.records import append_audit, put_document
 from cloche.store.adapters.sql.runs import replace_run
 from cloche.store.adapters.sql.schema import approvals, promises, timers
@@ -24,7 +25,6 @@ from cloche.store.rows import Approval, AuditHead, Promise, Timer, check_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
     from cloche.store.rows import ApprovalChange, ApprovalStatus
@@ -45,13 +45,16 @@ _DUE: Final = (
     .order_by(timers.c.due_ns, timers.c.id)
     .limit(bindparam("most"))
 )
-_GET: Final = by_key(approvals, "id")
-_LOCKED: Final = _GET.with_for_update()
-_COUNT: Final = (
+_GET: Final = Prepared(by_key(approvals, "id"))
+_LOCKED: Final = Prepared(by_key(approvals, "id").with_for_update())
+_APPROVAL_STATUS: Final = Prepared(
+    select(approvals.c.status).where(approvals.c.id == bindparam("id")).with_for_update()
+)
+_COUNT: Final = Prepared(
     select(func.count()).select_from(approvals).where(approvals.c.status == bindparam("status"))
 )
-_ADD: Final = insert(approvals)
-_DECIDE: Final = update(approvals).where(approvals.c.id == bindparam("key"))
+_ADD: Final = Prepared(insert(approvals))
+_DECIDE: Final = Prepared(update(approvals).where(approvals.c.id == bindparam("key")))
 
 
 class SqlPromises(Rows):
@@ -131,7 +134,7 @@ class SqlTimers(Rows):
 
 
 @cache
-def _approvals_query(names: frozenset[str]) -> Select[Any]:
+def _approvals_query(names: frozenset[str]) -> Prepared:
     """Return the query of a page; made once, because making it takes longer than asking it."""
     columns = approvals.c
     conditions = {
@@ -141,7 +144,7 @@ def _approvals_query(names: frozenset[str]) -> Select[Any]:
     }
     query = select(approvals).where(columns.id > bindparam("after"))
     query = query.where(*(conditions[name] for name in sorted(names)))
-    return query.order_by(columns.id).limit(bindparam("most"))
+    return Prepared(query.order_by(columns.id).limit(bindparam("most")))
 
 
 class SqlApprovals(Rows):
@@ -157,16 +160,15 @@ class SqlApprovals(Rows):
             if connection.execute(query).first() is not None:
                 raise StoreExistsError(what="approval", id=approval.id)
             require_runs(connection, {approval.run_id})
-            connection.execute(_ADD, values_of(approval, _APPROVAL_FIELDS))
+            _ADD.change(connection, values_of(approval, _APPROVAL_FIELDS))
 
         self.database.write(work)
 
     def get(self, approval_id: str) -> Approval | None:
         """Return an approval."""
         check_id("approval", approval_id)
-        values = {"id": approval_id}
-        row = self.database.read(lambda connection: connection.execute(_GET, values).first())
-        return None if row is None else Approval(**row._mapping)
+        row = self.database.first(_GET, {"id": approval_id})
+        return None if row is None else Approval(**named(_APPROVAL_FIELDS, row))
 
     def list(
         self,
@@ -183,15 +185,13 @@ class SqlApprovals(Rows):
         chosen = {name: value for name, value in given.items() if value is not None}
         query = _approvals_query(frozenset(chosen))
         values = {"after": after, "most": limit, **chosen}
-        rows = self.database.read(lambda connection: connection.execute(query, values).all())
-        return [Approval(**row._mapping) for row in rows]
+        rows = self.database.rows(query, values)
+        return [Approval(**named(_APPROVAL_FIELDS, row)) for row in rows]
 
     def count(self, status: ApprovalStatus) -> int:
         """Return how many approvals have a status."""
-        values = {"status": status}
-        return self.database.read(
-            lambda connection: connection.execute(_COUNT, values).scalar_one()
-        )
+        count: int = self.database.first(_COUNT, {"status": status})[0]
+        return count
 
     def apply(self, change: ApprovalChange) -> AuditHead:
         """Make a change, with what the audit says of it."""
@@ -253,10 +253,10 @@ class SqlApprovals(Rows):
 def _decide(
     connection: Connection, approval_id: str, status: ApprovalStatus, decision: bytes, now_ns: int
 ) -> tuple[Approval, bool]:
-    row: Any = connection.execute(_LOCKED, {"id": approval_id}).first()
+    row = _LOCKED.first(connection, {"id": approval_id})
     if row is None:
         raise StoreUnknownError(what="approval", id=approval_id)
-    approval = Approval(**row._mapping)
+    approval = Approval(**named(_APPROVAL_FIELDS, row))
     if approval.status != "pending":
         return approval, approval.status == status
     if now_ns >= approval.expires_ns:
@@ -268,10 +268,9 @@ def _decide(
 
 
 def _put(connection: Connection, approval: Approval) -> None:
-    row: Any = connection.execute(_LOCKED, {"id": approval.id}).first()
-    found = None if row is None else row.status
+    found = _APPROVAL_STATUS.value(connection, {"id": approval.id})
     if found is None:
-        connection.execute(_ADD, values_of(approval, _APPROVAL_FIELDS))
+        _ADD.change(connection, values_of(approval, _APPROVAL_FIELDS))
         return
     if found != "pending":
         raise StoreChangedError(what="approval", id=approval.id, expected="pending", found=found)
@@ -284,4 +283,4 @@ def _save(connection: Connection, approval: Approval) -> None:
         "decision": approval.decision,
         "decided_ns": approval.decided_ns,
     }
-    connection.execute(_DECIDE, {"key": approval.id, **values})
+    _DECIDE.change(connection, {"key": approval.id, **values})
