@@ -257,6 +257,7 @@ def test_a_version_that_cannot_start(world):
         with pytest.raises(BuildError, match="boom"):
             world.deploy("throw new Error('boom')")
     assert len(world.apps.registry.versions(SHOP)) == 1
+    assert world.apps.versions._making == {}
     assert world.deploy("export default () => new Response('2')").number == 2
     world.apps.rollback(SHOP, who="ann")
     world.server.refresh()

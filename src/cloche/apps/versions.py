@@ -114,18 +114,22 @@ class Versions:
         key = (app, version, env_digest(env))
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
-        with making:
-            held = self.find(app, version, env)
-            if held is not None:
-                return held
-            bundle = self._registry.bundle(app, version)
-            found = find_manifest(bundle, self._limits, name=app.name)
-            own = "" if app.tenant == OWN_TENANT else app.tenant
-            manifest = found.for_tenant(own, allow_net=self._allow_net)
-            ready = Ready(self._made(app, bundle, manifest, env), bundle)
-            self._hold(key, ready)
-        with self._lock:
-            self._making.pop(key, None)
+        try:
+            with making:
+                held = self.find(app, version, env)
+                return self._new(key, env) if held is None else held
+        finally:
+            with self._lock:
+                self._making.pop(key, None)
+
+    def _new(self, key: Key, env: Mapping[str, str]) -> Ready:
+        app, version, _ = key
+        bundle = self._registry.bundle(app, version)
+        found = find_manifest(bundle, self._limits, name=app.name)
+        own = "" if app.tenant == OWN_TENANT else app.tenant
+        manifest = found.for_tenant(own, allow_net=self._allow_net)
+        ready = Ready(self._made(app, bundle, manifest, env), bundle)
+        self._hold(key, ready)
         return ready
 
     def _made(
