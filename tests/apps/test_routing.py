@@ -79,3 +79,14 @@ def test_shares():
     assert 140 < len(few) < 260
     assert 700 < len(many) < 900
     assert few < many
+
+
+def test_the_smallest_and_the_largest_share():
+    """One of a hundred is not nobody, and ninety-nine are not all."""
+    clients = [f"192.0.2.{number}" for number in range(2000)]
+    found = [
+        sum(Traffic(live="a", canary="b", share=share).version_for(each) == "b" for each in clients)
+        for share in (1, 99)
+    ]
+    assert 5 < found[0] < 35
+    assert 1965 < found[1] < 1995

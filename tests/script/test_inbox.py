@@ -176,3 +176,13 @@ def test_a_changed_audit_is_seen(inbox, store):
     with pytest.raises(AuditBrokenError) as raised:
         inbox.audit()
     assert raised.value.fields["index"] == 1
+
+
+def test_a_run_that_is_over_asks_nothing(store, clock):
+    """A question of a run that has ended is refused, and nobody sees it."""
+    row = store.runs.get("r")
+    store.runs.update(replace(row, status="running"), expected="suspended")
+    store.runs.update(replace(row, status="completed", ended_ns=2), expected="running")
+    step = Desk(store, clock_ms=clock, limits=LIMITS).ask(question("d" * 64))
+    assert (step.refused, step.approval) == ("run_over", None)
+    assert Inbox(store, limits=LIMITS, clock_ms=clock).list() == ()
