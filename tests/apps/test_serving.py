@@ -287,9 +287,10 @@ def test_routes_of_the_server(world):
         with pytest.raises(AppRouteError):
             world.deploy(manifest={**manifest, "main": "main.js"})
     stranger = AppName(tenant="acme", name="shop")
-    for manifest in ({"hosts": ["example.org"]}, {"paths": ["/mine"]}):
+    for wanted in ({"hosts": ["example.org"]}, {"paths": ["/mine"]}):
+        manifest = {**wanted, "name": "shop", "main": "main.js"}
         with pytest.raises(AppRouteError):
-            world.deploy(name=stranger, manifest={**manifest, "name": "shop", "main": "main.js"})
+            world.deploy(name=stranger, manifest=manifest, deployer="deployer")
     world.deploy(name=stranger)
     assert world.get("/a", host="shop.acme.localhost") == (200, b"hello /a")
     assert world.get("/apps/~acme/shop/a", host="localhost") == (200, b"hello /a")
