@@ -19,8 +19,9 @@ from cloche.gate.policy import Policy
 from cloche.limits import Limits
 from cloche.server import worker_frames as frames
 from cloche.server.adapters import processes
-from cloche.server.adapters.conversation import Conversation, QuickJob
-from cloche.server.worker_frames import ErrorFrame, error_of
+from cloche.server.adapters.conversation import Conversation
+from cloche.server.adapters.quick_job import QuickJob
+from cloche.server.worker_errors import ErrorFrame, error_of
 
 __all__ = ["workers"]  # a fixture
 

@@ -38,6 +38,7 @@ from cloche.apps.seclusion import at_home, heard_lines, heard_target, secluded
 from cloche.engine.adapters.stack import start_with_room
 from cloche.errors import ClocheError
 from cloche.exec.adapters.effects import CancelToken
+from cloche.exec.errors import WorkerLostError
 from cloche.web.adapters.static_files import MemoryFiles
 from cloche.web.app import App as WebApp
 from cloche.web.errors import ContentTooLargeError, ForbiddenError, HttpError, NotFoundError
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from cloche.apps.adapters.builder import BuiltApp
     from cloche.apps.adapters.door import Door
-    from cloche.apps.adapters.host import AppExecution
+    from cloche.apps.adapters.exchange import AppExecution
     from cloche.apps.manifest import Recording
     from cloche.apps.open import Apps
     from cloche.apps.registry import App
@@ -108,6 +109,7 @@ class AppServer:
         )
         self._talks = Crew(apps.limits.apps.socket_count_max, "cloche-talk", start_with_room)
         self._talking = 0
+        self._begun_count = 0  # requests that no thread waits for
         self._refreshing = threading.Lock()
 
     # --- which apps there are ---
@@ -228,7 +230,9 @@ class AppServer:
                 stall_ms=ready.built.limits.guests.timeout_ms,
                 on_gone=cancel.cancel,
             )
-            self._pool.give(lambda: self._run(found.app, ready.built, asked, reply, cancel, door))
+            work = _Work(self, found.app, ready.built)
+            if not self._begin(work, asked, reply, cancel, door):
+                self._pool.give(lambda: self._run(work, asked, reply, cancel, door))
         except BaseException:
             door.leave()
             raise
@@ -318,41 +322,95 @@ class AppServer:
             client=request.client,
         )
 
+    def _begin(
+        self, work: _Work, asked: AppRequest, reply: Reply, cancel: CancelToken, door: Door
+    ) -> bool:
+        """Let an app answer without a thread that waits; False where that cannot be."""
+        host = self.apps.host
+        if not host.guests.is_apart or self._begun_count >= self._limits.apps.thread_count_max:
+            return False
+        loop = asyncio.get_running_loop()
+
+        def done(execution: AppExecution | None, failure: BaseException | None) -> None:
+            def end() -> None:
+                try:
+                    self._ended(work, asked, reply, execution, failure)
+                finally:
+                    door.leave()
+
+            if work.is_kept(execution):
+                elsewhere(end)  # the store may take a while
+            else:
+                end()
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._begun_ended)
+
+        def elsewhere(work: Callable[[], None]) -> None:
+            try:
+                loop.call_soon_threadsafe(self._pool.give, work)
+            except RuntimeError:  # it has ended
+                work()
+
+        self._begun_count += 1
+        is_begun = False
+        try:
+            is_begun = host.begin(
+                work.built, asked, reply, done, elsewhere,
+                handlers=self._handlers(work), cancel=cancel, **work.options,
+            )  # fmt: skip
+        except Exception as failure:  # noqa: BLE001 - told as that of a thread is
+            self._ended(work, asked, reply, None, failure)
+            door.leave()
+            return True
+        finally:
+            if not is_begun:
+                self._begun_count -= 1
+        return is_begun
+
+    def _begun_ended(self) -> None:
+        self._begun_count -= 1
+
+    def _handlers(self, work: _Work) -> dict[str, Any]:
+        timeout_ms = work.built.limits.guests.timeout_ms
+        app = work.app
+        return dict(self.apps.storage.handlers(app.name, tenant=app.tenant, timeout_ms=timeout_ms))
+
     def _run(
-        self,
-        app: AppName,
-        built: BuiltApp,
-        asked: AppRequest,
-        reply: Reply,
-        cancel: CancelToken,
-        door: Door,
+        self, work: _Work, asked: AppRequest, reply: Reply, cancel: CancelToken, door: Door
     ) -> None:
         """Run an app for a request, on a thread of the crew."""
-        work = _Work(self, app, built)
+        execution: AppExecution | None = None
+        failure: BaseException | None = None
         try:
             execution = self.apps.host.handle(
-                built,
-                asked,
-                reply,
-                handlers=self.apps.storage.handlers(
-                    app.name, tenant=app.tenant, timeout_ms=built.limits.guests.timeout_ms
-                ),
-                cancel=cancel,
+                work.built, asked, reply, handlers=self._handlers(work), cancel=cancel,
                 **work.options,
-            )
-        except AppRequestError as refused:
-            reply.fail(refused)
-            work.ended(None)
-        except BaseException as failure:
-            reply.fail(failure if isinstance(failure, ClocheError) else BrokenResponseError())
-            self._report({"event": "app", "app": str(app), "message": str(failure)})
-            work.ended(None)
-            if not isinstance(failure, Exception):
+            )  # fmt: skip
+        except BaseException as error:
+            failure = error
+            if not isinstance(error, Exception):
                 raise
-        else:
-            work.ended(execution, method=asked.method, target=asked.target)
         finally:
+            self._ended(work, asked, reply, execution, failure)
             door.leave()
+
+    def _ended(
+        self,
+        work: _Work,
+        asked: AppRequest,
+        reply: Reply,
+        execution: AppExecution | None,
+        failure: BaseException | None,
+    ) -> None:
+        """Tell of the end of a request; what kept it from its app is answered."""
+        if failure is not None:
+            is_told = isinstance(failure, ClocheError)
+            reply.fail(failure if is_told else BrokenResponseError())
+            if not isinstance(failure, AppRequestError):
+                self._report({"event": "app", "app": str(work.app), "message": str(failure)})
+            if isinstance(failure, WorkerLostError):
+                work.log.log("error", failure.message, {"code": failure.code})
+        work.ended(execution, method=asked.method, target=asked.target)
 
     def call(
         self, app: AppName, kind: Any, event: Mapping[str, Any], **options: Any
@@ -446,8 +504,8 @@ class _Work:
 
     def __init__(self, server: AppServer, app: AppName, built: BuiltApp) -> None:
         self._server = server
-        self._app = app
-        self._built = built
+        self.app = app
+        self.built = built
         self._now_ns = server.apps.now_ns
         self.request_id = server.new_id()
         self.log = RequestLog(
@@ -476,6 +534,10 @@ class _Work:
             "run_id": self.request_id,
         }
 
+    def is_kept(self, execution: AppExecution | None) -> bool:
+        """Whether anything of a run may be kept in the store."""
+        return self.is_sampled or execution is None or execution.failure is not None
+
     def ended(
         self,
         execution: AppExecution | None,
@@ -501,9 +563,9 @@ class _Work:
             return
         request = RecordedRequest(
             id=self.request_id,
-            app=str(self._app),
-            version=self._built.version,
-            env=dict(self._built.env),
+            app=str(self.app),
+            version=self.built.version,
+            env=dict(self.built.env),
             created_ms=self._began_ns // NS_PER_MS,
             duration_ms=duration_ms,
             method=method,
@@ -512,10 +574,10 @@ class _Work:
             code="" if failure is None else failure.code,
             kind=kind,
         )
-        language = self._built.guest_language
+        language = self.built.guest_language
         try:
             self._server.apps.recordings.keep(
-                self._app, request, self.records.records, language=language
+                self.app, request, self.records.records, language=language
             )
         except ClocheError as problem:
             self._server._report({"event": "app", "message": problem.message})

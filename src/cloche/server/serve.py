@@ -30,6 +30,7 @@ from cloche.limits.adapters.settings import guest_modules, load_limits
 from cloche.script.adapters.modules import load_tools
 from cloche.server.adapters.processes import Processes
 from cloche.server.adapters.remote import WorkerRunner
+from cloche.server.adapters.remote_apps import RemoteApps
 from cloche.server.adapters.threads import ThreadHost
 from cloche.server.api import Server
 from cloche.server.errors import ServeError
@@ -153,9 +154,14 @@ class _Process:
         self._log = log
         self._say = say
         self._ended = threading.Event()
-        # Apps run in this process: before its runner becomes that of the workers.
-        apps = open_apps(store, limits, names=names_of(settings), allow_net=settings.allow_net)
         self._processes = self._workers(settings)
+        apps = open_apps(
+            store,
+            limits,
+            names=names_of(settings),
+            allow_net=settings.allow_net,
+            guests=None if self._processes is None else RemoteApps,
+        )
         self._host = ThreadHost(limits, self._worker_failed)
         self._server = Server(
             store,

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 class Guests(Protocol):
-    """Where the code of apps runs: in this process or in others. Callable from any thread."""
+    """Where the code of apps runs: in this process or in others. Callable from any thread.
+
+    Attributes:
+        is_apart: whether in others, so that runs can be begun without a thread that waits.
+    """
+
+    is_apart: bool
 
     def evaluate(self, recipe: Recipe) -> Evaluated:
         """Evaluate the top level of a version."""
@@ -52,6 +58,35 @@ class Guests(Protocol):
             sink: keeps the journal.
             replay: answers every effect.
             record: whether there is a journal.
+            cancel: stops the run.
+            run_id: of the run.
+            wanted: whether the journal is to be kept.
+        """
+
+    def begin(
+        self,
+        image: Image,
+        request: RunRequest,
+        done: Callable[[Execution | None, BaseException | None], None],
+        elsewhere: Callable[[Callable[[], None]], None],
+        *,
+        handlers: Mapping[str, EffectHandler],
+        on_output: Callable[[Stream, bytes], None] | None,
+        sink: JournalSink | None,
+        cancel: CancelToken,
+        run_id: str,
+        wanted: Wanted | None,
+    ) -> bool:
+        """Begin a run without waiting; False where that cannot be, and nothing was begun.
+
+        Args:
+            image: as for `execute`; it was executed there before.
+            request: what to run.
+            done: called when it is over, with how it ended or with what kept it from that.
+            elsewhere: does something that waits on another thread.
+            handlers: as for `execute`, as for all that follow.
+            on_output: gets what is printed.
+            sink: keeps the journal.
             cancel: stops the run.
             run_id: of the run.
             wanted: whether the journal is to be kept.

@@ -10,18 +10,16 @@ Invariants:
 from __future__ import annotations
 
 import dataclasses
-import json
 import secrets
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from cloche.apps.adapters.builder import Builder, BuiltApp
 from cloche.apps.adapters.effects import AppEffects
+from cloche.apps.adapters.exchange import SEED_BITS, AppExecution, Exchange, fields_of
 from cloche.apps.adapters.instances import AppInstances
-from cloche.apps.errors import AppRequestError, HandlerFailedError, NoResponseError
+from cloche.apps.errors import AppRequestError, HandlerFailedError
 from cloche.apps.messages import (
-    Answer,
     Conversation,
     RecordedResponse,
     event_question,
@@ -30,15 +28,9 @@ from cloche.apps.messages import (
     question_of,
     recorded_response,
 )
+from cloche.errors import InternalError
 from cloche.exec.adapters.effects import CancelToken
-from cloche.exec.adapters.runner import Execution
 from cloche.exec.api import request_of
-from cloche.exec.errors import (
-    InternalExecError,
-    ResourceExceededError,
-    RuntimeFailedError,
-    TimeoutExceededError,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,47 +39,20 @@ if TYPE_CHECKING:
     from cloche.apps.bundle import Bundle
     from cloche.apps.manifest import Manifest
     from cloche.apps.messages import AppRequest
-    from cloche.apps.ports import AppSocket, Line, LogSink, ReplySink
+    from cloche.apps.ports import AppSocket, LogSink, ReplySink
     from cloche.engine.adapters.images import Image
     from cloche.engine.virtual_os import Stream
     from cloche.errors import ClocheError
-    from cloche.exec.adapters.runner import Runner, Wanted
+    from cloche.exec.adapters.runner import Execution, Runner, Wanted
     from cloche.exec.request import RunRequest
     from cloche.gate.journal import Journal
     from cloche.gate.ports import EffectHandler, JournalSink
     from cloche.limits import Limits
 
-FAILURE_LINES: Final[tuple[Line, ...]] = (
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"no-store"),
-)
 STATUS_FAILED: Final = 500
-STATUS_UNAVAILABLE: Final = 503
-STATUS_TIMEOUT: Final = 504
 STATUS_SWITCHING: Final = 101
 STATUS_REFUSED: Final = 403
 NS_PER_MS: Final = 1_000_000
-SEED_BITS: Final = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppExecution(Execution):
-    """A request or event that is over.
-
-    Args:
-        status: of the response; 0 for an event, and where the client was gone before.
-        failure: what went wrong, for the app's log; None when all went well. `error` is that of
-            the run alone.
-        body_bytes: of the response.
-        client_gone: whether the client left before the end.
-        value: what the handler of an event returned.
-    """
-
-    status: int = 0
-    failure: ClocheError | None = None
-    body_bytes: int = 0
-    client_gone: bool = False
-    value: Any = None
 
 
 class AppHost:
@@ -176,37 +141,86 @@ class AppHost:
         Raises:
             AppRequestError: the request cannot be given to an app; nothing ran, and nothing was
                 answered.
+            WorkerLostError: the process that ran it ended; the reply was aborted, or answered 503.
             JournalError, InternalError: the host's fault; the reply was aborted, or answered 500.
         """
-        stdin, question = input_of(request), question_of(request)
-        answer = Answer(reply, built.limits, is_head=request.method == "HEAD")
-        body = None if isinstance(request.body, bytes) else request.body
-        effects = AppEffects(answer, built.limits, body=body, log=log)
-        run = built.request(
-            question, seed=secrets.randbits(SEED_BITS), now_ns=time.time_ns(), stdin=stdin
-        )
+        exchange = Exchange(built, request, reply, log)
         try:
-            wanted = _unless(lambda: answer.is_ended) if only_failed else None
+            wanted = _unless(lambda: exchange.is_ended) if only_failed else None
             execution = self._execute(
-                built, run, effects, handlers, record, cancel, on_output, run_id, wanted=wanted
+                built,
+                exchange.run,
+                exchange.effects,
+                handlers,
+                record,
+                cancel,
+                on_output,
+                run_id,
+                wanted=wanted,
             )
-        except BaseException:
-            answer.fail(STATUS_FAILED, FAILURE_LINES, _failure_body("APP_HOST_FAILED"))
+        except BaseException as error:
+            exchange.break_off(error)
             raise
-        failure = _failure(execution, answer)
-        if not answer.is_ended and not answer.client_gone:
-            failure = failure or NoResponseError("the handler ended and answered nothing")
-            status, lines = _status(failure), FAILURE_LINES
-            if effects.retry_after_s is not None and status == STATUS_FAILED:
-                status = STATUS_UNAVAILABLE
-                lines = (*lines, (b"retry-after", b"%d" % effects.retry_after_s))
-            answer.fail(status, lines, _failure_body(failure.code))
-        return AppExecution(
-            **_fields(execution),
-            status=answer.status,
-            failure=failure,
-            body_bytes=answer.body_bytes,
-            client_gone=answer.client_gone,
+        return exchange.finish(execution)
+
+    def begin(
+        self,
+        built: BuiltApp,
+        request: AppRequest,
+        reply: ReplySink,
+        done: Callable[[AppExecution | None, BaseException | None], None],
+        elsewhere: Callable[[Callable[[], None]], None],
+        *,
+        handlers: Mapping[str, EffectHandler],
+        record: JournalSink | None,
+        only_failed: bool,
+        cancel: CancelToken,
+        log: LogSink | None,
+        on_output: Callable[[Stream, bytes], None] | None,
+        run_id: str,
+    ) -> bool:
+        """Let an app answer a request without a thread that waits; False if that cannot be.
+
+        Args:
+            built: the version.
+            request: what was asked.
+            reply: gets the response.
+            done: called when it is over, with what `handle` returns or raises.
+            elsewhere: does something that waits on another thread.
+            handlers: as for `handle`, as for all that follow.
+            record: keeps the journal.
+            only_failed: whether it gets no journal of what went well.
+            cancel: stops the run.
+            log: gets the lines of the log.
+            on_output: gets what is printed.
+            run_id: names the run in idempotency keys.
+
+        Raises:
+            AppRequestError: the request cannot be given to an app.
+        """
+        if built.image is None or not self.guests.is_apart:
+            return False
+        exchange = Exchange(built, request, reply, log)
+
+        def over(execution: Execution | None, error: BaseException | None) -> None:
+            if execution is None:
+                error = error or InternalError("a run ended without saying how")
+                exchange.break_off(error)
+                done(None, error)
+            else:
+                done(exchange.finish(execution), None)
+
+        return self.guests.begin(
+            built.image,
+            exchange.run,
+            over,
+            elsewhere,
+            handlers={**handlers, "app": exchange.effects},
+            on_output=on_output,
+            sink=record,
+            cancel=cancel,
+            run_id=run_id,
+            wanted=_unless(lambda: exchange.is_ended) if only_failed else None,
         )
 
     def handle_socket(
@@ -271,7 +285,7 @@ class AppHost:
             conversation.finish(is_well=is_well)
         refused = STATUS_REFUSED if is_well else STATUS_FAILED
         return AppExecution(
-            **_fields(execution),
+            **fields_of(execution),
             status=STATUS_SWITCHING if conversation.is_accepted else refused,
             failure=execution.error,
             body_bytes=conversation.sent_bytes,
@@ -323,7 +337,7 @@ class AppHost:
         failure: ClocheError | None = execution.error
         if failure is None and not effects.has_value:
             failure = HandlerFailedError(f"the handler of {kind} ended before it returned")
-        return AppExecution(**_fields(execution), failure=failure, value=effects.value)
+        return AppExecution(**fields_of(execution), failure=failure, value=effects.value)
 
     def replay(
         self, built: BuiltApp, journal: Journal
@@ -381,37 +395,3 @@ class AppHost:
 def _unless(is_well: Callable[[], bool]) -> Wanted:
     """Return who wants the journals of runs that failed, or did not do what they were for."""
     return lambda error: error is not None or not is_well()
-
-
-_FIELDS: Final = tuple(entry.name for entry in dataclasses.fields(Execution))
-
-
-def _fields(execution: Execution) -> dict[str, Any]:
-    return {name: getattr(execution, name) for name in _FIELDS}
-
-
-def _failure(execution: Execution, answer: Answer) -> ClocheError | None:
-    """Return what went wrong; a client that left is nobody's fault."""
-    if answer.client_gone:
-        return None
-    return execution.error
-
-
-def _status(failure: ClocheError) -> int:
-    if isinstance(failure, TimeoutExceededError):
-        return STATUS_TIMEOUT
-    return STATUS_FAILED
-
-
-def _failure_body(code: str) -> bytes:
-    document = {"error": {"code": _PUBLIC.get(code, code), "message": _TOLD}}
-    return json.dumps(document).encode()
-
-
-_PUBLIC: Final = {
-    TimeoutExceededError.code: "APP_TIMEOUT",
-    ResourceExceededError.code: "APP_LIMIT",
-    RuntimeFailedError.code: HandlerFailedError.code,
-    InternalExecError.code: HandlerFailedError.code,
-}
-_TOLD: Final = "the app did not answer this request; its log says why"

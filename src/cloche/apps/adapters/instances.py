@@ -42,6 +42,8 @@ class AppInstances:
         limits: the group `apps`.
     """
 
+    is_apart = False
+
     def __init__(self, runner: Runner, limits: Limits) -> None:
         # A client has its response before the instance is made fresh again.
         self._pool = Pool(limits.apps.warm_instance_count_max, has_thread=False)
@@ -87,6 +89,10 @@ class AppInstances:
             "wanted": wanted,
         }
         return self.run(self.runner, image, request, is_warm=is_warm, **options)
+
+    def begin(self, *_args: Any, **_options: Any) -> bool:
+        """See `Guests`: a guest of this process needs a thread."""
+        return False
 
     def run(
         self, runner: Runner, image: Image, request: RunRequest, *, is_warm: bool, **options: Any

@@ -22,31 +22,25 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cloche.engine.abi import GuestStopped
-from cloche.engine.vfs import StoredFile
 from cloche.errors import InternalError
 from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.adapters.net import NetHandlers
-from cloche.exec.adapters.runner import Execution, Suspension
-from cloche.exec.errors import (
-    ExecError,
-    InternalExecError,
-    WorkerLostError,
-)
+from cloche.exec.errors import WorkerLostError
 from cloche.gate.canonical import decode, encode_plain
 from cloche.gate.effect import EffectError, EffectRequest
 from cloche.gate.errors import ValueInvalidError
 from cloche.gate.policy import NET_KIND, Deny, decide
 from cloche.gate.ports import Cancels, EffectFailure, EffectSuspended
 from cloche.server import worker_frames as frames
-from cloche.server.pictures import bounded
+from cloche.server.adapters.quick_job import Patience, execution_of
 from cloche.server.worker_bounds import Said, WorkerLiesError, size_of
 from cloche.server.worker_errors import error_of
 from cloche.server.worker_frames import Answer, Done, FrameTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from cloche.exec.adapters.runner import OutputListener
+    from cloche.exec.adapters.runner import Execution, OutputListener
     from cloche.exec.adapters.session_machine import Kept
     from cloche.exec.request import RunRequest
     from cloche.exec.session_log import Step
@@ -56,7 +50,6 @@ if TYPE_CHECKING:
     from cloche.server.adapters.processes import WorkerProcess
     from cloche.server.adapters.remote import WorkerRunner
 
-MS_PER_S: Final = 1000
 NS_PER_MS: Final = 1_000_000
 _POLL_S: Final = 0.5
 _APP_KIND: Final = "app"
@@ -66,6 +59,12 @@ _REFUSED: Final = EffectError(
 _UNAVAILABLE: Final = EffectError(
     code="EFFECT_UNAVAILABLE", message="nothing in this run answers effects of this kind"
 )
+
+
+_Quick = tuple[
+    "Callable[[Done | None, BaseException | None], None]",
+    "Callable[[Callable[[], None]], None]",
+]
 
 
 class Conversation:
@@ -112,6 +111,8 @@ class Conversation:
         self._waiting_bytes = 0
         self._waiting_lock = threading.Lock()
         self._process: WorkerProcess | None = None
+        self._job = 0
+        self._quick: _Quick | None = None  # of a job that nobody waits for
         self.told: frozenset[str] = frozenset()  # effects of an app that may be told
         self.has_asked = False  # whether the worker said or asked anything before the end
         self.is_awake = True  # of a run in a machine: whether that lives on
@@ -212,17 +213,94 @@ class Conversation:
             WorkerLostError: its process ended. ClocheError: what it met. Whatever was met here.
         """
         self._process = process
-        job = process.open(self)
+        job = self._job = process.open(self)
         try:
             self._cancel.bind(lambda: process.send(frames.Cancel(job=job)))
             process.send(make(job))
             done = self._listen(process, job)
         finally:
-            process.close(job)
-            if self._request is not None:
-                self._handlers.close()
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+            self._close()
+        return self._checked(done)
+
+    def begin(
+        self,
+        process: WorkerProcess,
+        make: Callable[[int], frames.Frame],
+        over: Callable[[Done | None, BaseException | None], None],
+        elsewhere: Callable[[Callable[[], None]], None],
+    ) -> bool:
+        """Send a job and do not wait; False if that cannot be, and nothing was sent.
+
+        Args:
+            process: that does it.
+            make: of the number of the job, its frame.
+            over: called when it is done: at once by who hears of it, or elsewhere when the worker
+                asks for something before.
+            elsewhere: does something that waits on another thread.
+        """
+        self._process, self._quick = process, (over, elsewhere)
+        self._patience = Patience(self._runner, self._cancel, self._ends_ns)
+        try:
+            job = self._job = process.open(self)
+        except WorkerLostError:
+            return False
+        self._runner.watch(self)
+        if not process.send_now(make(job)):
+            is_begun = self._take_quick() is None  # it was lost just now, and that is told
+            if not is_begun:
+                self._runner.forget(self)
+                self._close()
+            return is_begun
+        self._cancel.bind(lambda: process.send(frames.Cancel(job=job)))
+        return True
+
+    def check_time(self) -> None:
+        """End the worker when it does not stop in time."""
+        if self._process is not None and self._quick is not None:
+            self._patience.check(self._process)
+
+    def _take_quick(self) -> _Quick | None:
+        with self._waiting_lock:
+            quick, self._quick = self._quick, None
+        return quick
+
+    def _put_first(self, frame: frames.FromWorker | None, quick: _Quick) -> None:
+        """Take the first frame of a job that nobody waits for: mostly it is the last one."""
+        over, elsewhere = quick
+        self._runner.forget(self)
+        if isinstance(frame, Done):
+            self._finish(over, lambda: self._heard(frame))
+        else:
+            self._frames.put(frame)
+            process = self._process
+            assert process is not None
+            elsewhere(lambda: self._finish(over, lambda: self._listen(process, self._job)))
+
+    def _finish(
+        self,
+        over: Callable[[Done | None, BaseException | None], None],
+        listen: Callable[[], Done],
+    ) -> None:
+        try:
+            try:
+                done = listen()
+            finally:
+                self._close()
+            done = self._checked(done)
+        except BaseException as error:  # noqa: BLE001 - told to who is told of the end
+            over(None, error)
+        else:
+            over(done, None)
+
+    def _close(self) -> None:
+        if self._process is not None:
+            self._process.close(self._job)
+        if self._request is not None:
+            self._handlers.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _checked(self, done: Done) -> Done:
         if self._fault is not None:
             raise self._fault
         if done.is_fault:
@@ -233,6 +311,10 @@ class Conversation:
 
     def put(self, frame: frames.FromWorker | None) -> None:
         """Take what the worker says, until it is listened to (a `Box`)."""
+        quick = None if self._quick is None else self._take_quick()
+        if quick is not None:
+            self._put_first(frame, quick)
+            return
         with self._waiting_lock:
             self._waiting_bytes += size_of(frame)
             is_much = self._waiting_bytes > self._runner.server.worker_frame_limit_bytes
@@ -257,15 +339,27 @@ class Conversation:
                 continue
             if frame is None:
                 raise process.loss()
+            if isinstance(frame, Done):
+                return self._heard(frame)
             try:
-                if isinstance(frame, Done):
-                    for stream, data in frame.output:
-                        self._hear(stream, data)
-                    return frame
                 self._take(process, job, frame)
             except WorkerLiesError as lie:
-                process.kill(f"it {lie.fields['problem']}")
-                raise WorkerLostError(f"it {lie.fields['problem']}") from None
+                raise self._refused(lie) from None
+
+    def _heard(self, done: Done) -> Done:
+        """Take what was said with the end."""
+        try:
+            for stream, data in done.output:
+                self._hear(stream, data)
+        except WorkerLiesError as lie:
+            raise self._refused(lie) from None
+        return done
+
+    def _refused(self, lie: WorkerLiesError) -> WorkerLostError:
+        problem = f"it {lie.fields['problem']}"
+        if self._process is not None:
+            self._process.kill(problem)
+        return WorkerLostError(problem)
 
     def _take(self, process: WorkerProcess, job: int, frame: Any) -> None:
         self.has_asked = True
@@ -413,148 +507,3 @@ def _decoded(args: bytes) -> Any:
         return decode(args)
     except ValueInvalidError:
         raise WorkerLiesError("asks for an effect with arguments that are none") from None
-
-
-class Patience:
-    """Ends a worker that goes on for longer than its run may, or than it was asked to."""
-
-    def __init__(self, runner: WorkerRunner, cancel: CancelToken, ends_ns: int | None) -> None:
-        self._grace_s = runner.server.worker_grace_ms / MS_PER_S
-        self._cancel = cancel
-        self._ends_ns = ends_ns
-        self._stop_s: float | None = None
-
-    def check(self, process: WorkerProcess) -> None:
-        """Look at the clock. Called every now and then while the job goes on."""
-        now_s = time.monotonic()
-        if self._stop_s is None:
-            is_over = self._ends_ns is not None and time.monotonic_ns() > self._ends_ns
-            if is_over or self._cancel.cancelled:
-                self._stop_s = now_s + self._grace_s
-        elif now_s > self._stop_s:
-            process.kill("it did not stop a run in time")
-
-
-class QuickJob:
-    """A run that asks nothing and is not kept: one frame there, one back, no thread that waits."""
-
-    def __init__(
-        self,
-        runner: WorkerRunner,
-        process: WorkerProcess,
-        request: RunRequest,
-        on_output: OutputListener | None,
-        cancel: CancelToken,
-        done: Callable[[Execution | None, BaseException | None], None],
-    ) -> None:
-        self._runner = runner
-        self._process = process
-        self._request = request
-        self._on_output = on_output
-        self._cancel = cancel
-        self._done = done
-        self._job = 0
-        self._run_id = ""
-        self._said = Said(request.limits)
-        self._lock = threading.Lock()
-        self._is_over = False
-        ends_ns = time.monotonic_ns() + request.limits.guests.timeout_ms * NS_PER_MS
-        self._patience = Patience(runner, cancel, ends_ns)
-
-    def begin(self, run_id: str) -> bool:
-        """Send it off; False when the worker has just been lost."""
-        process, self._run_id = self._process, run_id
-        try:
-            job = self._job = process.open(self)
-        except WorkerLostError:
-            return False
-        options = frames.RunOptions(
-            request=frames.request_frame(self._request, self._runner.limits),
-            run_id=run_id,
-            is_recorded=False,
-            is_streamed=self._on_output is not None,
-        )
-        self._runner.watch(self)
-        if not process.send_now(frames.Run(job=job, options=options)):
-            return not self._give_up()
-        self._cancel.bind(lambda: process.send(frames.Cancel(job=job)))
-        return True
-
-    def _give_up(self) -> bool:
-        """Leave the job to somebody who can wait; False when it is over already: it was lost."""
-        with self._lock:
-            is_over, self._is_over = self._is_over, True
-        self._process.close(self._job)
-        self._runner.forget(self)
-        return not is_over
-
-    def check_time(self) -> None:
-        """End the worker when it does not stop in time."""
-        self._patience.check(self._process)
-
-    def put(self, frame: frames.FromWorker | None) -> None:
-        """Take what the worker says."""
-        problem = "it asked for something that its run has not"
-        try:
-            if isinstance(frame, frames.Output):
-                self._said.output(len(frame.data))
-                _tell(self._on_output, ((frame.stream, frame.data),))
-                return
-            if isinstance(frame, Done):
-                self._said.output(sum(len(data) for _, data in frame.output))
-        except WorkerLiesError as lie:
-            frame, problem = frames.CancelEffect(job=self._job, question=0), lie.fields["problem"]
-        with self._lock:
-            was_over, self._is_over = self._is_over, True
-        if was_over:
-            return
-        execution: Execution | None = None
-        error: BaseException | None = None
-        if isinstance(frame, Done):
-            _tell(self._on_output, frame.output)
-        if frame is None:
-            error = self._process.loss()
-        elif isinstance(frame, Done) and frame.execution is not None:
-            execution = execution_of(frame.execution, self._run_id)
-        elif isinstance(frame, Done) and frame.error is not None:
-            error = error_of(frame.error)
-        else:
-            error = InternalError("a worker asks for something that its run has not")
-            self._process.kill(problem)
-        self._process.close(self._job)
-        self._runner.forget(self)
-        self._done(execution, error)
-
-
-def _tell(on_output: OutputListener | None, pieces: Iterable[tuple[frames.Heard, bytes]]) -> None:
-    if on_output is not None:
-        for stream, data in pieces:
-            if stream in ("stdout", "stderr"):
-                on_output(stream, data)
-
-
-def execution_of(frame: frames.ExecutionFrame, run_id: str) -> Execution:
-    """Return what the run of this id came to, as a worker tells it."""
-    error: ExecError | None = None
-    if frame.error is not None:
-        made = error_of(frame.error, result=frame.result)
-        error = (
-            made
-            if isinstance(made, ExecError)
-            else InternalExecError(made.message, result=frame.result)
-        )
-    return Execution(
-        run_id=run_id,
-        language=frame.language,
-        result=frame.result,
-        error=error,
-        exit_code=frame.exit_code,
-        files=tuple(
-            StoredFile(path=path, content=content)
-            for path, content in bounded(frame.pictures).items()
-        ),
-        journal_hash=frame.journal_hash,
-        image=frame.image,
-        fuel_used=frame.fuel_used,
-        suspension=Suspension(due_ns=frame.due_ns) if frame.is_suspended else None,
-    )

@@ -59,16 +59,18 @@ class Box(Protocol):
 
 
 class HeldApps:
-    """Which apps a worker has at hand. Used under `lock`, which also orders what is sent of them.
+    """Which apps a worker has at hand.
 
     Attributes:
+        sending: held while it is told of apps, so that this has an order; may take long.
+        lock: held while `uses` is looked at.
         uses: by the number of an app: how many of its runs go on. Those used last are last.
     """
 
     def __init__(self) -> None:
+        self.sending = threading.Lock()
         self.lock = threading.Lock()
         self.uses: OrderedDict[int, int] = OrderedDict()
-        self.released: set[int] = set()  # to be dropped behind their last run
 
 
 class WorkerProcess:

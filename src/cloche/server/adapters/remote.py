@@ -10,13 +10,14 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cloche.errors import InternalError
 from cloche.exec.adapters.runner import Execution, Runner, new_run_id
 from cloche.exec.errors import InvalidRunError
 from cloche.server import worker_frames as frames
-from cloche.server.adapters.conversation import Conversation, QuickJob
+from cloche.server.adapters.conversation import Conversation
+from cloche.server.adapters.quick_job import QuickJob
 from cloche.server.adapters.remote_machine import RemoteMachine
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ _POLL_S: Final = 0.5
 _SMALL_BYTES: Final = 1 << 16  # what a socket takes without anybody at its other end
 
 
+class Watched(Protocol):
+    """A job that no thread waits for."""
+
+    def check_time(self) -> None:
+        """End the worker when it does not stop in time."""
+
+
 class WorkerRunner(Runner):
     """Runs requests in worker processes; makes images in this one.
 
@@ -53,7 +61,7 @@ class WorkerRunner(Runner):
         self.server = limits.server
         self.has_pictures = False
         self._prepared: set[tuple[str, bool]] = set()
-        self._quick: dict[QuickJob, None] = {}
+        self._quick: dict[Watched, None] = {}
         self._watching = threading.Condition()
         self._watcher: threading.Thread | None = None
 
@@ -74,7 +82,7 @@ class WorkerRunner(Runner):
             self.images.typescript()  # a program may load a module that is TypeScript
         self._prepared.add((request.image_name, request.limits.guests.fuel > 0))
 
-    def watch(self, job: QuickJob) -> None:
+    def watch(self, job: Watched) -> None:
         """Look after a job that no thread waits for."""
         with self._watching:
             self._quick[job] = None
@@ -86,7 +94,7 @@ class WorkerRunner(Runner):
             elif len(self._quick) == 1:
                 self._watching.notify()
 
-    def forget(self, job: QuickJob) -> None:
+    def forget(self, job: Watched) -> None:
         """Look after a job no more."""
         with self._watching:
             self._quick.pop(job, None)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Final, Literal
+from weakref import WeakKeyDictionary, WeakSet
 
 import msgspec
 
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from cloche.gate.ports import EffectHandler, JournalSink
     from cloche.server.adapters.processes import WorkerProcess
     from cloche.server.adapters.remote import WorkerRunner
+    from cloche.server.worker_frames import Done
 
 _TRY_COUNT: Final = 2
+_SMALL_BYTES: Final = 1 << 16  # what a socket takes without anybody at its other end
 _numbers = itertools.count(1)  # of apps, one sequence for all workers of this process
 _evaluated = msgspec.msgpack.Decoder(frames.EvaluatedFrame).decode
 
@@ -52,6 +54,7 @@ class _App:
         self, number: int, handout: Handout, request: RunRequest, told: dict[str, Any]
     ) -> None:
         self.number = number
+        self.is_released = False  # no worker keeps it beyond a run
         self._handout = handout
         self._request = request
         self._told = told
@@ -84,6 +87,31 @@ class _App:
         return frame, (handout.memory, handout.content)
 
 
+class _Attempt:
+    """A run of an app that one worker is to execute."""
+
+    def __init__(
+        self,
+        process: WorkerProcess,
+        app: _App,
+        conversation: Conversation,
+        said: dict[str, Any],
+    ) -> None:
+        self.process = process
+        self.app = app
+        self.conversation = conversation
+        self._said = said
+
+    def frame(self, job: int) -> frames.RunApp:
+        """Return what is said of it first."""
+        return frames.RunApp(job=job, **self._said)
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a run that was lost did nothing, and did not end its worker by being slow."""
+        return not self.conversation.has_asked and not self.process.is_condemned
+
+
 class RemoteApps:
     """Runs the code of apps in workers (`Guests`).
 
@@ -91,10 +119,13 @@ class RemoteApps:
         runner: has the workers; of the store of the apps.
     """
 
+    is_apart = True
+
     def __init__(self, runner: WorkerRunner) -> None:
         self._runner = runner
         self._lock = threading.Lock()
         self._apps: WeakKeyDictionary[Image, _App] = WeakKeyDictionary()
+        self._released: WeakSet[Image] = WeakSet()  # those that nobody is to ask again
 
     def evaluate(self, recipe: Recipe) -> Evaluated:
         """See `Guests`."""
@@ -133,6 +164,8 @@ class RemoteApps:
 
     def hold(self, image: Image) -> None:
         """See `Guests`."""
+        with self._lock:
+            self._released.discard(image)
 
     def execute(
         self,
@@ -154,61 +187,120 @@ class RemoteApps:
         Raises:
             WorkerLostError: the process ended.
         """
-        run_id = run_id or new_run_id()
         for number in range(1, _TRY_COUNT + 1):
             process = self._runner.processes.pick()  # before the time of the run begins
-            conversation = Conversation(
-                self._runner, request, handlers=handlers, on_output=on_output, sink=sink,
-                cancel=cancel,
+            attempt = self._attempt(
+                process, self._app_of(image, request, is_warm=is_warm), request,
+                handlers=handlers, on_output=on_output, sink=sink, replay=replay, record=record,
+                cancel=cancel, run_id=run_id or new_run_id(), wanted=wanted,
             )  # fmt: skip
-            conversation.run_id = run_id
-            app = self._app_of(image, request, is_warm=is_warm)
-            conversation.told = getattr((handlers or {}).get(APP_KIND), "told", frozenset())
-            frame = self._frame(app, request, conversation, replay)
-            journal = "none" if sink is None or not record else "all"
-            frame = msgspec.structs.replace(
-                frame, journal="failed" if wanted is not None and journal == "all" else journal
-            )
+            self._take(process, attempt.app)
             try:
-                return self._run(process, app, conversation, frame)
+                return attempt.conversation.run(process, attempt.frame)
             except WorkersStoppedError:
                 raise
             except WorkerLostError:
-                if conversation.has_asked or process.is_condemned or number == _TRY_COUNT:
+                if not attempt.may_repeat or number == _TRY_COUNT:
                     raise
+            finally:
+                self._let_go(process, attempt.app)
         raise InternalError("a run was tried and neither ended nor failed")
 
-    def _run(
+    def begin(
+        self,
+        image: Image,
+        request: RunRequest,
+        done: Callable[[Execution | None, BaseException | None], None],
+        elsewhere: Callable[[Callable[[], None]], None],
+        *,
+        handlers: Mapping[str, EffectHandler],
+        on_output: Callable[[Stream, bytes], None] | None,
+        sink: JournalSink | None,
+        cancel: CancelToken,
+        run_id: str,
+        wanted: Wanted | None,
+    ) -> bool:
+        """See `Guests`. A version that no worker has yet is left to `execute`."""
+        process = self._runner.processes.pick_now()
+        app = self._apps.get(image)
+        if process is None or app is None or len(request.stdin) > _SMALL_BYTES:
+            return False
+        if (request.policy.net or {}).get("secrets"):
+            return False  # they are read first
+        if not self._take_held(process, app):
+            return False
+        options: dict[str, Any] = {
+            "handlers": handlers, "on_output": on_output, "sink": sink, "cancel": cancel,
+            "run_id": run_id, "wanted": wanted,
+        }  # fmt: skip
+        attempt = self._attempt(process, app, request, **options)
+
+        def over(end: Done | None, error: BaseException | None) -> None:
+            self._let_go(process, app)
+            execution = None
+            if end is not None:
+                try:
+                    execution = attempt.conversation.execution(end)
+                except BaseException as problem:  # noqa: BLE001 - told to who waits for the end
+                    error = problem
+            elif (
+                isinstance(error, WorkerLostError)
+                and not isinstance(error, WorkersStoppedError)
+                and attempt.may_repeat
+            ):
+                try:  # elsewhere: who is lost says nothing
+                    execution = self.execute(image, request, **options)
+                except BaseException as problem:  # noqa: BLE001 - as above
+                    error = problem
+            done(execution, error)
+
+        is_begun = attempt.conversation.begin(process, attempt.frame, over, elsewhere)
+        if not is_begun:
+            self._let_go(process, app)
+        return is_begun
+
+    def _attempt(
         self,
         process: WorkerProcess,
         app: _App,
-        conversation: Conversation,
-        frame: frames.RunApp,
-    ) -> Execution:
-        self._take(process, app)
-        try:
-            return conversation.run(process, lambda job: msgspec.structs.replace(frame, job=job))
-        finally:
-            self._let_go(process, app)
-
-    def _frame(
-        self, app: _App, request: RunRequest, conversation: Conversation, replay: Journal | None
-    ) -> frames.RunApp:
-        is_like = replay is None and app.has(request)
-        return frames.RunApp(
-            job=0,
-            app=app.number,
-            code=request.code,
-            stdin=request.stdin,
-            seed=request.seed,
-            now_ns=request.now_ns,
-            run_id=conversation.run_id,
-            told=sorted(conversation.told),
-            limits=app.limits_for(request) if is_like else b"",
-            replay=None if replay is None else frames.journal_bytes(replay, request.limits),
-            request=None if is_like else frames.request_frame(request, self._runner.limits),
-            secrets=conversation.secrets(may_lack=replay is not None),
+        request: RunRequest,
+        *,
+        handlers: Mapping[str, EffectHandler] | None,
+        on_output: Callable[[Stream, bytes], None] | None,
+        sink: JournalSink | None,
+        cancel: CancelToken | None,
+        run_id: str,
+        wanted: Wanted | None,
+        replay: Journal | None = None,
+        record: bool = True,
+    ) -> _Attempt:
+        conversation = Conversation(
+            self._runner, request, handlers=handlers, on_output=on_output, sink=sink, cancel=cancel
         )
+        conversation.run_id = run_id
+        conversation.told = getattr((handlers or {}).get(APP_KIND), "told", frozenset())
+        is_like = replay is None and app.has(request)
+        is_kept = record and sink is not None
+        journal: Literal["none", "failed", "all"] = "none"
+        if is_kept:
+            journal = "all" if wanted is None else "failed"
+        said: dict[str, Any] = {
+            "app": app.number,
+            "code": request.code,
+            "stdin": request.stdin,
+            "seed": request.seed,
+            "now_ns": request.now_ns,
+            "run_id": run_id,
+            "limits": app.limits_for(request) if is_like else b"",
+            "journal": journal,
+            "told": sorted(conversation.told),
+            "secrets": conversation.secrets(may_lack=replay is not None),
+        }
+        if not is_like:
+            said["request"] = frames.request_frame(request, self._runner.limits)
+        if replay is not None:
+            said["replay"] = frames.journal_bytes(replay, request.limits)
+        return _Attempt(process, app, conversation, said)
 
     # --- what workers have at hand ---
 
@@ -222,37 +314,57 @@ class RemoteApps:
                     "is_warm": is_warm,
                 }
                 app = self._apps[image] = _App(next(_numbers), hand_out(image), request, told)
+            app.is_released = image in self._released
             return app
 
-    def _take(self, process: WorkerProcess, app: _App) -> None:
-        """See to it that a worker has a version at hand, and keeps it for a run."""
+    def _take_held(self, process: WorkerProcess, app: _App) -> bool:
+        """Keep a version for a run where the worker has it; False where it has not."""
         held, number = process.apps, app.number
         with held.lock:
             if number not in held.uses:
-                process.send_with(*app.frame())
-                held.uses[number] = 0
+                return False
             held.uses[number] += 1
             held.uses.move_to_end(number)
-            self._make_room(process)
+        return True
 
-    def _make_room(self, process: WorkerProcess) -> None:
+    def _take(self, process: WorkerProcess, app: _App) -> None:
+        """See to it that a worker has a version at hand, and keeps it for a run; may wait."""
         held = process.apps
-        excess = len(held.uses) - self._runner.server.worker_app_count_max
-        idle = [number for number, count in held.uses.items() if not count]
-        for number in idle[: max(excess, 0)]:
-            self._drop(process, number)
+        with held.sending:
+            if self._take_held(process, app):
+                return
+            process.send_with(*app.frame())
+            with held.lock:
+                held.uses[app.number] = 1
+                excess = len(held.uses) - self._runner.server.worker_app_count_max
+                idle = [number for number, count in held.uses.items() if not count]
+                gone = idle[: max(excess, 0)]
+                for number in gone:
+                    del held.uses[number]
+            for number in gone:
+                process.send(frames.DropApp(job=0, app=number))
 
     def _let_go(self, process: WorkerProcess, app: _App) -> None:
-        held, number = process.apps, app.number
+        """A run is over. Never waits."""
+        held = process.apps
         with held.lock:
-            held.uses[number] -= 1
-            if not held.uses[number] and number in held.released:
-                self._drop(process, number)
+            held.uses[app.number] -= 1
+            is_idle = not held.uses[app.number]
+        if is_idle and app.is_released:
+            threading.Thread(
+                target=self._drop, args=(process, app), name="cloche-drop", daemon=True
+            ).start()
 
-    def _drop(self, process: WorkerProcess, number: int) -> None:
-        del process.apps.uses[number]
-        process.apps.released.discard(number)
-        process.send(frames.DropApp(job=0, app=number))
+    def _drop(self, process: WorkerProcess, app: _App) -> None:
+        """Let a worker forget a version that nobody asks there; may wait."""
+        held = process.apps
+        with held.sending:
+            with held.lock:
+                is_idle = held.uses.get(app.number) == 0
+                if is_idle:
+                    del held.uses[app.number]
+            if is_idle:
+                process.send(frames.DropApp(job=0, app=app.number))
 
     def tend(self, image: Image) -> None:
         """See `Guests`: workers do it."""
@@ -260,16 +372,12 @@ class RemoteApps:
     def release(self, image: Image) -> None:
         """See `Guests`."""
         with self._lock:
-            app = self._apps.pop(image, None)
-        if app is None:
-            return
-        for process in self._runner.processes.all():
-            held = process.apps
-            with held.lock:
-                if held.uses.get(app.number):
-                    held.released.add(app.number)
-                elif app.number in held.uses:
-                    self._drop(process, app.number)
+            self._released.add(image)
+            app = self._apps.get(image)
+        if app is not None:
+            app.is_released = True
+            for process in self._runner.processes.all():
+                self._drop(process, app)
 
     def close(self) -> None:
         """See `Guests`: the workers end by themselves."""
