@@ -384,3 +384,16 @@ def test_wrapping():
     assert seen == ["outer", "inner"]
     with pytest.raises(RouteError):
         app.wrap(noting("late"))
+
+
+def test_what_is_no_middleware_and_no_application():
+    """Is refused where it is added, not with every request."""
+    for add in (App().use, App().wrap):
+        with pytest.raises(RouteError) as refused:
+            add("cors")
+        assert str(refused.value) == (
+            "route middleware: str is no async function of a request and what follows"
+        )
+    with pytest.raises(RouteError) as refused:
+        App().mount("/x", "shop")
+    assert str(refused.value) == "route /x: str is no App"

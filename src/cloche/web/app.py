@@ -257,26 +257,30 @@ class App:
         """Put middleware around everything, inside of what was put there before.
 
         Raises:
-            RouteError: requests came already.
+            RouteError: requests came already, or it is no function.
         """
         self._check_open("middleware")
+        _check_middleware(middleware)
         self._middleware.append(middleware)
 
     def wrap(self, middleware: Middleware) -> None:
         """Put middleware around everything, outside of what was put there before.
 
         Raises:
-            RouteError: requests came already.
+            RouteError: requests came already, or it is no function.
         """
         self._check_open("middleware")
+        _check_middleware(middleware)
         self._middleware.insert(0, middleware)
 
     def mount(self, prefix: str, other: App) -> None:
         """Add the routes of another application below a prefix, with its middleware and hooks.
 
         Raises:
-            RouteError: the prefix ends in a slash, or a shape is taken.
+            RouteError: the prefix ends in a slash, a shape is taken, or the other is no App.
         """
+        if not isinstance(other, App):
+            raise RouteError(route=prefix, problem=f"{type(other).__name__} is no App")
         if not prefix.startswith("/") or prefix.endswith("/"):
             raise RouteError(route=prefix, problem="a prefix begins with / and does not end so")
         for route in other.router.routes:
@@ -417,6 +421,12 @@ def _where(raised: BaseException) -> list[str]:
         lines.append(f"{code.co_filename}:{step.tb_lineno} in {code.co_qualname}")
         step = step.tb_next
     return list(lines)
+
+
+def _check_middleware(middleware: object) -> None:
+    if not callable(middleware):
+        problem = f"{type(middleware).__name__} is no async function of a request and what follows"
+        raise RouteError(route="middleware", problem=problem)
 
 
 def _guarded(run: Next) -> Callable[[Request], Coroutine[Any, Any, Response]]:
