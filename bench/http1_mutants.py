@@ -72,7 +72,7 @@ MUTANTS = (
     ("plain.py", "lower.count(name) > 1 for", "lower.count(name) > 2 for"),
     ("plain.py", "caps.field_count_max >= FIELD_COUNT_MAX", "True"),
     ("plain.py", "end - start > self._limit_bytes", "False"),
-    ("plain.py", "            length < 0\n            or ", "            "),
+    ("plain.py", "values[length_at], self._body_limit_bytes", "values[length_at], 1 << 62"),
     ("plain.py", "        if not is_host(host):\n            return False\n", ""),
     ("plain.py", 'values[connection_at] != b"keep-alive"', "False"),
     ("framing.py", "length if length <= limit_bytes else -1", "length"),

@@ -75,9 +75,17 @@ class Response(msgspec.Struct, frozen=True):
 
     def replacing(self, name: bytes, value: bytes) -> Response:
         """Return the response with one value for a field, whatever it had."""
+        for found, _ in self.fields:
+            if found == name:
+                break
+        else:
+            return self.with_field(name, value)
         fields = [field for field in self.fields if field[0] != name]
         fields.append((name, value))
         return Response(self.status, tuple(fields), self.body, self.length)
+
+
+_READY: Final = (Response, str, bytes)  # values that are no JSON
 
 
 def text(content: str, status: int = 200) -> Response:
@@ -183,15 +191,13 @@ def error(failure: ClocheError, status: int | None = None, **extra: object) -> R
 
 def from_value(value: object) -> Response:
     """Return what a handler's value means: text, bytes, JSON, or nothing for None."""
-    if isinstance(value, Response):
-        return value
     if value is None:
         return empty()
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, bytes):
-        return data(value)
-    return json(value)
+    if not isinstance(value, _READY):
+        return json(value)
+    if isinstance(value, Response):
+        return value
+    return text(value) if isinstance(value, str) else data(value)
 
 
 def _lines(content: str) -> list[str]:

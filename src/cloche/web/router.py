@@ -145,7 +145,7 @@ class Router(Generic[Target]):
         if not path.startswith("/"):
             raise NotFoundError(path=path)
         segments = decode_path(path)
-        found = _walk(self._root, segments, 0, [])
+        found = _descend(self._root, segments) or _walk(self._root, segments, 0, [])
         if found is None:
             raise NotFoundError(path=path)
         return found
@@ -171,6 +171,22 @@ def _child(node: _Node[Target], segment: str) -> _Node[Target]:
         node.parameter = node.parameter or _Node()
         return node.parameter
     return node.fixed.setdefault(segment, _Node())
+
+
+def _descend(
+    node: _Node[Target], segments: tuple[str, ...]
+) -> tuple[dict[str, Route[Target]], list[str]] | None:
+    """Return where the first way leads that `_walk` tries; None where it has to go back."""
+    values: list[str] = []
+    for segment in segments:
+        following = node.fixed.get(segment)
+        if following is None:
+            following = node.parameter
+            if following is None or not segment:
+                return None
+            values.append(segment)
+        node = following
+    return (node.routes, values) if node.routes else None
 
 
 def _walk(

@@ -93,6 +93,18 @@ def test_the_shapes_are_bounded():
     assert len(heads._shapes) <= 32
 
 
+def test_values_that_are_new_each_time_are_not_remembered():
+    """Heads that never come again push out none that do."""
+    heads = new_heads()
+    often = Response(200, ((b"x", b"1"), (b"y", b"2")))
+    for index in range(100):
+        heads.whole(often, "GET", close=False)
+        other = Response(200, ((b"y", b"%d" % index), (b"id", b"%d" % index)))
+        heads.whole(other, "GET", close=False)
+    assert (200, often.fields, False) in heads._remembered
+    assert len(heads._remembered) <= 5
+
+
 def test_values_in_a_shape():
     """A head of known names is the serializer's, with other values, refused where one is wrong."""
     heads = new_heads()

@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from cloche.web.http1.events import Field
     from cloche.web.response import Response
 
-    # A head with room for values, and what puts values in the order they have there.
-    Shape = tuple[bytes, Callable[[tuple[bytes, ...]], tuple[bytes, ...]]]
-
 _REMEMBERED_MAX: Final = 32  # few, so that heads used once do not push others out of the caches
+_SAME_SHAPE_MAX: Final = 4  # heads of one shape that are remembered whole
 _NS_PER_S: Final = 1_000_000_000
 _NO_LENGTH: Final = b"content-length: 0\r\n\r\n"
 _DATE: Final = b"date"
@@ -39,6 +37,19 @@ _SHAPE_SIZE_MIN: Final = 2  # fields: `itemgetter` gives a tuple from two on
 _LENGTH: Final = b"content-length"
 
 
+class _Shape:
+    """A head with room for values, what puts values in their order there, and how many it had."""
+
+    __slots__ = ("count", "in_order", "template")
+
+    def __init__(
+        self, template: bytes, in_order: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    ) -> None:
+        self.template = template
+        self.in_order = in_order
+        self.count = 0
+
+
 class Heads:
     """Writes responses. One for all connections of a server."""
 
@@ -48,7 +59,7 @@ class Heads:
         self._second = -1
         self._date: Field = (_DATE, b"")
         self._remembered: dict[tuple[int, tuple[Field, ...], bool], bytes] = {}
-        self._shapes: dict[tuple[int, tuple[bytes, ...], bool], Shape] = {}
+        self._shapes: dict[tuple[int, tuple[bytes, ...], bool], _Shape] = {}
 
     def set_time(self, now_ns: int) -> None:
         """Say what time it is; the date of responses follows."""
@@ -103,31 +114,38 @@ class Heads:
     def _remember(self, response: Response, *, close: bool) -> bytes:
         """Return a head without its length."""
         status, fields = response.status, response.fields
-        head = self._shaped(status, fields, close=close) if len(fields) >= _SHAPE_SIZE_MIN else b""
+        head = b""
+        if len(fields) >= _SHAPE_SIZE_MIN:
+            head, is_frequent = self._shaped(status, fields, close=close)
+            if is_frequent:
+                return head
         head = head or self._head(status, fields, close=close)
         if len(self._remembered) >= _REMEMBERED_MAX:
             self._remembered.clear()
         self._remembered[status, fields, close] = head
         return head
 
-    def _shaped(self, status: int, fields: tuple[Field, ...], *, close: bool) -> bytes:
-        """Return a head by its shape; nothing where the serializer has to write or refuse it."""
+    def _shaped(self, status: int, fields: tuple[Field, ...], *, close: bool) -> tuple[bytes, bool]:
+        """Return a head by its shape, and whether its values vary too often to be remembered.
+
+        Nothing where the serializer has to write or refuse it.
+        """
         names, values = zip(*fields, strict=True)
         if b"".join(values).translate(None, VALUE_BYTES):
-            return b""
+            return b"", False
         key = (status, names, close)
         shape = self._shapes.get(key)
         if shape is None:
             if not _has_shape(names):
-                return b""
+                return b"", False
             order = sorted(range(len(names)), key=names.__getitem__)
             room = tuple((name, _ROOM) for name in names)
-            shape = self._head(status, room, close=close), itemgetter(*order)
+            shape = _Shape(self._head(status, room, close=close), itemgetter(*order))
             if len(self._shapes) >= _REMEMBERED_MAX:
                 self._shapes.clear()
             self._shapes[key] = shape
-        template, in_order = shape
-        return template % in_order(values)
+        shape.count += 1
+        return shape.template % shape.in_order(values), shape.count > _SAME_SHAPE_MAX
 
     def _head(self, status: int, fields: tuple[Field, ...], *, close: bool) -> bytes:
         written = write_response(status, self.dated(fields), b"", close=close)

@@ -44,6 +44,7 @@ def access_log() -> Middleware:
         started_ns = services.monotonic_ns()
         response = await following(request)
         duration_us = (services.monotonic_ns() - started_ns) // _NS_PER_US
+        body = response.body
         services.log(
             {
                 "event": "request",
@@ -52,7 +53,7 @@ def access_log() -> Middleware:
                 "template": request.template,
                 "status": response.status,
                 "duration_us": duration_us,
-                "body_bytes": response.length if response.is_stream else len(response.body),
+                "body_bytes": len(body) if isinstance(body, bytes) else response.length,
                 "client": request.client,
                 "request_id": request.context.get("request_id"),
             }

@@ -101,12 +101,18 @@ def security_headers(
         fields = secure if request.scheme == "https" else plain
         if template is not None:
             fields = (*fields, (b"content-security-policy", nonce.encode().join(pieces)))
-        present = {name for name, _ in response.fields}
-        if names.isdisjoint(present):
-            return response.with_fields(fields)
-        return response.with_fields(tuple(field for field in fields if field[0] not in present))
+        for name, _ in response.fields:
+            if name in names:
+                return response.with_fields(_missing(response, fields))
+        return response.with_fields(fields)
 
     return middleware
+
+
+def _missing(response: Response, fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Return those of the fields that a response does not have."""
+    present = {name for name, _ in response.fields}
+    return tuple(field for field in fields if field[0] not in present)
 
 
 def cors(
