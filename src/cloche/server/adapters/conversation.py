@@ -505,5 +505,5 @@ class Conversation:
 def _decoded(args: bytes) -> Any:
     try:
         return decode(args)
-    except ValueInvalidError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise WorkerLiesError("asks for an effect with arguments that are none") from None
