@@ -16,6 +16,7 @@ from cloche.apps.errors import BundleError, BundleTooLargeError
 from cloche.limits import Limits
 
 LIMITS = Limits()
+PIECE_BYTES = 65_536  # what is read at once
 FILES = {"main.js": b"export default {}", "static/a.txt": b"a", "static/b/c.bin": bytes(300)}
 
 
@@ -182,14 +183,17 @@ def test_the_same_path_twice():
 def test_bombs(pack):
     """A small archive of a large file stops at the limit, not at the end of the file."""
     small = LIMITS.replace({"storage": {"max_file_size": 1 << 20}})
-    with pytest.raises(BundleTooLargeError, match=r"storage\.max_file_size"):
+    with pytest.raises(BundleTooLargeError, match=r"storage\.max_file_size") as caught:
         read_archive(pack({"a": bytes(50_000_000), "b": b""}), small)
+    assert caught.value.fields["found"] <= (1 << 20) + PIECE_BYTES
     total = LIMITS.replace({"storage": {"max_site_size": 10 << 20}})
-    with pytest.raises(BundleTooLargeError, match=r"storage\.max_site_size"):
-        read_archive(pack({"a": bytes(6_000_000), "b": bytes(6_000_000)}), total)
+    with pytest.raises(BundleTooLargeError, match=r"storage\.max_site_size") as caught:
+        read_archive(pack({str(number): bytes(6_000_000) for number in range(9)}), total)
+    assert caught.value.fields["found"] <= (10 << 20) + PIECE_BYTES
     few = LIMITS.replace({"apps": {"app_file_count_max": 3}})
-    with pytest.raises(BundleTooLargeError, match=r"apps\.app_file_count_max"):
+    with pytest.raises(BundleTooLargeError, match=r"apps\.app_file_count_max") as caught:
         read_archive(pack({str(number): b"" for number in range(10)}), few)
+    assert caught.value.fields["found"] == 4
 
 
 @pytest.mark.parametrize(
