@@ -12,6 +12,8 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
+from tests.store.server import Server as PostgreSql
 
 from cloche.client.errors import ClientError
 from cloche.errors import ClocheError
@@ -158,6 +160,46 @@ def test_the_server(tmp_path):
         settled(lambda: client.scripts.get(first).value == "sent to bob!")
         answer = httpx.get(server.url, headers={"host": "shop.localhost"}, timeout=30)
         assert int(answer.text) > max(load.counts)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    """The options that name a store, of each kind that outlives a process."""
+    if request.param == "sqlite":
+        yield ["--store", str(tmp_path / "s.db")]
+        return
+    database = PostgreSql.start(tmp_path)
+    if database is None:
+        pytest.skip("no PostgreSQL server program is installed")
+    try:
+        yield ["--store", database.new_url()]
+    finally:
+        database.stop()
+
+
+def test_sessions_are_free_at_once(tmp_path, place):
+    """The next server on a machine knows that the one before is dead, and waits for no lease."""
+    lease = {"CLOCHE_SESSIONS_LEASE_MS": "600000"}
+    options = ["--bind", "127.0.0.1:0", "--workers", "1", *place]
+    with serving(tmp_path, *options, is_placed=False, **lease) as server:
+        key = server.key
+        with server.client() as client:
+            session = client.Session.create("python", name="kept")
+            session.run("x = 41; open('a.txt', 'w').write('a')")
+            busy = client.Session.create("python", name="busy")
+            busy.run("y = 1")
+            left = busy.start("y = 2\nwhile True: pass")
+            settled(lambda: client.get_run(left.id).status == "running")
+        server.kill()
+    with (
+        serving(tmp_path, *options, is_placed=False, **lease) as server,
+        server.client(key) as client,
+    ):
+        session = client.Session.open("kept")
+        assert session.download("a.txt") == b"a"
+        assert session.run("print(x + 1)").run.stdout == "42\n"
+        settled(lambda: client.get_run(left.id).status in OVER)
+        assert client.Session.open("busy").run("print(y)").run.stdout in ("1\n", "2\n")
 
 
 def test_workers(tmp_path):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from cloche.exec.adapters.process_owner import is_gone, owner_name
 from cloche.exec.adapters.session_live import Live, head_row, step_row
 from cloche.exec.adapters.session_machine import Kept, SessionMachine
 from cloche.exec.adapters.session_store import read_run_journal
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from cloche.gate.journal import Journal
     from cloche.limits import Limits
     from cloche.store.ports import Store
-    from cloche.store.rows import JournalAppend
+    from cloche.store.rows import JournalAppend, Leased
 
 ID_BYTES: Final = 12
 NS_PER_MS: Final = 1_000_000
@@ -102,7 +103,7 @@ class Sessions:
         self.request_of = request_of
         self.now_ns = now_ns
         self._monotonic_ns = monotonic_ns
-        self._owner = secrets.token_hex(ID_BYTES)
+        self._owner = owner_name()
         self._lock = threading.Lock()
         self._live: OrderedDict[str, Live] = OrderedDict()
         self._keeper: threading.Thread | None = None
@@ -236,9 +237,7 @@ class Sessions:
         if held is not None and held.until_ns - now_ns > lease_ns // LEASE_SHARE:
             return
         try:
-            taken = self.store.leases.acquire(
-                live.id, owner=self._owner, now_ns=now_ns, until_ns=now_ns + lease_ns
-            )
+            taken = self._acquire(live.id, now_ns, now_ns + lease_ns)
         except LeaseHeldError:
             raise SessionBusyError(live.id, "another process works in it") from None
         except StoreUnknownError:
@@ -246,6 +245,18 @@ class Sessions:
         live.lease = taken.lease
         if held is None or held.token != taken.lease.token:
             live.take(taken.session)
+
+    def _acquire(self, session_id: str, now_ns: int, until_ns: int) -> Leased:
+        """Take the lease of a session, also from a process of this machine that has died."""
+        leases = self.store.leases
+        try:
+            return leases.acquire(session_id, owner=self._owner, now_ns=now_ns, until_ns=until_ns)
+        except LeaseHeldError:
+            held = leases.get(session_id)
+            if held is None or not is_gone(held.owner):
+                raise
+            leases.release(held)  # nothing happens if another process was faster
+        return leases.acquire(session_id, owner=self._owner, now_ns=now_ns, until_ns=until_ns)
 
     def maintain(self) -> None:
         """Renew the leases of what is at work, and put to sleep what is idle. Called in between."""
