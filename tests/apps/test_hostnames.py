@@ -57,6 +57,18 @@ def test_by_hand():
             names.check(SHOP, host, "operator", is_held=True)
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["apps.example.org", "*.apps.example.org", "example.org", "*.example.org", "*.org", "org"],
+)
+def test_nothing_above_the_apps(host):
+    """The domain of apps, what is above it, and wildcards over either are for no app."""
+    names = host_names("apps.example.org")
+    with pytest.raises(AppRouteError, match="is a name of the server itself"):
+        names.check(SHOP, host, "operator", is_held=True)
+    names.check(SHOP, "x.example.org", "operator", is_held=False)
+
+
 def test_names():
     """Host names are lowercase, of letters, digits and hyphens, within their length."""
     assert is_host_name("*.a-1.example")
