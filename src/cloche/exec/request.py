@@ -193,7 +193,7 @@ class RunRequest:
             seed=self.seed,
             now_ns=self.now_ns,
             limits=_limits_text(self.limits.guests, self.limits.gate),
-            policy=_canonical(self.policy.to_document()),
+            policy=_policy_text(self.policy),
             world=world,
             state=self.state or "",
         )
@@ -210,6 +210,11 @@ def _folder(cwd: str, filename: str) -> str:
 @lru_cache(maxsize=TEXTS_KEPT)
 def _limits_text(guests: GuestsLimits, gate: GateLimits) -> bytes:
     return _canonical({"guests": guests.to_dict(), "gate": gate.to_dict()})
+
+
+def _policy_text(policy: Policy) -> bytes:
+    # Most runs may do nothing outside.
+    return _canonical(policy.to_document()) if policy.kinds or policy.net is not None else b"{}"
 
 
 def _canonical(document: object) -> bytes:

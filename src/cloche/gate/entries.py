@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
@@ -40,6 +41,10 @@ CANONICAL_FIELDS = {
 PLAIN_FIELDS = {"effect_refused": ("error",), "effect_completed": ("value", "error")}
 
 COUNT_MAX = (1 << 63) - 1
+
+# Texts of limits and policies: most runs of a process have the same few.
+_KEPT_COUNT = 32
+_KEPT_LIMIT_BYTES = 16_384
 DIGEST_PATTERN = "^[0-9a-f]{64}$"
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
@@ -345,9 +350,14 @@ def join_inputs(started: RunStarted, contents: Sequence[Content]) -> RunInputs:
 
 def _canonical(name: str, text: bytes) -> bytes:
     try:
-        return encode_canonical(decode(text))
+        return _kept(text) if len(text) <= _KEPT_LIMIT_BYTES else encode_canonical(decode(text))
     except (msgspec.DecodeError, ValueInvalidError) as error:
         raise GateMisuseError(call="RunInputs", problem=f"{name} is no JSON: {error}") from error
+
+
+@lru_cache(maxsize=_KEPT_COUNT)
+def _kept(text: bytes) -> bytes:
+    return encode_canonical(decode(text))
 
 
 def _reference(content: bytes) -> ContentRef:
