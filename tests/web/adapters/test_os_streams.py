@@ -130,6 +130,32 @@ async def test_a_client_that_leaves_a_handler():
         await cancelled.wait()
 
 
+@pytest.mark.parametrize(("size", "most"), [(1, 512), (512, 512), (65_536, 4), (1_000_000, 1)])
+@on_loops
+async def test_a_stream_that_never_waits(size, most):
+    """Others have their turn after a quarter of a megabyte, or after so many small pieces."""
+    app = App()
+    runs = [0]
+    count = 2 * most + 1
+
+    def pieces():
+        for _ in range(count):
+            if not runs[-1]:
+                asyncio.get_running_loop().call_soon(runs.append, 0)
+            runs[-1] += 1
+            yield bytes(size)
+
+    @app.get("/")
+    def home() -> Response:
+        return stream(pieces(), length=count * size)
+
+    async with serving(app) as running, await running.connect() as client:
+        client.get()
+        assert len((await client.reply()).body) == count * size
+    assert sum(runs) == count
+    assert max(runs) <= most
+
+
 @on_loops
 async def test_uploads_have_backpressure():
     """While the handler does not read, no more than a window and one read of the socket is kept."""

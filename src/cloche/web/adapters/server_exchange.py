@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _FINAL: Final = 200  # the first status that is not interim
 # What a response of wrong values, or of wrong types, is refused with.
 _UNWRITABLE: Final = (Http1ResponseError, TypeError, ValueError, AttributeError)
-_TURN_BYTES: Final = 64 * 1024  # of a stream that never waits, before others have their turn
+_TURN_BYTES: Final = 256 * 1024  # of a stream that never waits, before others have their turn
+_PIECE_BYTES: Final = 512  # what a piece counts for at least, as small ones take time too
 
 
 async def serve_request(connection: Connection, request: Request) -> None:
@@ -115,7 +116,7 @@ async def _write_pieces(connection: Connection, response: Response, *, chunked: 
             return
         size = len(piece)
         written += size
-        turn += size
+        turn += max(size, _PIECE_BYTES)
         if length is not None and written > length:
             raise ServerStateError(problem=f"was given more than the {length} bytes of a stream")
         if chunked:
