@@ -156,6 +156,7 @@ class Worker:
                 return
             self._led = None
             has_follower = self._follower_count > 0
+        self._streams.release(job)
         if not has_follower:
             threading.Thread(target=self.serve, name="cloche-job", daemon=True).start()
         self._reading.release()
@@ -215,7 +216,7 @@ class Worker:
             done = Done(job=job.number, error=error_frame(told))
         if not self._is_awake(frame):
             done = msgspec.structs.replace(done, is_awake=False)
-        output = self._streams.end(job.number)
+        output = self._streams.end(job)
         if output:
             done = msgspec.structs.replace(done, output=output)
         del self._jobs[job.number]
@@ -287,7 +288,7 @@ class Worker:
         return Done(job=job.number, execution=told, records=records)
 
     def _listener(self, job: Job) -> Callable[[Stream, bytes], None]:
-        return lambda stream, data: self._streams.write(job.number, stream, data)
+        return lambda stream, data: self._streams.write(job, stream, data)
 
     def _journal(self, data: bytes | None) -> Journal | None:
         return None if data is None else load_journal(data, self._limits)

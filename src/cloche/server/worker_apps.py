@@ -115,16 +115,16 @@ class AppHandler(AskingHandler):
             text = encode_plain(args)
             is_small = len(text) <= _TOLD_BYTES
             if is_small and target == "log":
-                self._streams.write(self._job.number, "log", text)
+                self._streams.write(self._job, "log", text)
                 return None
             if is_small and self._answer is not None:
                 self._answer.respond(args)
                 self._answer, self.is_well = None, True
-                self._streams.write(self._job.number, "respond", text)
+                self._streams.write(self._job, "respond", text)
                 return None
         if target in _OPENING:
             self._answer = None  # the server knows what is open
-        self._streams.flush(self._job.number)
+        self._streams.flush(self._job)
         value = super().perform(request, run_id)
         self.is_well = self.is_well or target in _ENDING
         return value
@@ -197,12 +197,12 @@ class WorkerApps:
         handlers = Handlers(job, held.frame.kinds, {APP_KIND: app})
         try:
             execution = self._instances.run(
-                self._runner.hiding(frame.secrets),
+                self._runner.hiding(frame.secrets) if frame.secrets else self._runner,
                 image,
                 request,
                 is_warm=held.frame.is_warm and replay is None,
                 handlers=handlers,
-                on_output=lambda stream, data: streams.write(job.number, stream, data),
+                on_output=lambda stream, data: streams.write(job, stream, data),
                 sink=sink,
                 replay=replay,
                 record=sink is not None,

@@ -92,6 +92,7 @@ class Job:
         self.connection = connection
         self.number = number
         self.cancel = CancelToken()
+        self.is_led = True  # until the thread that executes it is no more the one that reads
         self.hand_over: Callable[[Job], None] = lambda _job: None
         self.tend: Callable[[], None] | None = None  # what is left to do behind the end
         self._numbers = itertools.count(1)
@@ -128,17 +129,18 @@ class Job:
 class Streams:
     """Tells what programs write a moment later, in larger pieces; the last ones go with the end.
 
-    Most runs are over before that moment, and tell all of their output with one frame.
+    Most runs are over before that moment, and tell all of their output with one frame: what a job
+    writes before it is handed over is held, and wakes nobody.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._held: dict[int, list[tuple[frames.Heard, bytearray]]] = {}
+        self._held: dict[Job, list[tuple[frames.Heard, bytearray]]] = {}
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def write(self, job: int, stream: frames.Heard, data: bytes) -> None:
+    def write(self, job: Job, stream: frames.Heard, data: bytes) -> None:
         """Tell of a piece of output soon, or of an effect that needs no answer."""
         with self._lock:
             held = self._held.setdefault(job, [])
@@ -148,6 +150,19 @@ class Streams:
                 held.append((stream, bytearray(data)))
             if len(held[-1][1]) >= _STREAM_HELD_BYTES or len(held) >= _STREAM_HELD_COUNT:
                 self._flush(job)
+            is_urgent = not job.is_led
+        if is_urgent:
+            self._wake()
+
+    def release(self, job: Job) -> None:
+        """From now on tell soon what a job writes: it takes a while."""
+        with self._lock:
+            job.is_led = False
+            is_urgent = job in self._held
+        if is_urgent:
+            self._wake()
+
+    def _wake(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="cloche-output", daemon=True)
             self._thread.start()
@@ -161,18 +176,19 @@ class Streams:
             self._wanted.clear()
             with self._lock:
                 for job in tuple(self._held):
-                    self._flush(job)
+                    if not job.is_led:
+                        self._flush(job)
 
-    def _flush(self, job: int) -> None:
+    def _flush(self, job: Job) -> None:
         for stream, text in self._held.pop(job, ()):
-            self._connection.send(frames.Output(job=job, stream=stream, data=bytes(text)))
+            self._connection.send(frames.Output(job=job.number, stream=stream, data=bytes(text)))
 
-    def flush(self, job: int) -> None:
+    def flush(self, job: Job) -> None:
         """Tell now what a job has written."""
         with self._lock:
             self._flush(job)
 
-    def end(self, job: int) -> list[tuple[frames.Heard, bytes]]:
+    def end(self, job: Job) -> list[tuple[frames.Heard, bytes]]:
         """Return what a job has written and nobody was told of."""
         with self._lock:
             return [(stream, bytes(text)) for stream, text in self._held.pop(job, ())]

@@ -4,7 +4,7 @@ Invariants:
 - what the app has written and the client has not taken is at most
   `apps.response_buffer_limit_bytes`, then the app's thread waits;
 - a client that leaves is told to the app's thread with its next call;
-- a whole response crosses to the loop in one step.
+- a whole response crosses to the loop in one step, or in none where it comes from there.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Reply:
 
     def __init__(self, *, limit_bytes: int, stall_ms: int, on_gone: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._begun: asyncio.Future[Response] = self._loop.create_future()
         self._limit_bytes = limit_bytes
         self._stall_s = stall_ms / MS_PER_S
@@ -119,6 +120,9 @@ class Reply:
         self._to_loop(give_up)
 
     def _to_loop(self, work: Callable[[], object]) -> None:
+        if threading.get_ident() == self._thread:
+            work()
+            return
         try:
             self._loop.call_soon_threadsafe(work)
         except RuntimeError:
