@@ -93,6 +93,25 @@ def test_changed_arguments_that_fit(path):
     assert done == [("bob", "hi")]
 
 
+def test_secrets_of_a_question(path):
+    """Neither the question nor the record of the call shows them, nor those of an answer."""
+    asked, given = "hunter-2222", "hunter-3333"
+    run = parked(path, f"return tools.send({{ to: 'ann', token: '{asked}' }})")
+    assert asked not in str(run.to_document())
+    with closing(open_store(path)) as store:
+        inbox = Inbox(store)
+        one = inbox.list()[0]
+        assert asked not in str(inbox.show(one.id))
+        inbox.approve(one.id, who="ann", args={"to": "bob", "token": given})
+        harness = cloche.ScriptHarness(send, add, store=store)
+        ended = harness.resume(run.run_id)
+        assert ended.tool_calls[0].args["to"] == "bob"
+        for known in (ended, harness.result(run.run_id), harness.replay(run.run_id)):
+            text = str(known.to_document())
+            assert asked not in text
+            assert given not in text
+
+
 # --- answers that were changed ---
 
 
