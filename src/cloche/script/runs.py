@@ -517,7 +517,8 @@ class ScriptRuns:
             asked=asked,
             limits=limits,
             on_progress=self._on_progress,
-            on_ask=lambda: work.flush(),  # noqa: PLW0108 - as below
+            # Putting the run away is durable, and nobody decides without that what they decide is.
+            on_ask=lambda: work.flush(is_lazy=True),
             on_live=lambda: work.go_live(),  # noqa: PLW0108 - there is no `work` yet
         )
         if journal is not None:

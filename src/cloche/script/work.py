@@ -69,10 +69,10 @@ class Work:
         if self.time is not None:
             self.time.go_live()
 
-    def flush(self) -> None:
-        """Keep what was recorded."""
+    def flush(self, *, is_lazy: bool = False) -> None:
+        """Keep what was recorded; see `ShelfSink.flush`."""
         if self.sink is not None:
-            self.sink.flush()
+            self.sink.flush(is_lazy=is_lazy)
 
 
 def end_of(work: Work, execution: Execution, desk: Desk) -> Ended:

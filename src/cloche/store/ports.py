@@ -153,13 +153,21 @@ class RunTable(Protocol):
     ) -> Sequence[Run]:
         """Return runs, newest first: by creation, then by id."""
 
-    def update(self, run: Run, *, expected: RunStatus, append: JournalAppend | None = None) -> None:
+    def update(
+        self,
+        run: Run,
+        *,
+        expected: RunStatus,
+        append: JournalAppend | None = None,
+        is_lazy: bool = False,
+    ) -> None:
         """Replace a run that has the expected status. Its session and creation never change.
 
         Args:
             run: as it shall be.
             expected: the status that it must have.
             append: what goes to the end of its journal, together with that.
+            is_lazy: the loss of power may undo it while nothing was changed after it.
 
         Raises:
             StoreChangedError: it has another status, the new one cannot follow it, or its journal
@@ -185,7 +193,13 @@ class JournalTable(Protocol):
     """The journal of each run: encoded entries, in order, only ever appended to."""
 
     def append(
-        self, run_id: str, entries: Sequence[bytes], *, expected_count: int, head: bytes = b""
+        self,
+        run_id: str,
+        entries: Sequence[bytes],
+        *,
+        expected_count: int,
+        head: bytes = b"",
+        is_lazy: bool = False,
     ) -> int:
         """Append entries behind `expected_count` others; return how many there are now.
 
@@ -196,6 +210,7 @@ class JournalTable(Protocol):
             entries: as encoded; the store does not read them.
             expected_count: entries that the caller knows of: what makes this safe to repeat.
             head: hash of the last of these entries, kept beside the count.
+            is_lazy: the loss of power may undo it while nothing was changed after it.
 
         Raises:
             StoreChangedError: there are more or fewer entries; none was appended.

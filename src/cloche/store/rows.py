@@ -378,6 +378,7 @@ class ApprovalChange:
         approvals: to add, or to replace while they are pending.
         runs: to replace, each with the status that it must have.
         documents: to put.
+        is_lazy: the loss of power may undo it while nothing was changed after it.
     """
 
     expected_count: int
@@ -385,6 +386,7 @@ class ApprovalChange:
     approvals: tuple[Approval, ...] = ()
     runs: tuple[tuple[Run, RunStatus], ...] = ()
     documents: tuple[Document, ...] = ()
+    is_lazy: bool = False
 
     def __post_init__(self) -> None:
         _check_count("change.expected_count", self.expected_count)

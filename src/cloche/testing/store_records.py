@@ -28,6 +28,7 @@ def check_changes_of_approvals(store: Store) -> None:
         audit=(_row(b"one"), _row(b"two", "gone")),
         approvals=(new_approval("a"), new_approval("b", seq=1)),
         documents=(Document(kind="k", name="n", data=b"1"),),
+        is_lazy=True,
     )
     head = store.approvals.apply(asked)
     assert head == store.audit.head() == AuditHead(count=2, hash=_row(b"two").hash)

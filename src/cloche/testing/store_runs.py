@@ -162,6 +162,23 @@ def check_journals(store: Store) -> None:
     assert store.journals.append("r", [], expected_count=4, head=b"h3") == 4
 
 
+def check_lazy_changes(store: Store) -> None:
+    """What is brought to the disk later is there for everybody at once, and follows the rules."""
+    store.runs.create(new_run("r", "suspended"))
+    store.runs.update(new_run("r"), expected="suspended", is_lazy=True)
+    assert store.journals.append("r", [b"a"], expected_count=0, is_lazy=True) == 1
+    raises(
+        StoreChangedError,
+        lambda: store.journals.append("r", [b"x"], expected_count=0, is_lazy=True),
+    )
+    raises(
+        StoreChangedError,
+        lambda: store.runs.update(new_run("r"), expected="suspended", is_lazy=True),
+    )
+    assert store.journals.append("r", [b"b"], expected_count=1) == 2
+    assert (store.runs.get("r"), list(store.journals.read("r"))) == (new_run("r"), [b"a", b"b"])
+
+
 def check_runs_with_entries(store: Store) -> None:
     """What a run begins and ends with is kept together with its row, or not at all."""
     run = new_run("r")

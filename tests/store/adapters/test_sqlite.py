@@ -70,6 +70,27 @@ def test_every_connection_is_set_up(path, durability, synchronous):
     store.close()
 
 
+@pytest.mark.parametrize(("durability", "synchronous"), [("full", 2), ("normal", 1)])
+def test_what_need_not_be_on_the_disk_at_once_is_not_waited_for(path, durability, synchronous):
+    """A lazy change is not synchronised, and the next one on the same connection is again."""
+    store = open_store(path, durability=durability)
+    store.runs.create(new_run("r"))
+
+    def level(connection):
+        return connection.exec_driver_sql("PRAGMA synchronous").scalar()
+
+    for is_lazy in (True, False, False, True, True, False):
+        expected = 1 if is_lazy else synchronous
+        assert store.database.write(level, is_lazy=is_lazy) == expected
+    levels = []
+    for count, is_lazy in enumerate((True, False, True)):
+        store.journals.append("r", [b"x"], expected_count=count, is_lazy=is_lazy)
+        own = store.journals._raw.driver_connection
+        levels.append(own.execute("PRAGMA synchronous").fetchone()[0])
+    assert levels == [1, synchronous, 1]
+    store.close()
+
+
 def test_closing_leaves_one_file(path):
     """The log is moved into the file when the last connection is closed."""
     open_store(path).close()

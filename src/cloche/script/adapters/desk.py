@@ -156,7 +156,12 @@ class Desk:
             lasting = {} if document is None else {key: _made_of(document)}
             return replace(ledger, lasting=lasting, elsewhere=elsewhere)
 
-        return self._take(load, lambda ledger: approvals.ask(ledger, question, limits=self._limits))
+        # That the run is put away, or what somebody decides, is durable and makes this so.
+        return self._take(
+            load,
+            lambda ledger: approvals.ask(ledger, question, limits=self._limits),
+            is_lazy=True,
+        )
 
     def decide(self, approval_id: str, made: Made) -> Step:
         """Decide about a call; see `approvals.decide`."""
@@ -223,6 +228,7 @@ class Desk:
         event: Callable[[Ledger], Step],
         *,
         run: tuple[Run, rows.RunStatus] | None = None,
+        is_lazy: bool = False,
     ) -> Step:
         for _ in range(_ATTEMPT_COUNT_MAX):
             head = self.store.audit.head()
@@ -246,6 +252,7 @@ class Desk:
                 ),
                 runs=self._ended_runs(before, step) if run is None else (run,),
                 documents=self._new_lasting(before, step),
+                is_lazy=is_lazy,
             )
             try:
                 self.store.approvals.apply(change)

@@ -138,10 +138,14 @@ class ShelfSink:
             if urgent:
                 self._write()
 
-    def flush(self) -> None:
-        """Make everything durable that was appended."""
+    def flush(self, *, is_lazy: bool = False) -> None:
+        """Keep everything that was appended.
+
+        Args:
+            is_lazy: something that is durable follows: the loss of power may undo this until then.
+        """
         with self._lock:
-            self._write()
+            self._write(is_lazy=is_lazy)
 
     def _is_urgent(self, record: bytes) -> bool:
         entry = _decode_entry(_decode_record(record).body)
@@ -157,7 +161,7 @@ class ShelfSink:
             return entry.sequence not in self._own
         return False  # the end of a run is kept with its row: see `end`
 
-    def _write(self) -> None:
+    def _write(self, *, is_lazy: bool = False) -> None:
         if not self._held:
             return
         held, self._held = self._held, []
@@ -166,7 +170,9 @@ class ShelfSink:
             self._is_new = False
             self.count += len(held)
             return
-        self.count = self._store.journals.append(self._row.id, held, expected_count=self.count)
+        self.count = self._store.journals.append(
+            self._row.id, held, expected_count=self.count, is_lazy=is_lazy
+        )
 
     def end(self, row: Run) -> None:
         """Keep the end of the run and all that was appended, in one change.
@@ -305,7 +311,8 @@ class Shelf:
         try:
             if row.status != "suspended":
                 claim = self._claimed(row.id, claim, now_ns)
-            self.store.runs.update(again, expected=row.status)
+            # Nothing is done before something else is kept, and the disk has this with that.
+            self.store.runs.update(again, expected=row.status, is_lazy=True)
         except StoreChangedError:
             until_ns = now_ns + self._lease_ns
             raise ScriptRunBusyError(run_id=row.id, until_ms=until_ns // NS_PER_MS) from None

@@ -268,7 +268,14 @@ class MemoryRuns(Part):
                 rows = [run for run in rows if _age(run) < last]
             return sorted(rows, key=_age, reverse=True)[:limit]
 
-    def update(self, run: Run, *, expected: RunStatus, append: JournalAppend | None = None) -> None:
+    def update(
+        self,
+        run: Run,
+        *,
+        expected: RunStatus,
+        append: JournalAppend | None = None,
+        is_lazy: bool = False,  # noqa: ARG002 - nothing here outlives the process
+    ) -> None:
         """Replace a run that has the expected status."""
         check_run(run, self.limits)
         check_append(append, self.limits)
@@ -316,7 +323,13 @@ class MemoryJournals(Part):
     """The port `JournalTable`."""
 
     def append(
-        self, run_id: str, entries: Sequence[bytes], *, expected_count: int, head: bytes = b""
+        self,
+        run_id: str,
+        entries: Sequence[bytes],
+        *,
+        expected_count: int,
+        head: bytes = b"",
+        is_lazy: bool = False,  # noqa: ARG002 - as above
     ) -> int:
         """Append entries; return how many there are now."""
         check_id("run", run_id)

@@ -17,6 +17,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -35,6 +36,7 @@ T = TypeVar("T")
 
 # Of one unit of work. Each needs another process that interferes; three in a row mean a defect.
 _ATTEMPT_COUNT_MAX: Final = 5
+_NOT_AT_ONCE: Final = text("SET LOCAL synchronous_commit = off")  # PostgreSQL; see `set_durability`
 
 
 class Database:
@@ -48,6 +50,7 @@ class Database:
         self._writer = threading.Lock()
         self.engine = engine
         self._write_engine = engine.execution_options(cloche_write=True)
+        self._lazy_engine = engine.execution_options(cloche_write=True, cloche_lazy=True)
         self._closed = False
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -75,8 +78,13 @@ class Database:
         found = self.rows(statement, values)
         return found[0] if found else None
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T], *, is_lazy: bool = False) -> T:
         """Return what the work returns, once its changes are durable.
+
+        Args:
+            work: changes something; may run more than once.
+            is_lazy: the loss of power may undo it while nothing was changed after it: what is
+                written next brings it to the disk, too.
 
         Raises:
             StoreError: closed, or what the database cannot do. Nothing was changed then, except
@@ -84,17 +92,20 @@ class Database:
         """
         for _ in range(_ATTEMPT_COUNT_MAX - 1):
             try:
-                return self._write_once(work)
+                return self._write_once(work, is_lazy=is_lazy)
             except (DBAPIError, sqlite3.Error) as error:
                 if not may_be_repeated(error):
                     raise translate(error, self.name, self.busy_timeout_ms) from error
         with self.errors():
-            return self._write_once(work)
+            return self._write_once(work, is_lazy=is_lazy)
 
-    def _write_once(self, work: Callable[[Connection], T]) -> T:
+    def _write_once(self, work: Callable[[Connection], T], *, is_lazy: bool) -> T:
         self._check_open()
+        engine = self._lazy_engine if is_lazy else self._write_engine
         try:
-            with self.exclusive(), self._write_engine.begin() as connection:
+            with self.exclusive(), engine.begin() as connection:
+                if is_lazy and not self.is_sqlite:
+                    connection.execute(_NOT_AT_ONCE)
                 return work(connection)
         except PoolTimeoutError as error:
             raise StoreBusyError(store=self.name, waited_ms=self.busy_timeout_ms) from error
@@ -140,3 +151,16 @@ class Database:
         """Close all connections; a second call does nothing."""
         self._closed = True
         self.engine.dispose()
+
+
+def set_durability(connection: sqlite3.Connection, info: dict[Any, Any], *, is_lazy: bool) -> None:
+    """Say how the transactions of a connection of SQLite are kept that begin from now on.
+
+    Args:
+        connection: between two transactions.
+        info: of the connection, as the pool keeps it.
+        is_lazy: "normal" durability, else that of the store.
+    """
+    if info.get("is_lazy", False) != is_lazy:
+        connection.execute(f"PRAGMA synchronous = {'normal' if is_lazy else info['durability']}")
+        info["is_lazy"] = is_lazy

@@ -10,12 +10,13 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import and_, bindparam, insert, select, text, update
 
 from cloche.store.adapters.grouping import Grouping
 from cloche.store.adapters.sql.common import Rows
+from cloche.store.adapters.sql.database import set_durability
 from cloche.store.adapters.sql.prepared import Prepared
 from cloche.store.adapters.sql.schema import journal_entries, journals
 from cloche.store.checks import check_entries, check_page
@@ -78,15 +79,25 @@ _ADVANCE_ALL: Final = text(
 class _Append:
     """An append on its way: `found` is what the journal has when it conflicts."""
 
-    __slots__ = ("conflicts", "entries", "expected_count", "found", "head", "run_id", "size_bytes")
+    __slots__ = (
+        *("conflicts", "entries", "expected_count", "found", "head"),
+        *("is_lazy", "run_id", "size_bytes"),
+    )
 
     def __init__(
-        self, run_id: str, entries: Sequence[bytes], expected_count: int, head: bytes
+        self,
+        run_id: str,
+        entries: Sequence[bytes],
+        expected_count: int,
+        head: bytes,
+        *,
+        is_lazy: bool,
     ) -> None:
         self.run_id = run_id
         self.entries = entries
         self.expected_count = expected_count
         self.head = head
+        self.is_lazy = is_lazy
         self.size_bytes = sum(map(len, entries))
         self.conflicts = False
         self.found: int | None = None
@@ -104,14 +115,21 @@ class SqlJournals(Rows):
             pending_count_max=self.limits.storage.write_queue,
         )
         self._raw: PoolProxiedConnection | None = None
+        self._info: dict[Any, Any] = {}  # of the connection
 
     def append(
-        self, run_id: str, entries: Sequence[bytes], *, expected_count: int, head: bytes = b""
+        self,
+        run_id: str,
+        entries: Sequence[bytes],
+        *,
+        expected_count: int,
+        head: bytes = b"",
+        is_lazy: bool = False,
     ) -> int:
         """Append entries; return how many there are now."""
         check_id("run", run_id)
         check_entries(entries, head, self.limits)
-        append = _Append(run_id, entries, expected_count, head)
+        append = _Append(run_id, entries, expected_count, head, is_lazy=is_lazy)
         self._grouping.submit(append, key=run_id, size_bytes=append.size_bytes)
         if append.conflicts:
             raise _conflict(run_id, expected_count, append.found)
@@ -138,6 +156,8 @@ class SqlJournals(Rows):
     def _commit_sqlite(self, group: Sequence[_Append]) -> None:
         with self.database.errors(), self.database.exclusive():
             connection = self._own_connection()
+            is_lazy = all(append.is_lazy for append in group)
+            set_durability(connection, self._info, is_lazy=is_lazy)
             cursor = connection.cursor()
             try:
                 cursor.execute("BEGIN IMMEDIATE")
@@ -153,6 +173,7 @@ class SqlJournals(Rows):
     def _own_connection(self) -> sqlite3.Connection:
         if self._raw is None:
             self._raw = self.database.engine.raw_connection()
+            self._info = self._raw.info
         return cast("sqlite3.Connection", self._raw.driver_connection)
 
     def close(self) -> None:
@@ -166,7 +187,10 @@ class SqlJournals(Rows):
     # --- PostgreSQL ---
 
     def _commit_postgresql(self, group: Sequence[_Append]) -> None:
-        self.database.write(lambda connection: _append_postgresql(connection, group))
+        self.database.write(
+            lambda connection: _append_postgresql(connection, group),
+            is_lazy=all(append.is_lazy for append in group),
+        )
 
 
 # --- together with something else ---

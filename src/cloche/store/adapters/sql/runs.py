@@ -116,7 +116,14 @@ class SqlRuns(Rows):
 
         return [Run(**named(_FIELDS, row)) for row in self.database.read(work)]
 
-    def update(self, run: Run, *, expected: RunStatus, append: JournalAppend | None = None) -> None:
+    def update(
+        self,
+        run: Run,
+        *,
+        expected: RunStatus,
+        append: JournalAppend | None = None,
+        is_lazy: bool = False,
+    ) -> None:
         """Replace a run that has the expected status."""
         check_run(run, self.limits)
         check_append(append, self.limits)
@@ -126,7 +133,7 @@ class SqlRuns(Rows):
             if append is not None:
                 extend_journal(connection, append)
 
-        self.database.write(work)
+        self.database.write(work, is_lazy=is_lazy)
 
     def delete(self, run_id: str) -> bool:
         """Remove a run with all that hangs on it."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import URL, create_engine, event
 
-from cloche.store.adapters.sql.database import Database
+from cloche.store.adapters.sql.database import Database, set_durability
 from cloche.store.adapters.sql.failures import translate
 from cloche.store.adapters.sql.schema import VERSION_TABLE
 from cloche.store.errors import StoreBusyError, StoreForeignError, StoreReadOnlyError
@@ -89,7 +89,8 @@ def _make_engine(path: Path, limits: Limits, durability: Durability) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _connect(connection: sqlite3.Connection, _record: Any) -> None:
+    def _connect(connection: sqlite3.Connection, record: Any) -> None:
+        record.info["durability"] = durability
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA synchronous = {durability}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGE_COUNT}")
@@ -98,9 +99,13 @@ def _make_engine(path: Path, limits: Limits, durability: Durability) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A reader that turns writer can fail at once; who will write says so first.
-        writes = connection.get_execution_options().get("cloche_write", False)
+        options = connection.get_execution_options()
+        writes = options.get("cloche_write", False)
         # Past SQLAlchemy, which would take as long for it as for a statement.
-        own: Any = connection.connection.driver_connection
+        raw = connection.connection
+        own: Any = raw.driver_connection
+        if writes:
+            set_durability(own, raw.info, is_lazy=options.get("cloche_lazy", False))
         own.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -207,7 +207,7 @@ class SqlApprovals(Rows):
             for document in change.documents:
                 put_document(connection, document)
 
-        self.database.write(work)
+        self.database.write(work, is_lazy=change.is_lazy)
         count = change.expected_count + len(change.audit)
         return AuditHead(count=count, hash=change.audit[-1].hash)
 
