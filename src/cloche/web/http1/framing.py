@@ -44,7 +44,6 @@ _ABSOLUTE_FORM: Final = re.compile(
     + _PORT
     + rb"(?:[/?].*+)?",
 )
-_PLAIN_HOST: Final = re.compile(rb"[A-Za-z0-9\-.]++(?::[0-9]{1,5}+)?+")
 _SLASH: Final = ord("/")  # origin-form begins with it
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}+")
 
@@ -155,10 +154,10 @@ def _has_form(method: bytes, target: bytes) -> bool:
 
 def is_host(host: bytes | None) -> bool:
     """Return whether this is the value of a valid Host; None is a field that is not there."""
-    if not host:
-        return host is not None
-    # Most hosts are plain names, and the first expression is twice as fast.
-    return _PLAIN_HOST.fullmatch(host) is not None or _HOST.fullmatch(host) is not None
+    if host is None:
+        return False
+    # Most hosts are letters, digits and dots, and this is twice as fast as the expression.
+    return host.replace(b".", b"").isalnum() or _HOST.fullmatch(host) is not None
 
 
 def _body_length(

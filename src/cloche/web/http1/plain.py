@@ -80,10 +80,12 @@ class PlainHeads:
         names, host_at, connection_at, length_at = shape
         values = found[_VALUES_AT:last:2]
         host = values[host_at]
+        if host != self._host and is_host(host):
+            self._host = host
         length = plain_length(values[length_at], self._body_limit_bytes) if length_at >= 0 else 0
         if (
             length < 0
-            or (host != self._host and not self._is_host(host))
+            or host != self._host
             or (connection_at >= 0 and values[connection_at] != b"keep-alive")
         ):
             return None
@@ -102,13 +104,6 @@ class PlainHeads:
         else:
             repeated.keep(head, match, names)
         return head, end
-
-    def _is_host(self, host: bytes) -> bool:
-        """Return whether this is a valid Host, and remember it for the next request."""
-        if not is_host(host):
-            return False
-        self._host = host
-        return True
 
 
 @lru_cache(maxsize=SHAPE_COUNT_MAX)
