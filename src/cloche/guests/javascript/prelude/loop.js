@@ -192,8 +192,9 @@
     else rejections.set(promise, reason);
   };
 
-  const settleRejections = () => {
-    if (rejections.size === 0) return;
+  /** End the program for a promise that nobody handled; return whether there was one. */
+  const settleRejections = internal.settleRejections = () => {
+    if (rejections.size === 0) return false;
     const pending = [...rejections];
     rejections.clear();
     const process = internal.library?.process;
@@ -206,6 +207,7 @@
         internal.fail(reason);
       }
     }
+    return true;
   };
 
   // ---- effects ----

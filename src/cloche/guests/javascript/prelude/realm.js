@@ -93,23 +93,24 @@
 
   // ---- calls ----
 
-  const calls = new Set(); // that are not settled
+  const calls = new Set(); // that are not settled, while the script runs
+  let isOver = false;
 
   class ToolPromise extends Promise {
     static get [Symbol.species]() { return Promise; }
-    then(onValue, onError) {
-      const call = callOf.get(this);
-      if (call !== undefined) call.isAwaited = true;
-      return super.then(onValue, onError);
-    }
   }
   const callOf = new WeakMap();
 
-  const race = Promise.race;
+  const UNWANTED = {
+    code: "SCRIPT_CANCELLED",
+    message: "the script was cancelled: nobody waits for this call any more",
+    retryable: false,
+  };
   const abort = (call) => {
     if (!calls.delete(call)) return;
     internal.forget(call.id);
     internal.effect("tool", "$abort", { number: call.number });
+    call.reject(internal.effectError(UNWANTED)); // for whoever does wait for it
   };
 
   // The host numbers what it is asked for from 0; so its numbers are known here, too.
@@ -118,13 +119,19 @@
   internal.effect = (...args) => { requests += 1; return ask(...args); };
 
   const submit = (path, args, caller) => {
-    const call = { path, number: requests, id: 0, isAwaited: false, onSettled: undefined };
+    if (isOver) return new ToolPromise(() => {}); // nobody is there to get an answer
+    const call = {
+      path, number: requests, id: 0, isSettled: false, onSettled: undefined, reject: undefined,
+    };
     const promise = new ToolPromise((resolve, reject) => {
+      call.reject = reject;
       const onValue = (value) => {
+        call.isSettled = true;
         if (calls.delete(call)) resolve(deepFreeze(value));
         call.onSettled?.();
       };
       const onError = (error) => {
+        call.isSettled = true;
         if (calls.delete(call)) reject(error);
         call.onSettled?.();
       };
@@ -142,11 +149,12 @@
     return freeze(value);
   };
 
-  // The losers of a race are not wanted any more, unless somebody else waits for them, too.
-  defineProperty(Promise, "race", {
-    value: { race(promises) {
+  // The losers of a race are not wanted any more; who waits for one all the same gets an error.
+  for (const name of ["race", "any"]) {
+    const first = Promise[name];
+    const { [name]: value } = { [name](promises) {
       const all = [...promises];
-      const winner = apply(race, this, [all]);
+      const winner = apply(first, this, [all]);
       const losers = () => {
         for (const one of all) {
           const call = typeof one === "object" && one !== null ? callOf.get(one) : undefined;
@@ -155,9 +163,9 @@
       };
       winner.then(losers, losers);
       return winner;
-    } }.race,
-    writable: true, enumerable: false, configurable: true,
-  });
+    } };
+    defineProperty(Promise, name, { value, writable: true, enumerable: false, configurable: true });
+  }
 
   // ---- tools ----
 
@@ -284,6 +292,7 @@
   ]);
 
   const finish = async (value, limits) => {
+    if (internal.settleRejections()) return; // an error that nobody handled ends every program
     let report;
     try {
       report = misfit(value) ?? { value };
@@ -291,12 +300,15 @@
     } catch (error) {
       report = { problem: `cannot be read: ${error.message}` };
     }
-    const orphans = [...calls].filter((call) => !call.isAwaited);
+    // Whoever waits for these is not waited for itself: `list.forEach(async …)` is such a place.
+    isOver = true;
+    const orphans = [...calls];
+    calls.clear();
     if (orphans.length) {
       for (const call of orphans) internal.effect("tool", "$abort", { number: call.number });
       await settled(orphans, limits.grace_ms);
     }
-    const detached = orphans.filter((call) => calls.has(call)).map((call) => call.path);
+    const detached = orphans.filter((call) => !call.isSettled).map((call) => call.path);
     if (detached.length) report.detached = detached;
     internal.effect("tool", "$return", report);
     internal.end();
