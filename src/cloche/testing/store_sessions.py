@@ -246,6 +246,10 @@ def check_leases(store: Store) -> None:
     raises(LeaseLostError, lambda: store.sessions.apply(released))
     third = store.leases.acquire("s", owner="a", now_ns=0, until_ns=10)
     assert third.lease.token > second.token
+    # What its owner held before somebody else did is not what it holds now.
+    raises(LeaseLostError, lambda: store.leases.renew(renewed, until_ns=50))
+    store.leases.release(renewed)
+    assert store.leases.get("s") == third.lease
     assert third.session == session
     absent = "absent"
     raises(
