@@ -7,6 +7,8 @@ import json
 import pytest
 
 from cloche.script.inbox import Inbox
+from cloche.server.documents import KeptScript
+from cloche.server.errors import StateError
 
 from .support import Asker
 from .tools import TOOLS, placed, sent
@@ -44,6 +46,29 @@ def test_a_script_that_ends(asker):
     assert asker.get(f"/v1/scripts/{done['id']}").document == done
     listed = asker.get("/v1/scripts").document
     assert listed == {"items": [{**done, "output": "", "tool_calls": []}], "next": None}
+
+
+def test_the_order_of_a_list(asker):
+    """However many there are, the newest is the first; what was refused is not there."""
+    owners = asker.server.scripts._owners
+    ids = [f"{(7919 * n) % 400:032x}" for n in range(400)]
+    for n, run_id in enumerate(ids):
+        owners.add_script("default", run_id, KeptScript(tools="t", session="s", created_ms=n // 2))
+    again = KeptScript(tools="t", session="s", created_ms=999)
+    with pytest.raises(StateError):
+        owners.add_script("default", ids[0], again)
+    owners.remove_script("default", ids[7])
+    seen, after = [], ""
+    while after is not None:
+        page = asker.get(f"/v1/scripts?limit=90&after={after}").document
+        seen += [each["id"] for each in page["items"]]
+        after = page["next"]
+    wanted = sorted((-(n // 2), run_id) for n, run_id in enumerate(ids) if run_id != ids[7])
+    assert seen == [run_id for _, run_id in wanted]
+    assert asker.get(f"/v1/scripts?after={ids[7]}").status == 404
+    assert (
+        asker.get("/v1/scripts", key=asker.new_key("admin", tenant="other")).document["items"] == []
+    )
 
 
 def test_python_and_parameters(asker):

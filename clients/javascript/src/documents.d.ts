@@ -396,7 +396,7 @@ export interface ScriptDocument {
   value: unknown;
 }
 
-/** A page of scripts in the order of their ids, without what they printed and called. */
+/** A page of scripts, newest first, without what they printed and called. */
 export interface ScriptList {
   items: Array<ScriptDocument>;
   next: string | null;

@@ -269,7 +269,7 @@ class ScriptDocument(Answer, frozen=True, kw_only=True):
 
 
 class ScriptList(Answer, frozen=True, kw_only=True):
-    """A page of scripts in the order of their ids, without what they printed and called."""
+    """A page of scripts, newest first, without what they printed and called."""
 
     items: list[ScriptDocument]
     next: str | None

@@ -31,8 +31,10 @@ _SESSIONS: Final = "server.sessions."
 _NAMES: Final = "server.session-names."
 _RUNS: Final = "server.runs."
 _SCRIPTS: Final = "server.scripts."
+_SCRIPT_TIMES: Final = "server.script-times."
 _LEFT_SCRIPTS: Final = "server.scripts-left"
 _TIME_DIGITS: Final = 19
+_NS_PER_MS: Final = 1_000_000
 _PAGE: Final = 1000
 
 
@@ -192,9 +194,15 @@ class Owners:
             StateError: there is one of this id; it was begun before.
         """
         data = msgspec.json.encode(kept)
+        place = _script_name(run_id, kept)
         try:
+            # First where it is in the list: who lists skips what is not there.
+            self._documents.put(Document(kind=_SCRIPT_TIMES + tenant, name=place, data=b"{}"))
             self._documents.put(Document(kind=_SCRIPTS + tenant, name=run_id, data=data))
         except StoreChangedError:
+            known = self.script(tenant, run_id)
+            if known is None or _script_name(run_id, known) != place:
+                self._documents.remove(_SCRIPT_TIMES + tenant, place)
             raise StateError(
                 kind="script", id=run_id, state="there", problem="it was begun before; look at it"
             ) from None
@@ -214,13 +222,36 @@ class Owners:
 
     def remove_script(self, tenant: str, run_id: str) -> None:
         """Forget a script that was refused."""
+        kept = self.script(tenant, run_id)
         self._documents.remove(_SCRIPTS + tenant, run_id)
+        if kept is not None:
+            self._documents.remove(_SCRIPT_TIMES + tenant, _script_name(run_id, kept))
         self.settle_script(run_id)
 
-    def scripts(self, tenant: str, *, after: str, limit: int) -> list[tuple[str, KeptScript]]:
-        """Return scripts in the order of their ids."""
-        found = self._documents.list(_SCRIPTS + tenant, after=after, limit=limit)
-        return [(one.name, msgspec.json.decode(one.data, type=KeptScript)) for one in found]
+    def scripts(self, tenant: str, wanted: PageRequest) -> list[tuple[str, KeptScript]]:
+        """Return scripts, newest first, one more than wanted where there are more.
+
+        Raises:
+            UnknownObjectError: the page begins behind a script that the tenant has not.
+        """
+        after = ""
+        if wanted.after:
+            kept = self.script(tenant, wanted.after)
+            if kept is None:
+                raise UnknownObjectError(kind="script", id=wanted.after)
+            after = _script_name(wanted.after, kept)
+        found: list[tuple[str, KeptScript]] = []
+        while len(found) <= wanted.limit:
+            page = self._documents.list(_SCRIPT_TIMES + tenant, after=after, limit=wanted.limit + 1)
+            if not page:
+                break
+            after = page[-1].name
+            for one in page:
+                run_id = one.name[_TIME_DIGITS + 1 :]
+                kept = self.script(tenant, run_id)
+                if kept is not None and _script_name(run_id, kept) == one.name:
+                    found.append((run_id, kept))
+        return found[: wanted.limit + 1]
 
     def leave_script(self, tenant: str, run_id: str) -> None:
         """Say that a script was acknowledged, and begins when its turn comes."""
@@ -249,6 +280,10 @@ def run_owner(tenant: str, run: Run) -> Document:
 def _run_name(run_id: str, created_ns: int) -> str:
     """Return a name that sorts the newest first."""
     return f"{TIME_NS_MAX - created_ns:0{_TIME_DIGITS}d}.{run_id}"
+
+
+def _script_name(run_id: str, kept: KeptScript) -> str:
+    return _run_name(run_id, kept.created_ms * _NS_PER_MS)
 
 
 def _is_id(text: str) -> bool:

@@ -110,7 +110,7 @@ class ScriptRoutes:
     # --- looking ---
 
     async def list_scripts(self, request: Request) -> ScriptList:
-        """List scripts in the order of their ids, without what they printed and called."""
+        """List scripts, newest first, without what they printed and called."""
         tenant, wanted = tenant_of(request), self._context.page(request)
         found = await self._context.call(lambda: self._context.scripts.page(tenant, wanted))
         page = page_of(found, wanted, lambda script: script.id)

@@ -356,11 +356,14 @@ class Scripts:
         return document_of(result, kept, run_id, "running" if is_busy else None)
 
     def page(self, tenant: str, wanted: PageRequest) -> list[ScriptDocument]:
-        """Return scripts in the order of their ids, one more than wanted where there are more."""
-        found = self._owners.scripts(tenant, after=wanted.after, limit=wanted.limit + 1)
+        """Return scripts, newest first, one more than wanted where there are more.
+
+        Raises:
+            UnknownObjectError: the page begins behind a script that the tenant has not.
+        """
         return [
             msgspec.structs.replace(self._document(run_id, kept), output="", tool_calls=[])
-            for run_id, kept in found
+            for run_id, kept in self._owners.scripts(tenant, wanted)
         ]
 
     def _of(self, tools: str) -> ScriptHarness:

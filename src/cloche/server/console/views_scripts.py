@@ -18,7 +18,7 @@ from cloche.server.console.effects import BAR_COUNT_MAX, Effect, bars_of, effect
 from cloche.server.console.pages import HOME, go, part
 from cloche.server.console.script_lines import lines_of, with_calls
 from cloche.server.guard import key_of
-from cloche.server.pages import PageRequest, sliced
+from cloche.server.pages import page_of
 from cloche.server.routes_scripts import ScriptRoutes
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response  # noqa: TC001 - likewise
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from cloche.server.console.console import Console
     from cloche.server.documents import ScriptDocument
 
-_SCRIPT_COUNT_MAX: Final = 300  # that are put in order of time
 _SHOWN: Final = 1_500  # characters
 _APPROVALS_SHOWN: Final = 10
 _NS_PER_MS: Final = 1_000_000
@@ -67,18 +66,9 @@ class ScriptViews:
     async def show_all(self, request: Request) -> Response:
         """Show scripts, newest first."""
         tenant, wanted = key_of(request).tenant, self._console.wanted(request)
-        most = PageRequest(limit=_SCRIPT_COUNT_MAX)
-        found = await self._context.call(lambda: self._context.scripts.page(tenant, most))
-        known = sorted(found[:_SCRIPT_COUNT_MAX], key=lambda one: (-one.created_ms, one.id))
-        page = sliced(known, wanted, lambda one: one.id, kind="script")
-        return self._console.pages.page(
-            request,
-            "scripts",
-            scripts=page.items,
-            next=page.next,
-            is_cut=len(found) > _SCRIPT_COUNT_MAX,
-            most=_SCRIPT_COUNT_MAX,
-        )
+        found = await self._context.call(lambda: self._context.scripts.page(tenant, wanted))
+        page = page_of(found, wanted, lambda script: script.id)
+        return self._console.pages.page(request, "scripts", scripts=page.items, next=page.next)
 
     async def show(self, request: Request) -> Response:
         """Show a script: its lines, its calls, questions, output, value."""
