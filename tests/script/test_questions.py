@@ -112,6 +112,24 @@ def test_secrets_of_a_question(path):
             assert given not in text
 
 
+def test_changed_arguments_that_fit_no_more(path):
+    """What was given with an answer is held against the tool that is there when it is called."""
+    run = parked(path)
+    with closing(open_store(path)) as store:
+        inbox = Inbox(store)
+        inbox.approve(inbox.list()[0].id, who="ann", args={"to": "bob", "text": "new"})
+
+        @cloche.tool(name="send")
+        def send_to(to: str) -> str:
+            """Send a message."""
+            done.append((to, ""))
+            return to
+
+        ended = cloche.ScriptHarness(send_to, add, store=store).resume(run.run_id)
+    assert (ended.status, ended.error["code"]) == ("failed", "TOOL_VALIDATION")
+    assert done == []
+
+
 # --- answers that were changed ---
 
 

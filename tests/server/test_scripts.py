@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
+import msgspec
 import pytest
 
+from cloche.script.adapters.shelf import Asked
 from cloche.script.inbox import Inbox
 from cloche.server.documents import KeptScript
 from cloche.server.errors import StateError
+from cloche.store.rows import Run
 
 from .support import Asker
 from .tools import TOOLS, placed, sent
@@ -338,6 +342,41 @@ def test_what_a_dead_server_left(asker):
     ended = again.get(f"/v1/scripts/{begun['id']}").document
     assert (ended["status"], placed) == ("completed", ["x"])
     assert Asker(store=asker.store, seed=2).server.recover() == 0
+
+
+def test_what_a_dead_server_was_at(asker):
+    """What it had begun goes on when its claim is over, however often it is looked at before."""
+    asker.host.workers.is_held = True
+    source = "return await tools.place({name: 'x'})"
+    begun = start(asker, source, wait=False)
+    request = Asked(
+        script_id="script_1",
+        language="typescript",
+        source=source,
+        sha256=hashlib.sha256(source.encode()).hexdigest(),
+        session_id="default/s",
+    )
+    again = Asker(store=asker.store, seed=1, tools={"default": TOOLS})
+    now_ns = again.host.now_ns()
+    asker.store.runs.create(
+        Run(
+            id=begun["id"],
+            language="typescript",
+            status="running",
+            created_ns=now_ns,
+            started_ns=now_ns,
+            request=msgspec.json.encode(request),
+        )
+    )
+    assert again.server.recover() == 1
+    for _ in range(2):
+        again.server.maintain()
+        assert again.get(f"/v1/scripts/{begun['id']}").document["status"] == "running"
+    assert placed == []
+    again.host.time_ns += (again.limits.sessions.lease_ms + 1) * 1_000_000
+    again.server.maintain()
+    ended = again.get(f"/v1/scripts/{begun['id']}").document
+    assert (ended["status"], placed) == ("completed", ["x"])
 
 
 def test_a_full_queue(asker):
