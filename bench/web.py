@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Self
@@ -25,6 +26,15 @@ HEADERS = ["Accept: */*", "User-Agent: bench", "Accept-Language: en"]
 PLAINTEXT = ["cloche", "cloche-asyncio", "uvicorn", "granian", "aiohttp", "starlette", "fastapi"]
 JSON = ["cloche-full", "cloche", "starlette", "fastapi", "aiohttp"]
 IDLE_COUNT = 10_000
+# For wrk: one field that is another one in each request.
+OTHER_FIELD = """
+local count = 0
+request = function()
+  count = count + 1
+  wrk.headers["X-Request-Id"] = string.format("%016x", count * 2654435761)
+  return wrk.format()
+end
+"""
 GIB = 1 << 30
 
 
@@ -87,34 +97,43 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(SERVERS.parent)}
 
 
-def load(served: Served, target: str, seconds: float) -> dict[str, float]:
-    """Ask for a target as fast as possible; return requests a second and CPU for each."""
-    _wrk(served, target, 0.5)
+def load(served: Served, target: str, seconds: float, *, changing: bool) -> dict[str, float]:
+    """Ask for a target as fast as possible; return requests a second and CPU for each.
+
+    `changing` sends a field that is another one in each request.
+    """
+    _wrk(served, target, 1, changing=changing)
     before = served.cpu_s()
-    count, spent = _wrk(served, target, seconds)
+    count, spent = _wrk(served, target, seconds, changing=changing)
     return {"krps": count / spent / 1000, "cpu_us": (served.cpu_s() - before) / count * 1e6}
 
 
-def _wrk(served: Served, target: str, seconds: float) -> tuple[int, float]:
+def _wrk(served: Served, target: str, seconds: float, *, changing: bool) -> tuple[int, float]:
     if shutil.which("wrk") is None:
-        return _own_load(served, target, seconds)
+        return _own_load(served, target, seconds, changing=changing)
     headers = [part for header in HEADERS for part in ("-H", header)]
     url = f"http://127.0.0.1:{served.port}{target}"
-    command = ["wrk", "-t1", "-c64", f"-d{max(1, round(seconds))}s", *headers, url]
-    found = subprocess.run(["taskset", "-c", "1", *command], capture_output=True, check=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(OTHER_FIELD)
+        script.flush()
+        script_option = ["-s", script.name] if changing else []
+        duration = f"-d{max(1, round(seconds))}s"
+        command = ["wrk", "-t1", "-c64", duration, *script_option, *headers, url]
+        found = subprocess.run(["taskset", "-c", "1", *command], capture_output=True, check=True)
     match = re.search(r"(\d+) requests in ([\d.]+)s", found.stdout.decode())
     assert "Non-2xx" not in found.stdout.decode(), found.stdout
     return int(match[1]), float(match[2])
 
 
-def _own_load(served: Served, target: str, seconds: float) -> tuple[int, float]:
+def _own_load(served: Served, target: str, seconds: float, *, changing: bool) -> tuple[int, float]:
     lines = "".join(f"{header}\r\n" for header in HEADERS)
-    request = f"GET {target} HTTP/1.1\r\nHost: bench\r\n{lines}\r\n".encode()
+    begin = f"GET {target} HTTP/1.1\r\nHost: bench\r\n{lines}".encode()
     clients = [served.connect() for _ in range(64)]
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
-        for client in clients:
-            client.send(request)
+        for number, client in enumerate(clients, count):
+            other = b"X-Request-Id: %016x\r\n" % number if changing else b""
+            client.send(begin + other + b"\r\n")
         for client in clients:
             assert client.recv(65_536).startswith(b"HTTP/1.1 200")
         count += len(clients)
@@ -197,8 +216,17 @@ def main() -> None:
     os.sched_setaffinity(0, {1})
     seconds = 1 if options.quick else 4
     rounds = 1 if options.quick else 3
-    jobs = [("plaintext", name, lambda s: load(s, "/", seconds)) for name in PLAINTEXT]
-    jobs += [("json", name, lambda s: load(s, "/items/7", seconds)) for name in JSON]
+    jobs = []
+    for what, target, names in (("plaintext", "/", PLAINTEXT), ("json", "/items/7", JSON)):
+        for changing in (False, True):
+            jobs += [
+                (
+                    f"{what}, one field changing" if changing else what,
+                    name,
+                    lambda s, t=target, c=changing: load(s, t, seconds, changing=c),
+                )
+                for name in names
+            ]
     jobs += [
         ("websocket", name, lambda s: echo(s, seconds))
         for name in ("cloche", "websockets", "aiohttp", "uvicorn")
