@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cloche.server.console.pages import HOME, SECTIONS
+
 from .console_support import SCRIPT, Person, check_page, text_of
 from .support import Asker
 
@@ -152,6 +154,26 @@ def test_every_form_needs_its_token(asker, admin):
         assert answer.status == 403
         check_page(answer)
     assert "Sign out" in admin.see("/console")
+
+
+SCOPE_OF = {
+    "": None,
+    "runs": "run",
+    "scripts": "run",
+    "sessions": "session",
+    "apps": "app",
+    "approvals": "approve",
+    **dict.fromkeys(("egress", "secrets", "limits", "keys", "tenants", "audit"), "admin"),
+    "webhooks": "admin",
+}
+
+
+def test_the_scope_of_a_section(asker):
+    """All that a section shows and does needs one scope, that of the API for the same."""
+    for route in asker.server.console.routes:
+        assert route.scope == SCOPE_OF[route.path.strip("/").partition("/")[0]], route.path
+    for _, place, scope in SECTIONS:
+        assert scope == SCOPE_OF[place.removeprefix(HOME).strip("/")]
 
 
 def test_each_key_sees_its_sections(asker):

@@ -272,6 +272,25 @@ def test_a_script_that_waits_for_its_turn_is_of_its_tenant(asker):
     assert asker.get(path).document["status"] == "completed"
 
 
+def test_cancelling_what_begins_to_wait(asker):
+    """A script that asks just as it is cancelled waits for nobody."""
+    asker.host.workers.is_held = True
+    begun = start(asker, wait=False)
+    job = asker.server.scripts.busy("default", begun["id"])
+    act = job.act
+
+    def ask_and_be_cancelled():
+        result = act()
+        asker.post(f"/v1/scripts/{begun['id']}/cancel")
+        return result
+
+    job.act = ask_and_be_cancelled
+    asker.host.workers.release()
+    assert asker.get(f"/v1/scripts/{begun['id']}").document["status"] == "cancelled"
+    assert waiting(asker) == []
+    assert sent == []
+
+
 def test_rollback(asker):
     """What a script did is undone, once."""
     done = start(asker, "return await tools.place({name: 'x'})")
