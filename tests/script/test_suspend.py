@@ -10,7 +10,7 @@ import pytest
 from cloche.exec.adapters.effects import CancelToken
 from cloche.limits import Limits
 from cloche.script.approvals import Made
-from cloche.script.errors import ScriptRunBusyError
+from cloche.script.errors import ScriptRunBusyError, ScriptRunStateError
 from cloche.script.harness import ScriptHarness
 from cloche.script.inbox import Inbox
 from cloche.script.tools import tool
@@ -245,7 +245,6 @@ def test_an_approver_that_fails_leaves_the_run_waiting():
 def test_a_run_is_worked_on_once(tmp_path):
     """Whoever comes second is told, and does nothing."""
     path = tmp_path / "s.db"
-    harness, other = in_place(path), in_place(path)
     errors = []
 
     @tool
@@ -257,7 +256,9 @@ def test_a_run_is_worked_on_once(tmp_path):
             errors.append(error)
         return 1
 
-    harness = ScriptHarness(meet, store=open_store(path), limits=LIMITS, session_id="s")
+    harness, other = (
+        ScriptHarness(meet, store=open_store(path), limits=LIMITS, session_id="s") for _ in range(2)
+    )
     run_id = harness.run("return tools.meet()").run_id
     harness.decide(harness.pending[0].id, APPROVE)
     assert harness.resume(run_id).value == 1
@@ -284,3 +285,24 @@ def test_a_rejected_run_says_who_and_why():
     using.decide(asked.id, Made(verdict="reject_run", who="bob", reason="not today"))
     said = "the script was cancelled: the run was rejected by bob: not today"
     assert using.resume(parked.run_id).error["message"] == said
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_a_run_does_not_end_because_its_tools_are_not_given(decided, tmp_path):
+    """Whoever goes on without them is told, and the run waits as before."""
+    path = tmp_path / "s.db"
+    source = "const a = await tools.read({}); return [a, await tools.write({ n: 2 })]"
+    parked = in_place(path).run(source, language="javascript")
+    (asked,) = in_place(path).pending
+    if decided:
+        in_place(path).decide(asked.id, Made(verdict="approve", who="ann"))
+        without = ScriptHarness(limits=LIMITS, session_id="s", store=open_store(path))
+        with pytest.raises(ScriptRunStateError) as refused:
+            without.resume(parked.run_id)
+        assert str(refused.value) == (
+            f"script run {parked.run_id} used tools that are not given here: read, write. Give "
+            "them; nothing happened"
+        )
+        assert in_place(path).resume(parked.run_id).status == "completed"
+    else:
+        assert in_place(path).resume(parked.run_id).status == "suspended"

@@ -347,6 +347,7 @@ class ScriptHarness:
         Raises:
             ScriptRunUnknownError: there is none.
             ScriptRunBusyError: somebody works on it.
+            ScriptRunStateError: tools that it used are not given here; nothing happened.
             DivergenceError: the program does something else than it did.
         """
         return self._runs.resume(run_id, cancel=cancel)

@@ -1,4 +1,4 @@
-"""What of a recorded run another run takes over: its first calls, or its program."""
+"""What of a recorded run another one needs or takes over: tools, first calls, the program."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from cloche.script.errors import ScriptRunStateError
 from cloche.script.programs import JAVASCRIPT_BEFORE, PYTHON_BEFORE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cloche.gate.journal import Journal
     from cloche.script.adapters.shelf import Asked
+    from cloche.script.approvals import Approval
+    from cloche.script.items import ScriptResult
 
 
 def changed_program(code: str, asked: Asked, source: str) -> str:
@@ -23,6 +27,28 @@ def changed_program(code: str, asked: Asked, source: str) -> str:
     before = PYTHON_BEFORE if is_python else JAVASCRIPT_BEFORE
     old, new = (repr(asked.source), repr(source)) if is_python else (asked.source, source)
     return before + new + code.removeprefix(before).removeprefix(old)
+
+
+def used_tools(
+    asked: Iterable[Approval], known: ScriptResult | None, journal: Journal | None
+) -> set[str]:
+    """Return the tools that a run has used or waits for.
+
+    Args:
+        asked: what it asked about.
+        known: what it had done when it was put away; None if it was not.
+        journal: instead, None where it has not begun.
+    """
+    used = {one.tool for one in asked}
+    if known is not None:
+        return used | {call.tool for call in known.tool_calls if call.status == "completed"}
+    calls: dict[int, str] = {}
+    for entry in () if journal is None else journal.entries:
+        if isinstance(entry, EffectStarted) and entry.target not in QUIET:
+            calls[entry.sequence] = entry.target
+        elif isinstance(entry, EffectCompleted) and entry.sequence in calls and entry.error is None:
+            used.add(calls[entry.sequence])
+    return used
 
 
 def prefix_count(run_id: str, journal: Journal, calls: int) -> int:

@@ -30,7 +30,7 @@ from cloche.script.inbox import Answer, answer_of
 from cloche.script.items import ScriptResult, settled
 from cloche.script.outcome import Ended
 from cloche.script.programs import FILENAMES, IMAGES
-from cloche.script.repeats import changed_program, prefix_count
+from cloche.script.repeats import changed_program, prefix_count, used_tools
 from cloche.script.undo import Undo, give_up, rolled_back
 from cloche.script.way_out import url_of
 from cloche.script.work import Work, end_of, guest_limits, made_by, result_of, unfinished
@@ -135,6 +135,7 @@ class ScriptRuns:
         Raises:
             ScriptRunUnknownError: there is none.
             ScriptRunBusyError: somebody works on it, or did so until a moment ago.
+            ScriptRunStateError: tools that it used are not given here; nothing happened.
             DivergenceError: what the program does now is not what it did; both sides are shown.
             ApprovalTamperedError: an answer in the store is not the one that was given.
         """
@@ -449,6 +450,12 @@ class ScriptRuns:
             return self._reject(row)
         if row.status == "suspended" and not self._can_go_on(run_id, own):
             return self._known(row)
+        known = self.shelf.result(row)
+        names = used_tools(own, known, None if known else self.shelf.journal(run_id))
+        if missing := sorted(name for name in names if name not in self._tools):
+            # It would fail, and be over.
+            problem = f"used tools that are not given here: {', '.join(missing)}. Give them"
+            raise ScriptRunStateError(run_id=run_id, problem=f"{problem}; nothing happened")
         asked, used = self.shelf.asked(row), self.shelf.used(row)
         taken = self.shelf.take(row)
         journal = self.shelf.journal(run_id)
