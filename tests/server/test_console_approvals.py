@@ -134,6 +134,7 @@ def test_markup_in_a_call(asker, person):
     [
         ("approve", {}),
         ("approve", {"verdict": "maybe"}),
+        ("approve", {"verdict": "reject"}),
         ("approve", {"verdict": "approve", "arg.count": "x"}),
         ("approve", {"verdict": "approve", "arg.count": '"x"'}),
         ("approve", {"verdict": "always", "arg.to": "bob"}),
