@@ -66,7 +66,7 @@ def list_command(
         until = _time(one.expires_ms)
         rows.append([one.id[:_ID_SHOWN], one.tool, cut, left, detached, one.run_id, until])
     columns = ["id", "tool", "arguments", "left", "detached", "run", "until (UTC)"]
-    table("approvals", columns, rows)
+    table("approvals", columns, rows, whole={"id", "run"})
 
 
 @app.command("show")
@@ -180,7 +180,7 @@ def audit_command(
             ]
             for one in entries
         ]
-        table("audit", columns, rows)
+        table("audit", columns, rows, whole={"approval", "run"})
     typer.echo(f"verified: {proof.count} entries, the last hash is {proof.hash.hex()}")
 
 

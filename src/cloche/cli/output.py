@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rich.progress import Progress, TaskID
 
     from cloche.engine.adapters.images import ProgressStage
@@ -18,6 +20,8 @@ _EXPECTED_S: Final = {"compile": 50.0, "warm": 3.0}
 _REFRESH_S: Final = 0.2
 _RED: Final = "\x1b[31m"
 _RESET: Final = "\x1b[0m"
+_NARROW: Final = 8  # characters that a folded column of a table has at least, if it needs them
+_FRAME: Final = 3  # of a column: spaces and its line
 
 
 def print_error(error: ClocheError, *, as_json: bool = False) -> None:
@@ -95,14 +99,46 @@ class ImageProgress:
         self._progress = None
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout."""
+def table(
+    title: str, columns: list[str], rows: list[list[str]], *, whole: Collection[str] = ()
+) -> None:
+    """Print a table on stdout.
+
+    Args:
+        title: above it.
+        columns: their headings.
+        rows: a text for each column.
+        whole: columns of what people copy: never folded. Where there is no room beside them, other
+            columns are left out, the last one first, and it is said which.
+    """
     from rich.console import Console  # noqa: PLC0415 - slow to import
     from rich.table import Table  # noqa: PLC0415
 
+    console = Console()
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    kept = _fitting(columns, widths, whole, console.width)
     grid = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        grid.add_column(column, overflow="fold")
+    for index in kept:
+        is_whole = columns[index] in whole
+        least = widths[index] if is_whole else None
+        grid.add_column(columns[index], overflow="fold", no_wrap=is_whole, min_width=least)
     for row in rows:
-        grid.add_row(*row)
-    Console().print(grid)
+        grid.add_row(*(row[index] for index in kept))
+    left_out = [name for index, name in enumerate(columns) if index not in kept]
+    if left_out:
+        grid.caption = f"Too narrow for: {', '.join(left_out)}. --json shows all."
+        grid.caption_justify = "left"
+    console.print(grid)
+
+
+def _fitting(columns: list[str], widths: list[int], whole: Collection[str], room: int) -> list[int]:
+    """Return the columns that are shown, by their places."""
+    kept = list(range(len(columns)))
+    for last in reversed(kept if whole else []):
+        least = (w if columns[i] in whole else min(w, _NARROW) for i, w in enumerate(widths))
+        needed = {index: width + _FRAME for index, width in enumerate(least)}
+        if 1 + sum(needed[index] for index in kept) <= room:
+            break
+        if columns[last] not in whole:
+            kept.remove(last)
+    return kept

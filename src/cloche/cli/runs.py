@@ -67,7 +67,7 @@ def list_command(
                 time_text(run.created_ns),
             ]
         )
-    table("Runs", ["id", "status", "exit", "took", "started"], rows)
+    table("Runs", ["id", "status", "exit", "took", "started"], rows, whole={"id"})
 
 
 @app.command("show")
@@ -114,7 +114,8 @@ def wake_command(store: Store = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"woken": woken})
     else:
-        table("Woken", ["run", "outcome"], [[w["run_id"], w["outcome"]] for w in woken])
+        rows = [[w["run_id"], w["outcome"]] for w in woken]
+        table("Woken", ["run", "outcome"], rows, whole={"run"})
 
 
 @app.command("cancel")

@@ -128,7 +128,8 @@ def show_snippets(snippets: Sequence[Snippet], *, as_json: bool) -> None:
         [one.name, one.language, json.dumps(one.params, ensure_ascii=False), one.run_id]
         for one in snippets
     ]
-    table("snippets", ["name", "language", "parameters", "saved from run"], rows)
+    columns = ["name", "language", "parameters", "saved from run"]
+    table("snippets", columns, rows, whole={"name", "saved from run"})
 
 
 def show_jobs(harness: ScriptHarness, *, as_json: bool) -> None:
@@ -138,7 +139,7 @@ def show_jobs(harness: ScriptHarness, *, as_json: bool) -> None:
         print_json({"jobs": [{**one.to_document(), "run_id": one.run_id} for one in jobs]})
         return
     rows = [[one.id, one.tool, one.status, one.run_id] for one in jobs]
-    table("jobs", ["id", "tool", "status", "run"], rows)
+    table("jobs", ["id", "tool", "status", "run"], rows, whole={"id", "run"})
 
 
 def tell(event: ScriptEvent) -> None:

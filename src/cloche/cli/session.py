@@ -164,6 +164,7 @@ def list_command(
             ]
             for one in found
         ],
+        whole={"id"},
     )
 
 
