@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 import enum
 import importlib.util
 import json
-from dataclasses import dataclass
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,9 +26,13 @@ PATH = Path(cloche.guests.__file__).parent / "python" / "web" / "msgspec.py"
 
 def load():
     """Return the stand-in, under a name of its own."""
-    spec = importlib.util.spec_from_file_location("guest_msgspec", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    for name, path in (
+        ("msgspec_schema", PATH.with_name("msgspec_schema.py")),
+        ("guest_msgspec", PATH),
+    ):
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
     return module
 
 
@@ -190,3 +199,108 @@ def test_texts_that_are_no_json(text):
         with pytest.raises(lib.DecodeError) as caught:
             lib.json.decode(text)
         assert not isinstance(caught.value, lib.ValidationError)
+
+
+class Level(enum.IntEnum):
+    """Of numbers."""
+
+    HIGH = 2
+    LOW = 1
+
+
+@dataclass
+class Shape:
+    """A dataclass with what a schema can say of defaults."""
+
+    points: list[Point]
+    colour: Colour = Colour.RED
+    level: Level | None = None
+    names: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Bare:
+    x: int
+
+
+def shared(lib):
+    """Return types whose schemas refer to others, made with either library."""
+
+    class Tree(lib.Struct):
+        """A tree.
+
+        It has branches.
+        """
+
+        kids: list["Tree"] = []  # noqa: RUF012, UP037 - both libraries copy it, and resolve it
+        shape: Shape | None = None
+        more: dict[str, Any] = lib.field(default_factory=dict)
+        made: Any = lib.field(default_factory=lambda: 3)
+
+    class Twin(lib.Struct):
+        left: int
+
+    first = Twin
+
+    class Twin(lib.Struct):
+        right: first
+
+    for cls in (Tree, first, Twin):
+        cls.__module__ = __name__
+    Twin.__qualname__ = "Other.Twin"
+    globals().update(Tree=Tree, first=first)  # where annotations are looked up
+    meta = lib.Meta
+    bounded = [
+        Annotated[int, meta(ge=0, le=9)],
+        Annotated[float, meta(gt=0, lt=9, multiple_of=2)],
+        Annotated[str, meta(min_length=1, max_length=3, pattern="^a$")],
+        Annotated[list[int], meta(min_length=1, max_length=3)],
+        Annotated[dict[str, int], meta(min_length=1)],
+        Annotated[bytes, meta(min_length=3, max_length=4)],
+        Annotated[int, meta(title="t", description="d", examples=[1], extra_json_schema={"x": 1})],
+        dict[Annotated[str, meta(min_length=2, pattern="a")], int],
+        Annotated[Tree, meta(description="of a node")],
+    ]
+    return [Tree, Twin, Shape, Bare, Level, *bounded]
+
+
+SCHEMAS = [
+    *PLAIN.values(), None, uuid.UUID, dt.datetime, dt.date, dt.time,
+    dt.timedelta, decimal.Decimal, bytearray, tuple, tuple[Any, ...], frozenset[str],
+    list[Any], dict[str, Any], dict[uuid.UUID, int], None | int, str | int | None, int | float,
+    Point | None, list[Point] | None, Literal[1, "a"] | None, Mapping[str, int], Sequence[int],
+    complex,
+]  # fmt: skip
+
+
+def schemas(lib, types):
+    """Return what a library says of types, in its order."""
+    found = lib.json.schema_components(
+        types, ref_template="#/x/{name}", schema_hook=lambda cls: {"hook": cls.__name__}
+    )
+    return json.dumps(found)
+
+
+@pytest.mark.parametrize("position", range(len(SCHEMAS)))
+def test_schemas_are_alike(position):
+    """Of plain types, each for itself."""
+    assert schemas(ours, [SCHEMAS[position]]) == schemas(msgspec, [SCHEMAS[position]])
+
+
+def test_schemas_that_refer_to_others_are_alike():
+    """Structs, dataclasses, enums, bounds, recursion, two classes of one name."""
+    every = len(shared(ours)) + len(structs(ours))
+    for count in range(1, every + 1):
+        found, wanted = (
+            json.loads(schemas(lib, [*shared(lib), *structs(lib).values()][:count]))
+            for lib in (ours, msgspec)
+        )
+        assert found == wanted
+        assert list(found[1]) == list(wanted[1])
+
+
+def test_what_has_no_schema():
+    """Without a hook it is an error, as with the real one."""
+    for lib in (ours, msgspec):
+        with pytest.raises(TypeError, match="complex"):
+            lib.json.schema_components([complex])

@@ -2,8 +2,8 @@
 
 The real one is a C extension, which the guest does not have. This is the part that `cloche.web` and
 its handlers use, with the same results and the same messages: `Struct`, `json`, `convert`, their
-errors, `field`, `Meta`, and `structs.replace`, `asdict`, `fields`. No other format, no hooks, no
-tagged unions.
+errors, `field`, `Meta`, and `structs.replace`, `asdict`, `fields`; schemas are made in
+`msgspec_schema`. No other format, no hooks, no tagged unions.
 """
 
 import base64
@@ -18,6 +18,8 @@ import sys
 import types
 import typing
 import uuid
+
+import msgspec_schema
 
 __version__ = "0"
 
@@ -64,12 +66,14 @@ def field(*, default=NODEFAULT, default_factory=None, name=None):
 class Meta:
     """Bounds of a value, in `Annotated[type, Meta(ge=0)]`."""
 
-    __slots__ = ("ge", "gt", "le", "lt", "max_length", "min_length", "multiple_of", "pattern")
+    __slots__ = (
+        "ge", "gt", "le", "lt", "max_length", "min_length", "multiple_of", "pattern",
+        "title", "description", "examples", "extra_json_schema",
+    )  # fmt: skip
 
     def __init__(self, **bounds):
         for name in self.__slots__:
             setattr(self, name, bounds.pop(name, None))
-        # What says something to a schema alone is nothing to a check.
 
 
 # --- Struct ---
@@ -675,5 +679,8 @@ json.encode = lambda value, *, order=None: _Encoder(order=order).encode(value)
 json.decode = lambda text, *, type=typing.Any, strict=True: _decode(text, type, strict)  # noqa: A006
 json.format = lambda text, *, indent=2: _json.dumps(
     _json.loads(text), indent=indent, ensure_ascii=False
+)
+json.schema_components = lambda found, *, ref_template="#/$defs/{name}", schema_hook=None: (
+    msgspec_schema.components(sys.modules[__name__], list(found), ref_template, schema_hook)
 )
 sys.modules[f"{__name__}.json"], sys.modules[f"{__name__}.structs"] = json, structs
