@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from cloche.web.adapters.listen import Bind
     from cloche.web.adapters.server import Server as WebServer
     from cloche.web.adapters.tls import Certificate
-    from cloche.web.encodings.settings import TlsServerConfig
 
 DEFAULT_BIND: Final = "127.0.0.1:8787"
 DEFAULT_SET: Final = "default"
@@ -220,7 +219,7 @@ class _Process:
                 self._processes.stop()
                 use_runner(None)
 
-    def _certificate_for(self, name: str) -> TlsServerConfig | None:
+    def _certificate_for(self, name: str) -> Certificate | None:
         """Return a new certificate for a name of an app."""
         apps = self._server.apps
         return self_signed([name]) if apps is not None and apps.has_host(name) else None
