@@ -101,6 +101,22 @@ def test_what_is_left_behind_ends_after_the_run_and_only_ends():
     assert found == [Stop(kind="cancelled")]
 
 
+def test_the_caller_looks_up_while_it_waits():
+    """What it looks after is done on its own thread."""
+    looked, idents = threading.Event(), []
+
+    def look() -> None:
+        idents.append(threading.get_ident())
+        looked.set()
+
+    def turns() -> Report:
+        assert looked.wait(20)
+        return DONE
+
+    assert Apart(never, look).run(turns, unstopped) is DONE
+    assert set(idents) == {threading.get_ident()}
+
+
 def test_turns_that_are_in_no_function_are_not_left_behind():
     """That nothing is wanted any more does not leave a guest behind: its deadline stops it."""
     over, asked = threading.Event(), threading.Event()

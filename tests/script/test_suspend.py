@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import threading
+import time
 
+import msgspec
 import pytest
 
 from cloche.exec.adapters.effects import CancelToken
@@ -285,6 +288,25 @@ def test_a_rejected_run_says_who_and_why():
     using.decide(asked.id, Made(verdict="reject_run", who="bob", reason="not today"))
     said = "the script was cancelled: the run was rejected by bob: not today"
     assert using.resume(parked.run_id).error["message"] == said
+
+
+@BOTH
+def test_a_run_that_goes_on_has_the_time_that_it_left(tmp_path, language):
+    """A guest that does nothing but count is stopped as well, and not after all of the time."""
+    source = {
+        "typescript": "await tools.write({ n: 1 }); while (true);",
+        "python": "tools.write(n=1)\nwhile True: pass",
+    }[language]
+    harness = in_place(tmp_path / "a.db")
+    parked = harness.run(source, language=language)
+    row = harness.store.runs.get(parked.run_id)
+    used = msgspec.json.encode({"time_ms": LIMITS.scripts.timeout_ms - 300})
+    harness.store.runs.update(dataclasses.replace(row, usage=used), expected="suspended")
+    harness.decide(harness.pending[0].id, APPROVE)
+    started_s = time.monotonic()
+    result = harness.resume(parked.run_id)
+    assert (result.error["code"], WRITTEN) == ("SCRIPT_TIMEOUT", [1])
+    assert time.monotonic() - started_s < LIMITS.scripts.timeout_ms / 2000
 
 
 @pytest.mark.parametrize("decided", [True, False])

@@ -348,8 +348,11 @@ class ScriptRuns:
         timeout_ms = work.limits.scripts.timeout_ms
         count = 0 if work.journal is None else len(work.journal.entries)
         is_resumed = work.journal is not None
+        # What calls no tool needs no thread. Who finds another way to one gets it call by call.
+        is_apart = "tools" in work.asked.source
+        left_ms = max(1, timeout_ms - work.used_ms)
         time = work.time = ActiveTime(
-            cancel, left_ms=max(1, timeout_ms - work.used_ms), resumed=is_resumed
+            cancel, left_ms=left_ms, resumed=is_resumed, is_watched=is_apart
         )
         work.taken.on_loss = time.cancel
         sink = work.sink = ShelfSink(
@@ -360,9 +363,7 @@ class ScriptRuns:
             on_append=time.go_live,
             quietness=work.calls.quietness,
         )
-        apart = Apart(work.calls.is_over)
-        # What calls no tool needs no thread. Who finds another way to one gets it call by call.
-        aside = apart if "tools" in work.asked.source else None
+        apart = Apart(work.calls.is_over, time.look)
         try:
             return self._runner.execute(
                 work.request,
@@ -371,7 +372,7 @@ class ScriptRuns:
                 resume=work.journal,
                 cancel=time,
                 run_id=work.id,
-                aside=aside,
+                aside=apart if is_apart else None,
             )
         finally:
             work.used_ms += time.stop()
@@ -444,8 +445,7 @@ class ScriptRuns:
             row = self.shelf.row(run_id)
             if row.status in FINAL_STATUSES:
                 return self._known(row)
-        self.desk.check(run_id)
-        own = self.desk.of_run(run_id)
+        own = self.desk.checked(run_id)
         if status_of(own) != "active":
             return self._reject(row)
         if row.status == "suspended" and not self._can_go_on(run_id, own):
@@ -460,7 +460,7 @@ class ScriptRuns:
         taken = self.shelf.take(row)
         journal = self.shelf.journal(run_id)
         request = self._recorded_request(run_id, asked, journal)
-        return self._work(taken, asked, request, journal, used)
+        return self._work(taken, asked, request, journal, used, own)
 
     def _can_go_on(self, run_id: str, own: Sequence[Approval]) -> bool:
         """Whether anything that a run waits for has been decided."""
@@ -513,6 +513,7 @@ class ScriptRuns:
         request: Any,
         journal: Journal | None,
         used: Used | None = None,
+        own: Sequence[Approval] | None = None,
     ) -> Work:
         used = used or Used()
         limits = self.limits_of(asked)
@@ -530,7 +531,7 @@ class ScriptRuns:
         )
         if journal is not None:
             failures = used.failures or self.shelf.used(taken.row).failures
-            calls.recall(journal, failures, self.desk.of_run(taken.row.id))
+            calls.recall(journal, failures, self.desk.of_run(taken.row.id) if own is None else own)
         work = Work(
             taken=taken,
             asked=asked,

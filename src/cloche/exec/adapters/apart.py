@@ -83,10 +83,14 @@ class Apart:
 
     Args:
         is_unwanted: whether what functions return is not wanted any more.
+        look: called on the caller's thread every now and then, while the turns go on.
     """
 
-    def __init__(self, is_unwanted: Callable[[], bool]) -> None:
+    def __init__(
+        self, is_unwanted: Callable[[], bool], look: Callable[[], None] = lambda: None
+    ) -> None:
         self._is_unwanted = is_unwanted
+        self._look = look
         self._lock = threading.Lock()
         self._ident: int | None = None  # of the thread, while it is at the turns
         self._is_calling = False
@@ -113,6 +117,7 @@ class Apart:
                     outcome, error = answer.get(timeout=_LOOK_S)
                     break
                 except Empty:
+                    self._look()
                     if self._is_calling and self._is_unwanted() and self._leave():
                         return _LEFT
         except BaseException:  # Ctrl-C: what it raises is raised when nothing goes on any more

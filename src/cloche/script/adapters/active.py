@@ -27,13 +27,18 @@ class ActiveTime(CancelToken):
         parent: who started the run may cancel it with that; None if nobody may.
         left_ms: what the run has left.
         resumed: whether it repeats something first; else its own limit stops it.
+        is_watched: whether somebody calls `look` until the run is over; else it needs a thread.
     """
 
-    def __init__(self, parent: CancelToken | None, *, left_ms: int, resumed: bool) -> None:
+    def __init__(
+        self, parent: CancelToken | None, *, left_ms: int, resumed: bool, is_watched: bool = False
+    ) -> None:
         super().__init__()
         self._parent = parent
         self._left_ms = left_ms
         self._timer: threading.Timer | None = None
+        self._is_watched = is_watched
+        self._ends_ns: int | None = None  # where `look` ends it
         self._live_ns: int | None = None if resumed else time.monotonic_ns()
         self.timed_out = False
 
@@ -52,6 +57,9 @@ class ActiveTime(CancelToken):
         """Begin to count, unless it has begun."""
         if self._live_ns is None:
             self._live_ns = time.monotonic_ns()
+            if self._is_watched:
+                self._ends_ns = self._live_ns + self._left_ms * NS_PER_MS
+                return
             self._timer = threading.Timer(self._left_ms / 1000, self._end)
             self._timer.daemon = True
             self._timer.start()
@@ -72,6 +80,11 @@ class ActiveTime(CancelToken):
             return False
         self.timed_out = True
         return True
+
+    def look(self) -> None:
+        """Stop a run that was resumed when its time is over."""
+        if self._ends_ns is not None and time.monotonic_ns() >= self._ends_ns:
+            self._end()
 
     def _end(self) -> None:
         self.timed_out = True

@@ -114,6 +114,7 @@ class ScriptCalls:
         self._on_live = on_live
         self._on_ask = on_ask
         self.has_asked = False
+        self._known_questions: frozenset[int] = frozenset()  # by the numbers of their calls
         self._limits = limits
         self._places = threading.BoundedSemaphore(limits.scripts.call_concurrency_max)
         self._lock = threading.Lock()
@@ -171,6 +172,7 @@ class ScriptCalls:
         """
         decided = {one.sequence: one for one in approvals}
         self.has_asked = bool(decided)
+        self._known_questions = frozenset(decided)
         requests: dict[int, EffectRequest] = {}
         for entry in journal.entries:
             if isinstance(entry, EffectStarted) and entry.kind == TOOL_KIND:
@@ -320,6 +322,8 @@ class ScriptCalls:
     def _check_wanted(self, request: EffectRequest) -> None:
         if self._over.is_set() or request.sequence in self._aborted:
             raise ScriptCancelledError(reason=UNWANTED)
+
+    def _check_active(self) -> None:
         # Only a run that was asked about can have been ended by somebody else.
         if self.has_asked and self._desk.run_status(self._run_id) != "active":
             raise ScriptCancelledError(reason="the run is over")
@@ -353,10 +357,11 @@ class ScriptCalls:
 
     def _admit(self, request: EffectRequest, tool: Tool, args: dict[str, Any]) -> dict[str, Any]:
         decision = self._policy.decide(tool, args, limits=self._limits)
+        if isinstance(decision, Ask):
+            return self._ask(request, tool, args, decision)  # only in a run that is active
+        self._check_active()
         if isinstance(decision, Deny):
             raise ApprovalDeniedError(tool=tool.name, reason=decision.reason)
-        if isinstance(decision, Ask):
-            return self._ask(request, tool, args, decision)
         return args
 
     def _ask(
@@ -389,7 +394,7 @@ class ScriptCalls:
         )
         self.has_asked = True
         self._on_ask()
-        step = self._desk.ask(question)
+        step = self._desk.ask(question, is_known=request.sequence in self._known_questions)
         if step.refused == "run_over":
             raise ScriptCancelledError(reason="the run is over")
         if step.refused is not None or step.approval is None:

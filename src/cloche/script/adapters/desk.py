@@ -121,13 +121,14 @@ class Desk:
         deque(audit.check(rows_read()), maxlen=0)
         return AuditHead(count=count, hash=last)
 
-    def check(self, run_id: str) -> None:
-        """Compare what is kept of a run's questions and answers with what the audit says of them.
+    def checked(self, run_id: str) -> tuple[Approval, ...]:
+        """Return every approval of a run, the oldest first, compared with what the audit says.
 
         Raises:
             ApprovalTamperedError: one of them is another than it was.
         """
-        for one in self.of_run(run_id):
+        own = self.of_run(run_id)
+        for one in own:
             place = -1 if one.entry is None else one.entry
             start = max(0, place - 1)
             found = [] if place < 0 else self.store.audit.read(start=start, limit=2)
@@ -138,14 +139,22 @@ class Desk:
                 problem = audit.compare(one, told.data, told.hash, before)
             if problem:
                 raise ApprovalTamperedError(approval_id=one.id, run_id=run_id, problem=problem)
+        return own
 
     # --- what happens ---
 
-    def ask(self, question: Approval) -> Step:
-        """Ask about a call; see `approvals.ask`."""
-        if self.store.approvals.get(question.id) is not None:
-            # Asked before: nothing can change, so nothing has to be compared.
-            return approvals.ask(self._ledger([question.run_id]), question, limits=self._limits)
+    def ask(self, question: Approval, *, is_known: bool = True) -> Step:
+        """Ask about a call; see `approvals.ask`.
+
+        Args:
+            question: about it.
+            is_known: whether it may have been asked before.
+        """
+        if is_known:
+            known = self._ledger([question.run_id])
+            if question.id in known.approvals:
+                # Nothing can change, so nothing has to be compared.
+                return approvals.ask(known, question, limits=self._limits)
 
         def load() -> Ledger:
             ledger = self._ledger([question.run_id])
