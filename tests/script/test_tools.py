@@ -154,7 +154,9 @@ def test_arguments_have_a_largest_size():
     """It is a limit of its own."""
     limits = LIMITS.replace({"scripts": {"args_limit_bytes": 64}})
     assert buy.check_args(["a" * 8], limits=limits)
-    with pytest.raises(ToolValidationError, match="makes the text longer than 64 bytes"):
+    with pytest.raises(
+        ToolValidationError, match=r"longer than 64 bytes \(scripts\.args_limit_bytes\)"
+    ):
         buy.check_args(["a" * 60], limits=limits)
 
 
@@ -193,7 +195,7 @@ def test_a_result_has_a_largest_size():
         """Fill."""
 
     assert fill.check_result("a" * 62, limits=limits) == "a" * 62
-    with pytest.raises(ToolValidationError):
+    with pytest.raises(ToolValidationError, match=r"64 bytes \(scripts\.result_limit_bytes\)"):
         fill.check_result("a" * 63, limits=limits)
     with pytest.raises(ToolValidationError, match="which JSON cannot hold"):
         fill.check_result(float("nan"), limits=limits)

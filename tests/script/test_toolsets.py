@@ -280,6 +280,15 @@ def test_operations_become_tools():
     assert (body["method"], json.loads(body["body"])) == ("PUT", {"name": "é"})
 
 
+def test_a_part_of_a_path_that_is_not_declared():
+    """Is an argument all the same: no brace is sent."""
+    document = {"openapi": "3.1.0", "paths": {"/a/{one}/{two-2}/{one}": {"get": {}}}}
+    (only,) = read_operations(document)
+    assert only.schema["required"] == ["one", "two_2"]
+    request = only.request("https://h", {"one": "x", "two_2": "y/z"})
+    assert request["url"] == "https://h/a/x/y%2Fz/x"
+
+
 @pytest.mark.parametrize("value", ["..", ".", ""])
 def test_no_part_of_a_path_leads_elsewhere(value):
     """Dots and nothing are refused."""

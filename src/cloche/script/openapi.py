@@ -10,6 +10,7 @@ Pure. Owns the reading of documents of OpenAPI 3. Invariants:
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -26,6 +27,7 @@ BODY: Final = "body"
 _PLACES: Final = frozenset({"path", "query", "header"})  # cookies belong to nobody here
 _OWN_HEADERS: Final = frozenset({"accept", "content-type", "authorization", "host", "cookie"})
 _DEPTH_MAX: Final = 32  # of what a document refers to; deeper parts accept anything
+_PLACEHOLDER: Final = re.compile(r"\{([^{}/]+)\}")
 _NODE_COUNT_MAX: Final = 20_000  # of one schema with all that it refers to
 
 
@@ -141,6 +143,14 @@ def _operation(
         if one.get("required") or one["in"] == "path":
             required.append(short)
         parameters.append(Parameter(name=short, wire_name=one["name"], place=one["in"]))
+    declared = {one.wire_name for one in parameters if one.place == "path"}
+    for wire_name in _PLACEHOLDER.findall(path):
+        if wire_name not in declared:  # else it would be sent as it stands
+            short = clean_name(wire_name, [*properties, BODY])
+            properties[short] = {"type": "string"}
+            required.append(short)
+            parameters.append(Parameter(name=short, wire_name=wire_name, place="path"))
+            declared.add(wire_name)
     request_body = _follow(document, body.get("requestBody") or {}, where)
     schema = _first_schema(request_body.get("content"))
     if schema is not None:

@@ -123,8 +123,9 @@ class Tool:
                 depth_max=limits.gate.value_depth_max,
             )
         except (Invalid, ValueInvalidError) as error:
+            problem = _problem(error, "scripts.args_limit_bytes")
             raise ToolValidationError(
-                tool=self.name, subject="arguments", problem=_problem(error)
+                tool=self.name, subject="arguments", problem=problem
             ) from None
         return bound
 
@@ -142,9 +143,8 @@ class Tool:
                 depth_max=limits.gate.value_depth_max,
             )
         except (Invalid, ValueInvalidError) as error:
-            raise ToolValidationError(
-                tool=self.name, subject="result", problem=_problem(error)
-            ) from None
+            problem = _problem(error, "scripts.result_limit_bytes")
+            raise ToolValidationError(tool=self.name, subject="result", problem=problem) from None
         return plain
 
     def describe(self) -> dict[str, Any]:
@@ -355,8 +355,9 @@ def _check_name(name: str) -> None:
         raise ToolDeclarationError(where=name, problem=problem)
 
 
-def _problem(error: Invalid | ValueInvalidError) -> str:
-    return str(error)
+def _problem(error: Invalid | ValueInvalidError, limit: str) -> str:
+    too_large = isinstance(error, ValueInvalidError) and error.fields["reason"] == "size"
+    return f"{error} ({limit})" if too_large else str(error)
 
 
 def _score(member: Tool, wanted: frozenset[str]) -> int:
