@@ -19,6 +19,7 @@ from cloche.engine.abi import (
     Stop,
     Submission,
     UnreadableArgs,
+    ask_input,
     decode_report,
     decode_submission,
     decode_transform,
@@ -262,6 +263,11 @@ def test_waits_and_transforms():
 
 
 # --- what the host says ---
+
+
+def test_a_question_is_said_with_the_time():
+    """What an app is asked goes as it is, behind the time."""
+    assert ask_input('{"do":"é"}', now_ns=12) == 'ask 12 {"do":"é"}'.encode()
 
 
 def test_turn_inputs():

@@ -172,6 +172,14 @@ def deliver_input(completions: list[bytes]) -> bytes:
     return b'{"op":"deliver","completions":[' + b",".join(completions) + b"]}"
 
 
+def ask_input(question: str, *, now_ns: int) -> bytes:
+    """Return the turn input that asks a guest of which an app has become the image.
+
+    Everything else is as it was said when the image was made. For the JavaScript guest alone.
+    """
+    return b"ask %d %s" % (now_ns, question.encode())
+
+
 _ARGS: Final = b',"args":'  # guests put them last; inside a string the quotes would be escaped
 _encoder = msgspec.json.Encoder()
 _report_decoder = msgspec.json.Decoder(Report)

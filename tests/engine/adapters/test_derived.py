@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from cloche.engine.adapters.instance import Instance
+from cloche.engine.adapters.instance import Instance, deadline_after
 from cloche.engine.adapters.pool import Pool
 from cloche.engine.errors import ImageError
 from cloche.engine.snapshot import seal, unseal
@@ -182,3 +182,51 @@ def test_an_image_that_nobody_has_gives_its_memory_back():
     del image
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
+
+
+HANDLE = """
+x.items.push(x.items.length);
+let size = 0;
+for (const one of kept) size += one.text.length;
+console.log(x.name + x.items.join());
+"""
+
+
+def _written(image) -> int:
+    instance = begun(image)
+    assert run_code(instance, HANDLE, persist=True) == "a0,1,2\n"
+    count = len(instance.written_pages())
+    instance.close()
+    return count
+
+
+def test_what_is_sealed_is_what_it_was_and_writes_less():
+    """Sealing before the image is made changes no program, and spares pages."""
+    source = """
+    var x = {name: 'a', items: [0, 1]};
+    var kept = [];
+    for (let i = 0; i < 2000; i++) {
+      kept.push({i, text: 'text ' + i});
+      if (i % 3) kept.pop();
+    }
+    """
+    counts = []
+    for is_sealed in (False, True):
+        instance = Instance(images().get("javascript"), machine())
+        run_code(instance, source, persist=True)
+        if is_sealed:
+            assert instance.seal(deadline_ns=deadline_after(10**10)) is None
+            assert run_code(instance, "console.log(x.name, kept.length)", persist=True) == "a 667\n"
+        counts.append(_written(images().derive(instance)))
+        instance.close()
+    assert counts[1] < counts[0]
+
+
+def test_sealing_at_the_memory_limit_is_a_stop():
+    """A guest without memory for it is stopped, as anywhere else."""
+    limits = Limits().replace({"guests": {"memory_limit_bytes": 16 << 20}})
+    instance = Instance(images().get("javascript"), machine(limits))
+    run_code(instance, "var x = new Uint8Array(2 << 20)", persist=True)
+    stop = instance.seal(deadline_ns=deadline_after(10**10))
+    assert stop is not None
+    assert (stop.kind, instance.closed) == ("memory", True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.apps.manifest import APP_KIND, STORAGE_KINDS
 from cloche.engine.adapters.images import WARM_CLOCK_NS
-from cloche.engine.adapters.instance import Instance
+from cloche.engine.adapters.instance import Instance, deadline_after
 from cloche.engine.adapters.machine import Machine
 from cloche.engine.virtual_os import StillClock
 from cloche.gate.policy import NET_KIND, Policy
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloche.exec.request import RunRequest
     from cloche.gate.effect import EffectRequest
 
+NS_PER_MS: Final = 1_000_000
 _REFUSED: Final = (APP_KIND, *STORAGE_KINDS, NET_KIND, "tool")
 ASK_NOTHING: Final = Policy.allow(**dict.fromkeys(_REFUSED, ("*",)))  # `TopLevel` refuses
 
@@ -68,6 +69,16 @@ class Evaluated:
 
 def evaluate(runner: Runner, recipe: Recipe) -> Evaluated:
     """Evaluate the top level of an app in this process."""
+    evaluated = _evaluate(runner, recipe, seals=True)
+    if evaluated is None:
+        # Sealing takes memory. An app that has none left for it does without.
+        evaluated = _evaluate(runner, recipe, seals=False)
+    assert evaluated is not None
+    return evaluated
+
+
+def _evaluate(runner: Runner, recipe: Recipe, *, seals: bool) -> Evaluated | None:
+    """Evaluate; None where the guest could not be sealed."""
     printed, request, top_level = bytearray(), recipe.request, TopLevel()
     images = runner.images
     image = images.with_files(images.get(recipe.image, fuel=recipe.fuel), recipe.files)
@@ -88,7 +99,12 @@ def evaluate(runner: Runner, recipe: Recipe) -> Evaluated:
             on_output=lambda _stream, data: printed.extend(data),
             record=False,
         )
-        snapshot = instance.snapshot() if execution.error is None else None
+        snapshot = None
+        if execution.error is None:
+            until_ns = deadline_after(request.limits.guests.timeout_ms * NS_PER_MS)
+            if seals and instance.seal(deadline_ns=until_ns) is not None:
+                return None
+            snapshot = instance.snapshot()
     finally:
         instance.close()
     return Evaluated(

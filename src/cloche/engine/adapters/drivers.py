@@ -32,6 +32,7 @@ class Driver(Protocol):
     """What instances need of a language. `signatures` has every export that is called."""
 
     signatures: Mapping[str, str]
+    takes_questions: bool  # whether it knows the turn input of `abi.ask_input`
 
     def define_imports(self, linker: Linker) -> None:
         """Define every import of the module."""
@@ -45,6 +46,9 @@ class Driver(Protocol):
         Returns:
             how many bytes of its memory make the image.
         """
+
+    def seal(self, machine: Machine) -> None:
+        """Arrange memory for those who begin with it: a run then writes to few pages of it."""
 
     def turn(self, machine: Machine, exports: Any, body: bytes) -> bool:
         """Hand `body` to the guest and run it until the turn ends.
@@ -67,6 +71,7 @@ class PythonDriver:
     """CPython as a WASI reactor: `turn` executes source text, `host.call` carries everything."""
 
     signatures: Mapping[str, str] = {"turn": "ii>i", "host_alloc": "i>i"}
+    takes_questions = False
 
     def define_imports(self, linker: Linker) -> None:
         """Define WASI and `host.call`."""
@@ -104,6 +109,9 @@ class PythonDriver:
                 memory.write_u32(address, _IMMORTAL)
         machine.sealed = None
         return len(before)
+
+    def seal(self, machine: Machine) -> None:
+        """Leave memory as it is: only the prelude's own objects are sealed."""
 
     def turn(self, machine: Machine, exports: Any, body: bytes) -> bool:
         """Execute `body`: the prelude has taught the module to take a job for what it is."""
@@ -147,6 +155,7 @@ class JavaScriptDriver:
         "cloche_seal": ">i",
         "cloche_turn": "ii>i",
     }
+    takes_questions = True
 
     def define_imports(self, linker: Linker) -> None:
         """Define `cloche.gate`, `cloche.gate_read` and the WASI functions its C library links."""
@@ -174,6 +183,10 @@ class JavaScriptDriver:
         if store.call(store.export("cloche_seal")):
             raise GuestStopped(Stop(kind="trap", message="the rehearsal of a run failed"))
         return machine.memory.current_size()
+
+    def seal(self, machine: Machine) -> None:
+        """Collect garbage, let everything stay for good, fill the holes."""
+        machine.store.call(machine.store.export("cloche_seal"))
 
     def turn(self, machine: Machine, exports: Any, body: bytes) -> bool:
         """Copy `body` into the guest's input buffer and run it."""

@@ -82,6 +82,11 @@ class Instance:
         machine.alloc = self._exports[1]
         self.begin_run()
 
+    @property
+    def takes_questions(self) -> bool:
+        """Whether an app has become its image, and its guest knows `abi.ask_input`."""
+        return self.image.state is not None and self._driver.takes_questions
+
     def _begin_with(self, state: MachineState) -> None:
         """Give a machine what a derived image begins with; its time and entropy stay its own."""
         from cloche.engine.snapshot import (  # noqa: PLC0415
@@ -156,6 +161,22 @@ class Instance:
         return self._guarded(
             lambda: self._driver.warm(self.machine, self._exports, sources), 1 << 62
         )
+
+    def seal(self, *, deadline_ns: int) -> Stop | None:
+        """Arrange memory for an image that is to be made of it; what is there now is never freed.
+
+        Returns:
+            the stop that ended it, of an instance at its memory limit; it is then closed.
+
+        Raises:
+            InstanceClosedError: a stop closed it before.
+        """
+        self._check_idle()
+        try:
+            self._guarded(lambda: self._driver.seal(self.machine), deadline_ns)
+        except GuestStopped as stopped:
+            return self._explained(stopped.stop)
+        return None
 
     def turn(self, body: bytes, *, deadline_ns: int) -> Outcome:
         """Run the guest from one quiescent point to the next.

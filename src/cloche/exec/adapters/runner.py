@@ -458,7 +458,10 @@ class _Run:
         if is_source and request.state is not None and request.guest_language == "javascript":
             code = as_script(code)
         now_ns = instance.machine.clock.now_ns
-        body = abi.encode(request.start_input(code, now_ns=now_ns))
+        if not is_source and instance.takes_questions:
+            body = abi.ask_input(code, now_ns=now_ns)
+        else:
+            body = abi.encode(request.start_input(code, now_ns=now_ns))
         deadline_ns = effects.deadline_ns
         self._cancel.bind(instance.cancel)
         for _ in range(request.limits.guests.turn_count_max):

@@ -32,6 +32,7 @@ ENGINE_ARCHIVE = "quickjs_ng-0.17.0.2.tar.gz"
 ENGINE_SHA256 = "43d2e48272208721a7aaea8e3f02d4b9318f12ef20cc4f5421b59d9a470706ef"
 ENGINE_FOLDER = "quickjs_ng-0.17.0.2/upstream-quickjs"
 # guest.c includes quickjs.c: it seals what only that file knows.
+SOURCES = ("guest.c", "seal.c", "web.c")  # the first includes the others
 ENGINE_SOURCES = ("libregexp.c", "libunicode.c", "dtoa.c")
 COMPILER = "ziglang 0.17.0"
 
@@ -80,6 +81,26 @@ PATCHES = (
             "#define JS_REF_TAKE(p) (JS_REF_COUNT(p) < JS_SEALED ? ++JS_REF_COUNT(p) : JS_SEALED)\n"
             "#define JS_REF_DROP(p) (JS_REF_COUNT(p) < JS_SEALED ? --JS_REF_COUNT(p) : JS_SEALED)\n"
             "#define JS_GC_TYPE(p)"
+        ),
+        1,
+    ),
+    # Texts without anything to escape are most of what is written as JSON.
+    (
+        "    for(i = 0; i < p->len; ) {\n        c = string_getc(p, &i);\n        switch(c) {",
+        (
+            "    for(i = 0; i < p->len; ) {\n"
+            "        if (!p->is_wide_char) {\n"
+            "            const uint8_t *text = str8(p);\n"
+            "            int from = i;\n"
+            "            while (i < p->len && text[i] >= 32 && text[i] != '\"'\n"
+            "                   && text[i] != '\\\\')\n"
+            "                i++;\n"
+            "            if (i > from && string_buffer_write8(b, text + from, i - from))\n"
+            "                goto fail;\n"
+            "            if (i == p->len)\n"
+            "                break;\n"
+            "        }\n"
+            "        c = string_getc(p, &i);\n        switch(c) {"
         ),
         1,
     ),
@@ -165,7 +186,7 @@ def inputs_digest() -> str:
         COMPILER,
         *FLAGS,
         repr(PATCHES),
-        digest((HERE / "guest.c").read_bytes()),
+        *(digest((HERE / name).read_bytes()) for name in SOURCES),
     ]
     return digest("\n".join(parts).encode())
 
@@ -230,10 +251,11 @@ def compile_guest(output: Path) -> None:
             archive.extractall(root, filter="data")
         sources = root / ENGINE_FOLDER
         patch_engine(sources / "quickjs.c")
-        (sources / "guest.c").write_bytes((HERE / "guest.c").read_bytes())
+        for name in SOURCES:
+            (sources / name).write_bytes((HERE / name).read_bytes())
         built = root / "guest.wasm"
         command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, f"-ffile-prefix-map={sources}=."]
-        command += ["guest.c", *ENGINE_SOURCES, "-lm", "-lwasi-emulated-signal"]
+        command += [SOURCES[0], *ENGINE_SOURCES, "-lm", "-lwasi-emulated-signal"]
         environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig")}
         environment["ZIG_LOCAL_CACHE_DIR"] = str(root / "zig")
         subprocess.run(  # noqa: S603 - our own command

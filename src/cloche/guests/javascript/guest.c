@@ -41,6 +41,7 @@ enum { OP_OUT_OF_MEMORY = 6, OP_CLOCK = 18, OP_SLEEP = 20 };
 #define HOLE_SIZE_MIN 8
 #define GARBAGE_BYTES (1 << 20) /* until the first collection of a run */
 #define ROOM_PAGE_COUNT 16 /* for a run, before memory has to grow */
+#define ROOM_PAGE_COUNT_MAX 24
 #define WASM_PAGE_BYTES 65536
 unsigned int cloche_arena_bytes = ARENA_BYTES;
 
@@ -313,12 +314,20 @@ static JSValue native_promise_result(JSContext *ctx, JSValueConst self, int argc
     return JS_PromiseResult(ctx, argv[0]);
 }
 
+#include "web.c"
+
 static const JSCFunctionListEntry natives[] = {
     JS_CFUNC_DEF("call", 2, native_call),
     JS_CFUNC_DEF("ask", 2, native_ask),
     JS_CFUNC_DEF("clock", 0, native_clock),
     JS_CFUNC_DEF("sleepUntil", 1, native_sleep_until),
     JS_CFUNC_DEF("encodeUtf8", 1, native_encode_utf8),
+    JS_CFUNC_DEF("fieldLines", 3, native_field_lines),
+    JS_CFUNC_DEF("fieldName", 1, native_field_name),
+    JS_CFUNC_DEF("fieldValue", 1, native_field_value),
+    JS_CFUNC_DEF("latin1", 3, native_latin1),
+    JS_CFUNC_DEF("plainUrl", 1, native_plain_url),
+    JS_CFUNC_DEF("quote", 1, native_quote),
     JS_CFUNC_DEF("evaluate", 4, native_evaluate),
     JS_CFUNC_DEF("evaluateModule", 2, native_evaluate_module),
     JS_CFUNC_DEF("leave", 0, native_leave),
@@ -521,55 +530,7 @@ EXPORT("cloche_turn") int32_t cloche_turn(const char *body, int32_t length) {
     return status;
 }
 
-/* ---- sealing: few pages written by a run are few pages that each instance has to copy ---- */
-
-/* Memory that grew does not shrink, and an instance whose memory grew is not used again. So there are
- * pages for a small run, which the C library takes before it lets memory grow; the nearest first. */
-static void leave_room(void) {
-    void *pages[ROOM_PAGE_COUNT];
-    for (int index = 0; index < ROOM_PAGE_COUNT; index++)
-        pages[index] = checked(malloc(WASM_PAGE_BYTES / 4 * 3));
-    for (int index = ROOM_PAGE_COUNT - 1; index >= 0; index--)
-        free(pages[index]);
-}
-
-/* What a run allocates would fall into the holes that the prelude left, each on a page of its own.
- * So the holes are filled, for good: what comes now lies side by side, in memory that is not there
- * yet. The arenas that each size then begins with are small, or each would take pages of its own. */
-static void fill_holes(void) {
-    uintptr_t end = __builtin_wasm_memory_size(0) * WASM_PAGE_BYTES;
-    for (size_t size = HOLE_SIZE_MAX; size >= HOLE_SIZE_MIN; size -= size / 8) {
-        void *hole;
-        while ((uintptr_t)(hole = checked(malloc(size))) < end)
-            ;
-        free(hole);
-    }
-    cloche_arena_bytes = SEALED_ARENA_BYTES;
-    for (size_t size = 8; size <= ARENA_BLOCK_BYTES_MAX; size += 8)
-        for (uint32_t before = request_count; before == request_count;)
-            js_malloc_rt(runtime, size);
-    cloche_arena_bytes = ARENA_BYTES;
-    leave_room();
-}
-
-/* Counting references writes to whatever a run only looks at. What is there now stays for good, so
- * its count begins with JS_SEALED, and the engine leaves it alone (build.py). Not so shapes that
- * belong to one object: the count says that the object may change them. */
-static void seal_references(void) {
-    struct list_head *at;
-    for (int index = 0; index < JS_ARENA_BLOCK_SIZE_COUNT; index++)
-        list_for_each(at, &runtime->arena_state.arena_list[index]) {
-            JSArena *arena = list_entry(at, JSArena, link);
-            for (int number = 0; number < arena->n_blocks; number++)
-                ((JSMallocBlockHeader *)arena_get_block(arena, number, arena_block_sizes[index]))->ref_count += JS_SEALED;
-        }
-    list_for_each(at, &runtime->gc_obj_list) {
-        JSGCObjectHeader *object = list_entry(at, JSGCObjectHeader, link);
-        bool is_unique = JS_GC_TYPE(object) == JS_GC_OBJ_TYPE_SHAPE &&
-                         JS_REF_COUNT(object) % JS_SEALED == 1;
-        JS_REF_COUNT(object) = JS_REF_COUNT(object) % JS_SEALED + (is_unique ? 0 : JS_SEALED);
-    }
-}
+#include "seal.c"
 
 /* Run once before, so that what every run makes and keeps is there already. */
 static const char rehearsal[] =
@@ -577,14 +538,26 @@ static const char rehearsal[] =
     "\"argv\":[\"main.js\"],\"env\":{},\"cwd\":\"/\",\"path\":[\"/\"],\"seed\":0,\"now_ns\":\"0\","
     "\"code\":\"print(1)\"}";
 
-/* The last call before the memory becomes an image. */
-EXPORT("cloche_seal") int32_t cloche_seal(void) {
-    int32_t status = cloche_turn(rehearsal, sizeof rehearsal - 1) == 2 ? 0 : 1;
+static void seal(int room_page_count) {
     JS_RunGC(runtime);
     seal_references();
-    fill_holes();
+    fill_holes(room_page_count);
     JSMemoryUsage usage;
     JS_ComputeMemoryUsage(runtime, &usage);
     JS_SetGCThreshold(runtime, (size_t)usage.malloc_size + GARBAGE_BYTES);
+}
+
+/* The last call before the memory becomes an image; once more, where that image's guest went on and
+ * is to become another one. */
+EXPORT("cloche_seal") int32_t cloche_seal(void) {
+    static bool is_sealed;
+    if (is_sealed) {
+        JS_UpdateStackTop(runtime);
+        seal(ROOM_PAGE_COUNT_MAX);
+        return 0;
+    }
+    int32_t status = cloche_turn(rehearsal, sizeof rehearsal - 1) == 2 ? 0 : 1;
+    seal(ROOM_PAGE_COUNT);
+    is_sealed = true;
     return status;
 }

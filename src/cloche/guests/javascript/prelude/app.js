@@ -11,8 +11,6 @@
   const { app } = internal.library;
   const { evaluate } = internal;
   const NAME = "<app>";
-  // The host cannot give memory between runs: what requests take lies ready in the image.
-  const ROOM_BYTES = 1 << 20;
 
   let env;
 
@@ -34,16 +32,23 @@
     const exports = await import(main);
     env = makeEnv();
     internal.effect("app", "ready", { handlers: app.register(exports.default) });
-    new ArrayBuffer(ROOM_BYTES);
   };
 
+  // A request, as the host writes it: neither a host's name nor an address has anything to escape.
+  const FETCH = '{"do":"fetch","origin":"';
+  const LARGE = ',"large":true}';
+
   const ask = (text) => {
+    if (text.startsWith(FETCH)) {
+      const origin = text.slice(FETCH.length, text.indexOf('"', FETCH.length));
+      return app.answer(origin, text.endsWith(LARGE), env);
+    }
     const document = parse(text);
     if (document.do === "load") return load(document.main);
     return app.ask(document, env, internal.appJob ?? ((job) => job));
   };
 
-  internal.evaluate = (source, filename, ...rest) => (
-    filename === NAME ? ask(source) : evaluate(source, filename, ...rest)
+  internal.evaluate = (source, filename, flags, line) => (
+    filename === NAME ? ask(source) : evaluate(source, filename, flags, line)
   );
 })();

@@ -235,25 +235,32 @@
   let lastKind, lastTarget, requestHead;
   const requestText = (kind, target, args) => {
     if (kind !== lastKind || target !== lastTarget) {
-      requestHead = `"kind":${internal.encode(kind)},"target":${internal.encode(target)},"args":`;
+      requestHead = internal.effectHead(kind, target);
       lastKind = kind;
       lastTarget = target;
     }
     return `${requestHead}${internal.encode(args === undefined ? null : args)}}`;
   };
+  internal.effectHead = (kind, target) => (
+    `"kind":${internal.encode(kind)},"target":${internal.encode(target)},"args":`
+  );
 
   const VALUE = '{"value":';
   const isValue = (reply) => reply.startsWith(VALUE);
-  const valueOf = (reply) => parse(reply.slice(VALUE.length, -1));
+  const NOTHING = '{"value":null}';
+  const valueOf = (reply) => (reply === NOTHING ? null : parse(reply.slice(VALUE.length, -1)));
 
-  /** Ask for an effect and wait for it, inside the turn. */
-  internal.effect = (kind, target, args) => {
-    const text = requestText(kind, target, args);
+  const answerTo = (text) => {
     flush();
-    const reply = internal.ask(1, `{${text}`);
+    const reply = internal.ask(1, text);
     if (isValue(reply)) return valueOf(reply);
     throw internal.effectError(parse(reply).error);
   };
+
+  /** Ask for an effect and wait for it, inside the turn. */
+  internal.effect = (kind, target, args) => answerTo(`{${requestText(kind, target, args)}`);
+  /** The same with a head made before, and arguments that are JSON already. */
+  internal.effectOf = (head, args) => answerTo(`{${head}${args}}`);
 
   // Most effects do not fail: frames are chosen only when one has.
   // The accessor itself: the realm of scripts takes it away from `Error`.

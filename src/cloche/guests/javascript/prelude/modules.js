@@ -18,11 +18,12 @@
     loaded.clear();
     internal.enterModules(filename, cwd);
   };
-  let entered = "";
+  let entered;
+  let enteredIn;
   internal.enterModules = (filename, cwd) => {
-    const name = `${cwd}\0${filename}`;
-    if (name === entered) return; // the usual case in a session
-    entered = name;
+    if (filename === entered && cwd === enteredIn) return; // the usual case in a session
+    entered = filename;
+    enteredIn = cwd;
     mainPath = normalize(filename.startsWith("/") ? filename : `${cwd}/${filename}`);
     mainDirectory = parent(mainPath);
   };

@@ -47,7 +47,16 @@
   let settingsText;
   let settings;
 
+  // What an app is asked is all that its runs differ in: "ask", the time, the question.
+  const ASK = "ask ";
+
   const readJob = (text) => {
+    if (text.startsWith(ASK)) {
+      const end = text.indexOf(" ", ASK.length);
+      settings.now_ns = text.slice(ASK.length, end);
+      settings.code = text.slice(end + 1);
+      return settings;
+    }
     if (!text.startsWith('{"op":"start"')) return parse(text);
     const end = text.lastIndexOf(SETTINGS_END);
     const head = text.slice(0, end);
@@ -146,6 +155,7 @@
   // ---- how it ended ----
 
   const finish = () => {
+    if (program === undefined) return ended();
     const state = isPromise(program) ? internal.promiseState(program) : undefined;
     if (state === PENDING) {
       internal.call(STDERR, "Warning: Detected unsettled top-level await: nothing is left that " +
@@ -153,6 +163,10 @@
       return done(library.emitExit?.(EXIT_UNSETTLED) ?? EXIT_UNSETTLED);
     }
     if (state === FULFILLED && internal.input.filename === REPL) echo(program);
+    return ended();
+  };
+
+  const ended = () => {
     try {
       return done((library.emitExit?.() ?? 0) & 255);
     } catch (error) {

@@ -4,10 +4,16 @@
 // evaluated, at image time, and removed afterwards. Used of it:
 //   call(op, payload) -> Uint8Array | negative errno    payload: Uint8Array or string (as UTF-8)
 //   encodeUtf8(text), decodeUtf8(bytes), isValidUtf8(bytes)   the engine's codecs, if it has them
+//   fieldName(text), fieldValue(text)                   of headers; the same
+//   plainUrl(text)                                      see web/simple_url.js; the same
+//   latin1(bytes, start, end), fieldLines(bytes, start, end)   what an app is sent
 //   inspect, format, formatWithOptions                  console's formatting
 //   run() -> {argv, env, cwd, filename}                 the input of the current run
 //   reportError(error)                                  an error nobody catches
 //   effect(kind, target, args), abandonable(kind, target, args)   what the host is asked for
+//   effectOf(head, text), effectHead(kind, target)      the same of args that are JSON already
+//   encode(value), quote(text)                          JSON that the host takes
+//   promiseState(promise), promiseResult(promise)
 //   changeDirectory(path), memoryUsage()                if the core wants to know, or knows
 // setTimeout, setImmediate and console are globals already.
 //
@@ -17,12 +23,14 @@
 //   getModule(name) -> exports, or undefined when node has no such module; throws when node has it
 //       and the sandbox has not
 //   isBuiltin(name), modules, unavailable, process
-//   app: {register(exports) -> names, ask(document, env, jobOf)}   see web/app.js
+//   app: {register(exports) -> names, answer(origin, isLarge, env), ask(document, env, jobOf)}   see
+//       web/app.js
 //
 // Invariants: the clock is read only by op 18 and randomness only by op 19, at the time of use,
 // never at image time.
 
 import * as codec from "./utf8.js";
+import * as fields from "./web/fields.js";
 
 const internal = globalThis.__cloche;
 const OP = {
@@ -39,12 +47,22 @@ export const encodeUtf8 = internal.encodeUtf8
 export const decodeUtf8 = internal.decodeUtf8 ?? codec.decodeUtf8;
 export const isValidUtf8 = internal.isValidUtf8 ?? codec.isValidUtf8;
 export const { inspect, format, formatWithOptions } = internal;
+export const fieldName = internal.fieldName ?? fields.fieldName;
+export const fieldValue = internal.fieldValue ?? fields.fieldValue;
+export const { fieldLines, latin1, plainUrl, promiseResult, promiseState } = internal;
 
 export const reportError = (error) => internal.reportError(error);
 export const setTimer = (callback, delay_ms) => globalThis.setTimeout(callback, delay_ms);
 
 /** Ask for an effect and wait for it; its value, or the error that is thrown. */
 export const callEffect = (kind, target, args) => internal.effect(kind, target, args);
+
+/** The same with arguments that are JSON already; what comes before them is made once. */
+export const callEffectOf = (head, text) => internal.effectOf(head, text);
+export const effectHead = (kind, target) => internal.effectHead?.(kind, target);
+/** JSON of plain data, and of a text. */
+export const encodeJson = internal.encode ?? JSON.stringify;
+export const quote = (text) => internal.quote?.(text) ?? encodeJson(text);
 
 /** Ask for an effect: {promise, abandon}. What is abandoned is cancelled at the host. */
 export const abandonable = (kind, target, args) => internal.abandonable(kind, target, args);
@@ -84,6 +102,10 @@ export function writeOutput(fd, bytes) {
   internal.call(fd === 2 ? OP.STDERR : OP.STDOUT, bytes);
   return bytes.length;
 }
+
+const ALL = payload4(0x7fffffff);
+/** What is left of standard input. */
+export const readAllInput = () => internal.call(OP.STDIN, ALL);
 
 /** Up to `count` bytes of standard input; empty at its end. */
 export const readInput = (count) => internal.call(OP.STDIN, payload4(count));

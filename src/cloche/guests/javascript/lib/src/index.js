@@ -1,7 +1,7 @@
 // The library of the JavaScript guest: evaluated once, when the image is made.
 
 import { hide, names as webNames } from "./web/globals.js";
-import { ask, register } from "./web/app.js";
+import { answer, ask, register, specimens } from "./web/app.js";
 import { Request, Response, fetch, net } from "./web/fetch.js";
 import { Headers } from "./web/headers.js";
 import { URL, URLSearchParams } from "./web/url.js";
@@ -30,7 +30,8 @@ for (const exports of [webGlobals, ...Object.values(modules)]) {
 }
 
 publish({
-  app: { ask, register },
+  app: { answer, ask, register },
+  kept: specimens(),
   beginRun() {
     beginRun();
     beginProcess();

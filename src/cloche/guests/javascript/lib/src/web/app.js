@@ -5,21 +5,22 @@
 // ends; a client that left ends the stream that was meant for it, and nothing else.
 
 import { Buffer } from "../node/buffer.js";
-import { abandonable, callEffect, readInput } from "../host.js";
+import {
+  abandonable, callEffect, callEffectOf, effectHead, encodeJson, promiseResult, promiseState, quote,
+  readAllInput,
+} from "../host.js";
 import { bodyBytes, contentOf, markUsed } from "./body.js";
-import { Response, incomingRequest } from "./fetch.js";
-import { headerLines, knownHeaders } from "./headers.js";
+import { Response, incomingRequest, linesText } from "./fetch.js";
+import { Headers, headerLines } from "./headers.js";
+import { contentOfBytes, methodOf, targetOf } from "./incoming.js";
 import { ReadableStream } from "./streams.js";
+import { URL } from "./url.js";
 
 const KIND = "app";
-const INPUT_BYTES_MAX = 0x7fffffff;
-const METHODS = [, "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]; // of X7RQ
-const HEAD_BYTES = 8; // of X7RQ, and of X7HT
-const ROW_BYTES = 16;
-const TEXT_PIECE = 4096; // letters made at once
 // A piece of a response; the host takes effects of a megabyte, and base64 is a third longer.
 const PIECE_BYTES = 512 * 1024;
 const PIECE_LETTERS = 128 * 1024; // in JSON each may become six bytes
+const FULFILLED = 1;
 const HANDLERS = ["fetch", "scheduled", "job", "websocket"];
 
 // ---- the module ----
@@ -49,32 +50,6 @@ export function register(exported) {
 
 // ---- requests ----
 
-const lettersOf = (bytes) => {
-  let text = "";
-  for (let at = 0; at < bytes.length; at += TEXT_PIECE) {
-    text += String.fromCharCode.apply(null, bytes.subarray(at, at + TEXT_PIECE));
-  }
-  return text;
-};
-
-/** Values by name of an X7HT table, which lies in `bytes` from `start` to `end`. */
-const valuesOf = (bytes, view, start, end) => {
-  const count = view.getUint16(start + 6, true);
-  const payload = lettersOf(bytes.subarray(start + HEAD_BYTES + ROW_BYTES * count, end));
-  const values = new Map();
-  let row = start + HEAD_BYTES;
-  for (let index = 0; index < count; index += 1, row += ROW_BYTES) {
-    const nameAt = view.getUint32(row, true);
-    const valueAt = view.getUint32(row + 8, true);
-    const name = payload.slice(nameAt, nameAt + view.getUint32(row + 4, true));
-    const value = payload.slice(valueAt, valueAt + view.getUint32(row + 12, true));
-    const known = values.get(name);
-    if (known) known.push(value);
-    else values.set(name, [value]);
-  }
-  return values;
-};
-
 /** A body that is too large to be given at once. */
 const largeBody = () => new ReadableStream({
   pull(controller) {
@@ -84,21 +59,17 @@ const largeBody = () => new ReadableStream({
   },
 }, { highWaterMark: 0 });
 
-const requestOf = ({ origin, large }) => {
-  const bytes = readInput(INPUT_BYTES_MAX);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const targetEnd = HEAD_BYTES + 4 + view.getUint32(HEAD_BYTES, true);
-  const target = lettersOf(bytes.subarray(HEAD_BYTES + 4, targetEnd));
-  const headersEnd = targetEnd + 4 + view.getUint32(targetEnd, true);
+const requestOf = (origin, isLarge) => {
+  const bytes = readAllInput();
+  const target = targetOf(bytes);
+  const body = isLarge ? undefined : contentOfBytes(bytes);
   let content = null;
-  if (large) content = { stream: largeBody(), type: null };
-  else if (bytes.length > headersEnd + 4) content = { bytes: bytes.subarray(headersEnd + 4), type: null };
+  if (isLarge) content = { stream: largeBody(), type: null };
+  else if (body !== undefined) content = { bytes: body, type: null };
   return incomingRequest({
-    method: METHODS[bytes[5]],
-    href: origin + (target === "*" ? "/" : target),
-    headers: knownHeaders(() => valuesOf(bytes, view, targetEnd + 4, headersEnd)),
-    content,
-  });
+    method: methodOf(bytes), url: target === "*" ? `${origin}/` : origin + target, headers: bytes,
+    signal: null, redirect: "follow", timeout: undefined, auth: undefined,
+  }, content);
 };
 
 // ---- responses ----
@@ -165,19 +136,24 @@ const respond = (response) => {
   if (status === 0) throw new TypeError("the handler returned Response.error()");
   const content = contentOf(response);
   markUsed(response);
-  const headers = headerLines(response.headers);
-  if (content === null) return callEffect(KIND, "respond", { status, headers, body: "" });
+  if (content === null) return respondWhole(status, response, '""');
   const { bytes, text } = content;
   if (text !== undefined && text.length <= PIECE_LETTERS) {
-    return callEffect(KIND, "respond", { status, headers, body: text });
+    return respondWhole(status, response, quote(text));
   }
   if (bytes !== undefined && bytes.length <= PIECE_BYTES) {
-    return callEffect(KIND, "respond", { status, headers, body: asArgument(bytes) });
+    return respondWhole(status, response, encodeJson(asArgument(bytes)));
   }
-  callEffect(KIND, "respond.start", { status, headers });
+  callEffect(KIND, "respond.start", { status, headers: headerLines(response.headers) });
   if (content.stream) return stream(content.stream);
   if (write(text ?? bodyBytes(content))) callEffect(KIND, "respond.end", {});
   return undefined;
+};
+
+const RESPOND = effectHead(KIND, "respond");
+const respondWhole = (status, response, body) => {
+  const headers = linesText(response);
+  callEffectOf(RESPOND, `{"status":${status},"headers":${headers},"body":${body}}`);
 };
 
 // ---- WebSockets ----
@@ -222,15 +198,21 @@ class AppSocket {
 
 // ---- what is asked ----
 
-const call = (name, event, env) => {
+const passThroughOnException = () => {};
+
+const handlerOf = (name) => {
   const handler = handlers?.[name];
   if (handler === undefined) throw new TypeError(`the app has no handler ${name}`);
+  return handler;
+};
+
+const contextOf = (waiting) => ({
+  waitUntil(promise) { waiting.push(promise); }, passThroughOnException,
+});
+
+const call = (name, event, env) => {
   const waiting = [];
-  const ctx = {
-    waitUntil(promise) { waiting.push(promise); },
-    passThroughOnException() {},
-  };
-  return { result: handler(event, env, ctx), waiting };
+  return { result: handlerOf(name)(event, env, contextOf(waiting)), waiting };
 };
 
 /** All of what `waitUntil` was given, and what was added meanwhile. */
@@ -247,22 +229,65 @@ const fail = (error) => {
   throw error;
 };
 
-const answer = (document, env) => {
-  const { result, waiting } = call("fetch", requestOf(document), env);
-  return Promise.resolve(result).then(respond)
-    .then(() => (waiting.length ? wait(waiting) : undefined));
+/** A promise of the end of what is not over when the handler has returned. */
+const answered = async (result, waiting, hasResponse) => {
+  try {
+    const writing = hasResponse ? result : respond(await result);
+    if (writing !== undefined) await writing;
+    if (waiting.length) await wait(waiting);
+  } catch (error) {
+    fail(error);
+  }
 };
 
-/** Ask the app; a promise of when it is done. */
+/** Whether a handler's result is there already: most handlers wait for nothing. */
+const isThere = (result) => result instanceof Response || promiseState(result) === FULFILLED;
+
+/**
+ * One of each thing that requests are answered with. While these are there, so is what the engine
+ * knows of their form, which a fresh instance would find out again.
+ */
+export function specimens() {
+  const request = incomingRequest({
+    method: "GET", url: "http://a.example/", headers: new Headers({ a: "b" }),
+    signal: null, redirect: "follow", timeout: undefined, auth: undefined,
+  }, { bytes: new Uint8Array(1), type: null });
+  const responses = [
+    new Response("a"), new Response("a", { status: 201, headers: { a: "b" } }), Response.json({}),
+  ];
+  for (const response of responses) {
+    linesText(response);
+    markUsed(response);
+  }
+  const url = new URL("http://a.example/a?b=c");
+  return [request, ...responses, url, `${url.pathname}${request.headers.get("a")}`, contextOf([])];
+}
+
+/** Answer a request; a promise of when it is done, unless it is. */
+export function answer(origin, isLarge, env) {
+  const waiting = [];
+  let result;
+  try {
+    result = handlerOf("fetch")(requestOf(origin, isLarge), env, contextOf(waiting));
+  } catch (error) {
+    fail(error);
+  }
+  if (!isThere(result)) return answered(result, waiting, false);
+  let writing;
+  try {
+    writing = respond(result instanceof Response ? result : promiseResult(result));
+  } catch (error) {
+    return answered(Promise.reject(error), waiting, false);
+  }
+  if (writing === undefined && waiting.length === 0) return undefined;
+  return answered(writing, waiting, true);
+}
+
+/** Ask for anything but a response; a promise of when it is done. */
 export function ask(document, env, jobOf) {
   const name = document.do;
-  if (name === "fetch") {
-    let done;
-    try { done = answer(document, env); } catch (error) { fail(error); }
-    return done.catch(fail);
-  }
   if (name === "websocket") {
-    const { result, waiting } = call(name, new AppSocket(requestOf(document)), env);
+    const { result, waiting } = call(name, new AppSocket(requestOf(document.origin, false)), env);
     return Promise.resolve(result).then(() => wait(waiting));
   }
   const event = name === "job" ? jobOf(document.event) : document.event;

@@ -10,11 +10,21 @@ import { ReadableStream, isDisturbed, onDisturbed } from "./streams.js";
 import { URLSearchParams } from "./url.js";
 
 const CHUNK_BYTES = 65536;
+const TEXT_TYPE = "text/plain;charset=UTF-8";
 const READ = "Body is unusable: Body has already been read";
+
+/** A text whose type is known. */
+export class TypedText {
+  constructor(text, type) {
+    this.text = text;
+    this.type = type;
+  }
+}
 
 /** Return {bytes | text | stream, type} of what may be a body. */
 export function extractBody(value) {
-  if (typeof value === "string") return { text: value, type: "text/plain;charset=UTF-8" };
+  if (typeof value === "string") return { text: value, type: TEXT_TYPE };
+  if (value instanceof TypedText) return value;
   if (value instanceof URLSearchParams) {
     return { text: String(value), type: "application/x-www-form-urlencoded;charset=UTF-8" };
   }
@@ -33,7 +43,7 @@ export function extractBody(value) {
   if (typeof value === "object" && typeof value[Symbol.asyncIterator] === "function") {
     return { stream: ReadableStream.from(value), type: null };
   }
-  return { text: String(value), type: "text/plain;charset=UTF-8" };
+  return { text: String(value), type: TEXT_TYPE };
 }
 
 export const bodyBytes = ({ bytes, text }) => bytes ?? encodeUtf8(text);
@@ -92,6 +102,8 @@ export const wholeContent = async (content) => (
   content?.stream ? { bytes: await bytesOfStream(content.stream), type: content.type } : content
 );
 
+/** The content that a body was made with. */
+export let contentMade;
 /** The content of a body that nobody read; and to say that somebody did. */
 export let contentOf;
 export let markUsed;
@@ -100,8 +112,7 @@ export let copyContent;
 
 export class Body {
   #content; // {bytes | text | stream, type}, or null
-  #used = false;
-  #stream;
+  #state; // {isUsed, stream}, of a body that something was done to
 
   constructor(content) {
     this.#content = content;
@@ -109,20 +120,29 @@ export class Body {
   }
 
   #watch(stream) {
-    this.#stream = stream;
-    onDisturbed(stream, () => { this.#used = true; });
+    const state = { isUsed: this.#state?.isUsed ?? false, stream };
+    this.#state = state;
+    onDisturbed(stream, () => { state.isUsed = true; });
   }
 
-  get bodyUsed() { return this.#used; }
+  get bodyUsed() { return this.#state?.isUsed ?? false; }
   get body() {
     if (this.#content === null) return null;
-    if (this.#stream === undefined) this.#watch(streamOf(this.#content));
-    return this.#stream;
+    if (this.#state?.stream === undefined) this.#watch(streamOf(this.#content));
+    return this.#state.stream;
   }
 
+  #isUnusable() {
+    const state = this.#state;
+    return state !== undefined && (state.isUsed || state.stream?.locked === true);
+  }
+  #use() {
+    if (this.#state === undefined) this.#state = { isUsed: true, stream: undefined };
+    else this.#state.isUsed = true;
+  }
   #take() {
-    if (this.#used || this.#stream?.locked) throw new TypeError(READ);
-    if (this.#content !== null) this.#used = true;
+    if (this.#isUnusable()) throw new TypeError(READ);
+    if (this.#content !== null) this.#use();
     return this.#content ?? { text: "" };
   }
   #whole() { return wholeContent(this.#take()); }
@@ -142,11 +162,12 @@ export class Body {
   }
 
   static {
+    contentMade = (body) => body.#content;
     contentOf = (body) => {
-      if (body.#used || body.#stream?.locked) throw new TypeError(READ);
+      if (body.#state !== undefined && body.#isUnusable()) throw new TypeError(READ);
       return body.#content;
     };
-    markUsed = (body) => { if (body.#content !== null) body.#used = true; };
+    markUsed = (body) => { if (body.#content !== null) body.#use(); };
     copyContent = (body) => {
       const content = contentOf(body);
       if (content === null) return null;

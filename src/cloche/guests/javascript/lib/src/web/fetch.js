@@ -4,15 +4,20 @@
 // program may go, the host does; the target of the effect is what the URL says, else the host
 // refuses; a failure has the host's code.
 
-import { abandonable, callEffect, decodeUtf8, inspect } from "../host.js";
+import { abandonable, callEffect, decodeUtf8, inspect, quote } from "../host.js";
 import {
-  Body, bodyArgument, bodyOfValue, contentOf, copyContent, extractBody, markUsed, wholeContent,
+  Body, TypedText, bodyArgument, bodyOfValue, contentMade, contentOf, copyContent, extractBody, markUsed, wholeContent,
 } from "./body.js";
-import { Headers, headerLines } from "./headers.js";
-import { recordOf } from "./simple_url.js";
+import {
+  Headers, addLine, hasLine, headerLines, headerLinesText, knownHeaders,
+} from "./headers.js";
+import { linesOf } from "./incoming.js";
+import { partsOf } from "./simple_url.js";
 import { URL } from "./url.js";
 
 const KIND = "http.fetch";
+const TYPE = "content-type";
+const JSON_TYPE = "application/json";
 const USUAL_METHODS = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]);
 const NO_BODY = new Set([101, 103, 204, 205, 304]);
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
@@ -40,21 +45,18 @@ const targetOf = (method, url) => {
 let effectOf;
 const INCOMING = Symbol("incoming");
 
-/** The request that an app got: its URL is parsed when somebody asks for it. */
-export const incomingRequest = (parts) => new Request(INCOMING, parts);
+/** The request that an app got: its URL and headers are read when somebody asks for them. */
+export const incomingRequest = (parts, content) => new Request(INCOMING, parts, content);
 
 export class Request extends Body {
-  #method; #url; #headers; #signal; #redirect; #options;
+  // {method, url, headers, signal, redirect, timeout, auth}; `url` is a text until it is parsed, and
+  // `headers` the bytes of a whole request until they are read
+  #parts;
 
-  constructor(input, init = {}) {
+  constructor(input, init = {}, incoming = null) {
     if (input === INCOMING) {
-      super(init.content);
-      this.#method = init.method;
-      this.#url = init.href;
-      this.#headers = init.headers;
-      this.#signal = null;
-      this.#redirect = "follow";
-      this.#options = {};
+      super(incoming);
+      this.#parts = init;
       return;
     }
     const base = input instanceof Request ? input : undefined;
@@ -62,7 +64,8 @@ export class Request extends Body {
     if (url.username || url.password) {
       throw new TypeError("Request cannot be constructed from a URL that includes credentials");
     }
-    const method = canonicalMethod(init.method ?? base?.#method ?? "GET");
+    const before = base?.#parts;
+    const method = canonicalMethod(init.method ?? before?.method ?? "GET");
     const given = init.body ?? null;
     if (given !== null && (method === "GET" || method === "HEAD")) {
       throw new TypeError("Request with GET/HEAD method cannot have body.");
@@ -72,34 +75,39 @@ export class Request extends Body {
     else if (base && init.body === undefined) content = contentOf(base);
     super(content);
     if (base && init.body === undefined) markUsed(base);
-    this.#method = method;
-    this.#url = url;
-    this.#headers = new Headers(init.headers ?? (base ? headerLines(base.#headers) : undefined));
-    nameType(this.#headers, content);
-    this.#signal = init.signal ?? base?.#signal ?? null;
-    this.#redirect = init.redirect ?? base?.#redirect ?? "follow";
-    this.#options = {
-      timeout: init.timeout ?? base?.#options.timeout, auth: init.auth ?? base?.#options.auth,
+    const headers = new Headers(init.headers ?? (base ? headerLines(base.headers) : undefined));
+    nameType(headers, content);
+    this.#parts = {
+      method, url, headers, signal: init.signal ?? before?.signal ?? null,
+      redirect: init.redirect ?? before?.redirect ?? "follow",
+      timeout: init.timeout ?? before?.timeout, auth: init.auth ?? before?.auth,
     };
   }
 
-  get method() { return this.#method; }
+  get method() { return this.#parts.method; }
   #parsed() {
-    if (typeof this.#url === "string") this.#url = parseUrl(this.#url);
-    return this.#url;
+    const parts = this.#parts;
+    if (typeof parts.url === "string") parts.url = parseUrl(parts.url);
+    return parts.url;
   }
   get url() {
+    const { url } = this.#parts;
     // What is plain is written already as it would be after it was parsed.
-    if (typeof this.#url === "string" && recordOf(this.#url)) return this.#url;
+    if (typeof url === "string" && partsOf(url)) return url;
     return this.#parsed().href;
   }
-  get headers() { return this.#headers; }
-  get signal() { return this.#signal; }
-  get redirect() { return this.#redirect; }
+  get headers() {
+    const parts = this.#parts;
+    if (parts.headers instanceof Uint8Array) parts.headers = knownHeaders(linesOf(parts.headers));
+    return parts.headers;
+  }
+  get signal() { return this.#parts.signal; }
+  get redirect() { return this.#parts.redirect; }
   clone() {
+    const { method, signal, redirect, timeout, auth } = this.#parts;
     return new Request(this.url, {
-      ...this.#options, method: this.#method, headers: headerLines(this.#headers),
-      signal: this.#signal, redirect: this.#redirect, body: copyContent(this),
+      timeout, auth, method, headers: headerLines(this.headers), signal, redirect,
+      body: copyContent(this),
     });
   }
   get [Symbol.toStringTag]() { return "Request"; }
@@ -111,65 +119,79 @@ export class Request extends Body {
   static {
     effectOf = (request, content) => {
       markUsed(request);
-      const { timeout, auth } = request.#options;
-      const method = request.#method;
-      const args = { url: request.url, method, headers: headerLines(request.#headers) };
+      const { method, timeout, auth, redirect } = request.#parts;
+      const args = { url: request.url, method, headers: headerLines(request.headers) };
       if (content !== null) args.body = bodyArgument(content);
       if (timeout !== undefined && timeout !== null && timeout !== Infinity) {
         // JSON has no NaN; what is no number goes as text, and the host refuses it.
         args.timeout_ms = Number.isFinite(+timeout) ? +timeout : String(timeout);
       }
       if (auth !== undefined && auth !== null) args.auth = String(auth);
-      if (request.#redirect !== "follow") args.redirect = String(request.#redirect);
+      if (redirect !== "follow") args.redirect = String(redirect);
       return [targetOf(method, request.#parsed()), args];
     };
   }
 }
 
 const nameType = (headers, content) => {
-  if (content?.type && !headers.has("content-type")) headers.set("content-type", content.type);
+  if (content?.type && !hasLine(headers, TYPE)) addLine(headers, TYPE, content.type);
+};
+
+const checkStatus = (status) => {
+  if (status >= 200 && status <= 599) return status;
+  throw new RangeError("The status of a Response is in the range [200, 599].");
 };
 
 /** The response that an effect's value stands for. */
 let responseOf;
+/** The lines of a response as JSON: a list of pairs. */
+export let linesText;
+const NOTHING_MORE = { statusText: "", url: "", redirected: false, type: "default" };
 
 export class Response extends Body {
-  #status; #statusText; #headers; #url; #redirected; #type;
+  #status;
+  #headers; // those that were given, else made when somebody asks for them
+  #more = NOTHING_MORE; // what only few responses have
 
-  constructor(body = null, init = {}) {
-    const status = init.status === undefined ? 200 : Number(init.status);
-    if (!(status >= 200 && status <= 599)) {
-      throw new RangeError("The status of a Response is in the range [200, 599].");
+  constructor(body = null, init = undefined) {
+    let status = 200;
+    let headers, statusText;
+    if (init !== undefined) {
+      ({ headers, statusText } = init);
+      if (init.status !== undefined) status = Math.trunc(checkStatus(Number(init.status)));
     }
     const content = body === null || body === undefined ? null : extractBody(body);
-    if (content !== null && NO_BODY.has(status)) {
+    if (content !== null && status !== 200 && NO_BODY.has(status)) {
       throw new TypeError("Response with null body status cannot have body");
     }
     super(content);
-    this.#status = Math.trunc(status);
-    this.#statusText = String(init.statusText ?? "");
-    this.#headers = new Headers(init.headers);
-    nameType(this.#headers, content);
-    this.#url = "";
-    this.#redirected = false;
-    this.#type = "default";
+    this.#status = status;
+    if (headers !== undefined && headers !== null) {
+      this.#headers = new Headers(headers);
+      nameType(this.#headers, content);
+    }
+    if (statusText !== undefined && statusText !== null) {
+      this.#more = { ...NOTHING_MORE, statusText: String(statusText) };
+    }
   }
 
   get status() { return this.#status; }
-  get statusText() { return this.#statusText; }
+  get statusText() { return this.#more.statusText; }
   get ok() { return this.#status >= 200 && this.#status <= 299; }
-  get headers() { return this.#headers; }
-  get url() { return this.#url; }
-  get redirected() { return this.#redirected; }
-  get type() { return this.#type; }
+  get headers() {
+    if (this.#headers === undefined) {
+      this.#headers = new Headers();
+      nameType(this.#headers, contentMade(this));
+    }
+    return this.#headers;
+  }
+  get url() { return this.#more.url; }
+  get redirected() { return this.#more.redirected; }
+  get type() { return this.#more.type; }
   clone() {
-    const copy = new Response(copyContent(this), {
-      statusText: this.#statusText, headers: headerLines(this.#headers),
-    });
+    const copy = new Response(copyContent(this), { headers: headerLines(this.headers) });
     copy.#status = this.#status;
-    copy.#url = this.#url;
-    copy.#redirected = this.#redirected;
-    copy.#type = this.#type;
+    copy.#more = this.#more;
     return copy;
   }
   get [Symbol.toStringTag]() { return "Response"; }
@@ -179,14 +201,16 @@ export class Response extends Body {
   }
 
   static json(value, init = {}) {
-    const headers = new Headers(init.headers);
-    if (!headers.has("content-type")) headers.set("content-type", "application/json");
-    return new Response(JSON.stringify(value), { ...init, headers: headerLines(headers) });
+    const text = JSON.stringify(value);
+    const response = new Response(text === undefined ? null : new TypedText(text, JSON_TYPE), init);
+    // Without a content there is none that names its type.
+    if (text === undefined) nameType(response.headers, { type: JSON_TYPE });
+    return response;
   }
   static error() {
     const response = new Response();
     response.#status = 0;
-    response.#type = "error";
+    response.#more = { ...NOTHING_MORE, type: "error" };
     return response;
   }
   static redirect(url, status = 302) {
@@ -195,14 +219,20 @@ export class Response extends Body {
   }
 
   static {
+    linesText = (response) => {
+      if (response.#headers !== undefined) return headerLinesText(response.#headers);
+      const type = contentMade(response)?.type;
+      return type ? `[["content-type",${quote(type)}]]` : "[]";
+    };
     responseOf = (value) => {
       const body = NO_BODY.has(value.status) ? null : bodyOfValue(value.body);
-      const response = new Response(body, { statusText: value.reason });
+      const response = new Response(body);
       response.#status = value.status;
-      response.#url = value.url;
-      response.#redirected = value.redirected;
-      response.#type = "basic";
-      for (const [name, text] of value.headers) response.#headers.append(name, text);
+      response.#more = {
+        statusText: String(value.reason ?? ""), url: value.url, redirected: value.redirected,
+        type: "basic",
+      };
+      for (const [name, text] of value.headers) response.headers.append(name, text);
       return response;
     };
   }

@@ -1,49 +1,41 @@
 // Headers of the Fetch standard: names without case, every value kept, sorted when iterated.
 
-import { inspect } from "../host.js";
+import { encodeJson, fieldName, fieldValue, inspect, quote } from "../host.js";
 
-const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const BLANK = /^[\t\n\r ]|[\t\n\r ]$/;
-const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const custom = Symbol.for("nodejs.util.inspect.custom");
-
-// Programs name the same few fields again and again.
-const known = new Map();
-const KNOWN_COUNT_MAX = 256;
+const FEW = 32; // texts: 16 lines
 
 function checkName(name) {
-  const found = known.get(name);
-  if (found !== undefined) return found;
-  const text = String(name);
-  if (!NAME.test(text)) {
-    throw new TypeError(`Headers: ${JSON.stringify(text)} is an invalid header name.`);
+  const known = fieldName(typeof name === "string" ? name : String(name));
+  if (known === undefined) {
+    throw new TypeError(`Headers: ${JSON.stringify(String(name))} is an invalid header name.`);
   }
-  const lower = text.toLowerCase();
-  if (known.size < KNOWN_COUNT_MAX) known.set(text, lower);
-  return lower;
+  return known;
 }
 
 function checkValue(value) {
-  let text = String(value);
-  if (BLANK.test(text)) text = text.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
-  if (!VALUE.test(text)) {
+  const known = fieldValue(typeof value === "string" ? value : String(value));
+  if (known === undefined) {
     throw new TypeError("Headers: a value holds characters that headers cannot.");
   }
-  return text;
+  return known;
 }
 
-/** Every line of a Headers, as a list of pairs. */
+/** Every line of a Headers, as a list of pairs: all of a name where the first of them stands. */
 export let headerLines;
 
-/** Headers of lists of values by name, from the host, which has checked them; made when asked for. */
+/** The same as JSON. */
+export let headerLinesText;
+
+/** Headers of lines ([name, value, name, …]) of the host, which has checked them. */
 export let knownHeaders;
 
+/** Whether a Headers has a line of this name, in lowercase; and to add one of which it has none. */
+export let hasLine;
+export let addLine;
+
 export class Headers {
-  #values; // name -> list of values
-  #read; // makes them
-  get #map() {
-    return (this.#values ??= this.#read === undefined ? new Map() : this.#read());
-  }
+  #lines = []; // [name, value, name, …], in order of arrival
 
   constructor(init) {
     if (init === undefined || init === null) return;
@@ -51,7 +43,7 @@ export class Headers {
       throw new TypeError("Headers: expected an object or a list of pairs.");
     }
     if (typeof init[Symbol.iterator] !== "function") {
-      for (const [name, value] of Object.entries(init)) this.append(name, value);
+      for (const name of Object.keys(init)) this.append(name, init[name]);
       return;
     }
     for (const pair of init) {
@@ -66,23 +58,63 @@ export class Headers {
   append(name, value) {
     const key = checkName(name);
     const text = checkValue(value);
-    const values = this.#map.get(key);
-    if (values) values.push(text);
-    else this.#map.set(key, [text]);
+    this.#lines.push(key, text);
   }
 
-  set(name, value) { this.#map.set(checkName(name), [checkValue(value)]); }
-  get(name) { return this.#map.get(checkName(name))?.join(", ") ?? null; }
-  has(name) { return this.#map.has(checkName(name)); }
-  delete(name) { this.#map.delete(checkName(name)); }
-  getSetCookie() { return [...(this.#map.get("set-cookie") ?? [])]; }
+  set(name, value) {
+    const key = checkName(name);
+    const text = checkValue(value);
+    const at = this.#find(key);
+    if (at < 0) {
+      this.#lines.push(key, text);
+      return;
+    }
+    this.#lines[at + 1] = text;
+    this.#drop(key, at + 2);
+  }
+
+  get(name) {
+    const key = checkName(name);
+    const lines = this.#lines;
+    let found = null;
+    for (let at = 0; at < lines.length; at += 2) {
+      if (lines[at] === key) found = found === null ? lines[at + 1] : `${found}, ${lines[at + 1]}`;
+    }
+    return found;
+  }
+
+  has(name) { return this.#find(checkName(name)) >= 0; }
+  delete(name) { this.#drop(checkName(name), 0); }
+  getSetCookie() {
+    return this.#lines.filter((_, at, lines) => at % 2 === 1 && lines[at - 1] === "set-cookie");
+  }
+
+  /** Where the first line of a name stands, or -1. */
+  #find(key) {
+    const lines = this.#lines;
+    for (let at = 0; at < lines.length; at += 2) if (lines[at] === key) return at;
+    return -1;
+  }
+
+  #drop(key, from) {
+    const lines = this.#lines;
+    for (let at = lines.length - 2; at >= from; at -= 2) {
+      if (lines[at] === key) lines.splice(at, 2);
+    }
+  }
 
   *#sorted() {
-    for (const name of [...this.#map.keys()].sort()) {
-      const values = this.#map.get(name);
+    const lines = this.#lines;
+    const values = new Map();
+    for (let at = 0; at < lines.length; at += 2) {
+      const known = values.get(lines[at]);
+      if (known) known.push(lines[at + 1]);
+      else values.set(lines[at], [lines[at + 1]]);
+    }
+    for (const name of [...values.keys()].sort()) {
       // Cookies hold commas: they are the one field that is never joined.
-      if (name === "set-cookie") for (const value of values) yield [name, value];
-      else yield [name, values.join(", ")];
+      if (name === "set-cookie") for (const value of values.get(name)) yield [name, value];
+      else yield [name, values.get(name).join(", ")];
     }
   }
 
@@ -95,14 +127,44 @@ export class Headers {
   }
 
   static {
-    knownHeaders = (read) => {
+    knownHeaders = (lines) => {
       const headers = new Headers();
-      headers.#read = read;
+      headers.#lines = lines;
       return headers;
     };
-    headerLines = (headers) => [...headers.#map].flatMap(
-      ([name, values]) => values.map((value) => [name, value]),
-    );
+    hasLine = (headers, key) => headers.#find(key) >= 0;
+    addLine = (headers, key, value) => { headers.#lines.push(key, value); };
+    headerLinesText = (headers) => {
+      const lines = headers.#lines;
+      if (lines.length > FEW) return encodeJson(headerLines(headers));
+      let text = "[";
+      for (let at = 0; at < lines.length; at += 2) {
+        // A name has nothing to escape.
+        text += `${at ? "," : ""}["${lines[at]}",${quote(lines[at + 1])}]`;
+        for (let before = at - 4; before >= 0; before -= 2) {
+          if (lines[before] === lines[at]) return encodeJson(headerLines(headers));
+        }
+      }
+      return `${text}]`;
+    };
+    headerLines = (headers) => {
+      const lines = headers.#lines;
+      const pairs = [];
+      const ends = new Map(); // name -> where the next line of it belongs
+      for (let at = 0; at < lines.length; at += 2) {
+        const name = lines[at];
+        const pair = [name, lines[at + 1]];
+        const end = ends.get(name);
+        if (end === undefined || end === pairs.length) {
+          pairs.push(pair);
+          ends.set(name, pairs.length);
+          continue;
+        }
+        pairs.splice(end, 0, pair);
+        for (const [other, place] of ends) if (place >= end) ends.set(other, place + 1);
+      }
+      return pairs;
+    };
   }
 
   get [Symbol.toStringTag]() { return "Headers"; }
