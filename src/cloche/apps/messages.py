@@ -14,6 +14,7 @@ import binascii
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cloche.apps.errors import AppMethodError, AppRequestError
@@ -22,7 +23,7 @@ from cloche.gate.canonical import decode
 from cloche.gate.entries import EffectStarted
 from cloche.gate.ports import EffectFailure
 from cloche.web.encodings.errors import EncodeError
-from cloche.web.encodings.headers import HeaderTable
+from cloche.web.encodings.headers import HeaderTable, encode_headers
 from cloche.web.encodings.messages import HttpRequest, Method, encode_request
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ CLOSE_FAILED: Final = 1011
 CLOSE_CODES: Final = range(3000, 5000)
 CLOSE_REASON_LIMIT_BYTES: Final = 123
 POLL_S: Final = 0.1  # how often who waits for a message looks whether the run is over
+TEXTS_KEPT: Final = 64  # heads and questions that are made once
 HEAD_OVERHEAD_BYTES: Final = 4  # colon, space and line end of a header line
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
 # RFC 9110 section 5.5: no control character but the tab.
@@ -102,27 +104,43 @@ def input_of(request: AppRequest) -> bytes:
         problem = f"apps do not answer {request.method[:20]!r}"
         raise AppMethodError(problem, method=request.method[:20]) from None
     try:
+        table, headers = _table_of(request.lines)
         return encode_request(
             HttpRequest(
                 method=method,
                 target=request.target.encode("ascii"),
-                headers=HeaderTable(request.lines),
+                headers=table,
                 body=request.body if isinstance(request.body, bytes) else b"",
-            )
+            ),
+            headers=headers,
         )
     except (EncodeError, UnicodeEncodeError):
         raise AppRequestError("the target or a header field is none that HTTP has") from None
 
 
+@lru_cache(maxsize=TEXTS_KEPT)
+def _table_of(lines: tuple[Line, ...]) -> tuple[HeaderTable, bytes]:
+    """Return header lines as a table and as its bytes: clients send the same ones again."""
+    table = HeaderTable(lines)
+    return table, encode_headers(table)
+
+
 def question_of(request: AppRequest, do: Literal["fetch", "websocket"] = "fetch") -> str:
     """Return what the run of a request is asked to do."""
-    if not _HOST.fullmatch(request.host) or request.scheme not in DEFAULT_PORTS:
-        raise AppRequestError(f"{request.host[:80]!r} is no host")
-    host = request.host.lower().removesuffix(DEFAULT_PORTS[request.scheme])
-    document: dict[str, Any] = {"do": do, "origin": f"{request.scheme}://{host}"}
-    if request.client:
-        document["client"] = request.client
-    if not isinstance(request.body, bytes):
+    is_large = not isinstance(request.body, bytes)
+    return _question(do, request.scheme, request.host, request.client, is_large)
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _question(do: str, scheme: str, host: str, client: str, is_large: bool) -> str:
+    if not _HOST.fullmatch(host) or scheme not in DEFAULT_PORTS:
+        raise AppRequestError(f"{host[:80]!r} is no host")
+    name = host.lower().removesuffix(DEFAULT_PORTS[scheme])
+    # The JavaScript guest takes the first two as they stand here, without parsing them.
+    document: dict[str, Any] = {"do": do, "origin": f"{scheme}://{name}"}
+    if client:
+        document["client"] = client
+    if is_large:
         document["large"] = True
     return json.dumps(document, separators=(",", ":"))
 

@@ -341,6 +341,8 @@ class FileSystem:
 
     def make_directories(self, path: str, *, start: Directory | None = None) -> None:
         """Create a directory and its parents; those that exist are fine."""
+        if self._has_directory(path, start):
+            return
         prefix = "/" if path.startswith("/") else ""
         for part in self.split(path):
             prefix += part + "/"
@@ -350,6 +352,12 @@ class FileSystem:
                 if error.errno is not Errno.EXIST:
                     raise
         self.directory(path, start=start)
+
+    def _has_directory(self, path: str, start: Directory | None) -> bool:
+        try:
+            return isinstance(self.lookup(path, start=start), Directory)
+        except FileSystemError:
+            return False
 
     def unlink(self, path: str, *, start: Directory | None = None) -> None:
         """Remove a file or link: NOENT, ISDIR, PERM for a read-only one."""

@@ -120,14 +120,21 @@ class HttpFailure:
             RESPONSE.refuse("the message has a lone surrogate")
 
 
-def encode_request(value: HttpRequest) -> bytes:
-    """Return the X7RQ bytes of a request."""
+def encode_request(value: HttpRequest, *, headers: bytes | None = None) -> bytes:
+    """Return the X7RQ bytes of a request.
+
+    Args:
+        value: the request.
+        headers: the bytes of its headers, for who has encoded them before.
+    """
+    if headers is None:
+        headers = encode_headers(value.headers)
     return b"".join(
         (
             REQUEST.magic,
             bytes((1, _REQUEST_NUMBERS.index(value.method) + 1, 0, 0)),
             REQUEST.sized(value.target, "target"),
-            REQUEST.sized(encode_headers(value.headers), "headers"),
+            REQUEST.sized(headers, "headers"),
             REQUEST.sized(value.body, "body"),
         )
     )
