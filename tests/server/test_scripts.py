@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
+import weakref
 
 import msgspec
 import pytest
 
 from cloche.script.adapters.shelf import Asked
 from cloche.script.inbox import Inbox
-from cloche.server.documents import KeptScript
+from cloche.server.documents import KeptScript, ScriptBody
 from cloche.server.errors import StateError
 from cloche.store.rows import Run
 
@@ -406,3 +408,18 @@ def test_a_full_queue(asker):
     answer = full.post("/v1/scripts", {"source": "1", "wait": False})
     assert (answer.status, answer.document["code"]) == (429, "SERVER_QUEUE_FULL")
     assert len(full.get("/v1/scripts").document["items"]) == 1
+
+
+def test_nothing_of_a_job_stays(asker):
+    """What a script printed is let go of with its end, not when Python's collector comes."""
+    gc.collect()
+    gc.disable()
+    try:
+        body = ScriptBody(source="console.log(1)", language="javascript")
+        job = asker.server.scripts.start("default", body)
+        assert job.result.status == "completed"
+        kept = weakref.ref(job)
+        del job
+        assert kept() is None
+    finally:
+        gc.enable()

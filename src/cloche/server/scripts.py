@@ -57,10 +57,10 @@ _BUSY: Final = frozenset({"running", "queued"})
 class Job:
     """What a worker does, or will do, with one script or message."""
 
-    def __init__(self, name: str, tenant: str, act: Callable[[], Any] = lambda: None) -> None:
+    def __init__(self, name: str, tenant: str, act: Callable[[], Any] | None = None) -> None:
         self.name = name
         self.tenant = tenant
-        self.act = act
+        self.act = act or _nothing
         self.is_left = False  # of a dead server, whose claim may still hold
         self.output = LiveOutput()
         self.cancel = CancelToken()
@@ -68,6 +68,10 @@ class Job:
         self.is_due = False  # something was decided meanwhile: look again when it is done
         self.result: Any = None
         self.failure: ClocheError | None = None
+
+
+def _nothing() -> None:
+    """Stand for what a job did that is over."""
 
 
 class Scripts:
@@ -260,6 +264,8 @@ class Scripts:
             raise
         finally:
             self._forget(job)
+            # What a job does knows the job, and with it all that the script printed.
+            job.act = _nothing
             job.output.end()
             if job.is_due:
                 self.go_on(job.tenant, job.name)
