@@ -16,7 +16,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -116,7 +115,6 @@ class Conversation:
         self.told: frozenset[str] = frozenset()  # effects of an app that may be told
         self.has_asked = False  # whether the worker said or asked anything before the end
         self.is_awake = True  # of a run in a machine: whether that lives on
-        self._pool: ThreadPoolExecutor | None = None
         self._frames: queue.SimpleQueue[frames.FromWorker | None] = queue.SimpleQueue()
         ends_ns = None
         if request is not None:
@@ -264,8 +262,23 @@ class Conversation:
             quick, self._quick = self._quick, None
         return quick
 
+    def _is_quick(self, frame: frames.FromWorker | None) -> bool:
+        """Whether what a frame asks for is begun, or done, without waiting for anything."""
+        if isinstance(frame, frames.Output):
+            # An effect that is performed may hold what another one waits for.
+            return frame.stream not in frames.TOLD or not self._effects
+        return isinstance(frame, frames.Effect) and frame.kind in self._given
+
+    def _put_quick(self, frame: Any) -> None:
+        process = self._process
+        assert process is not None
+        try:
+            self._take(process, self._job, frame)
+        except WorkerLiesError as lie:
+            self._refused(lie)  # who waits for the end hears of it as of a loss
+
     def _put_first(self, frame: frames.FromWorker | None, quick: _Quick) -> None:
-        """Take the first frame of a job that nobody waits for: mostly it is the last one."""
+        """Take the end of a job that nobody waits for, or let somebody wait for it from now on."""
         over, elsewhere = quick
         self._runner.forget(self)
         if isinstance(frame, Done):
@@ -297,8 +310,6 @@ class Conversation:
             self._process.close(self._job)
         if self._request is not None:
             self._handlers.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _checked(self, done: Done) -> Done:
         if self._fault is not None:
@@ -311,10 +322,14 @@ class Conversation:
 
     def put(self, frame: frames.FromWorker | None) -> None:
         """Take what the worker says, until it is listened to (a `Box`)."""
-        quick = None if self._quick is None else self._take_quick()
-        if quick is not None:
-            self._put_first(frame, quick)
-            return
+        if self._quick is not None:
+            if self._is_quick(frame):
+                self._put_quick(frame)
+                return
+            quick = self._take_quick()
+            if quick is not None:
+                self._put_first(frame, quick)
+                return
         with self._waiting_lock:
             self._waiting_bytes += size_of(frame)
             is_much = self._waiting_bytes > self._runner.server.worker_frame_limit_bytes
@@ -470,16 +485,14 @@ class Conversation:
         )
         is_refused = isinstance(decide(request.policy, frame.kind, frame.target), Deny)
         handler = None if is_refused else self._handlers.get(frame.kind)
+        threads = self._runner.threads
         if handler is None:
             data = msgspec.json.encode(_REFUSED if is_refused else _UNAVAILABLE)
-            process.send(Answer(job=job, question=frame.question, kind="failure", data=data))
+            answer = Answer(job=job, question=frame.question, kind="failure", data=data)
+            threads.give(lambda: process.send(answer))
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(
-                request.limits.gate.effect_concurrency_max, thread_name_prefix="cloche-effect"
-            )
         self._effects[frame.question] = wanted, handler
-        self._pool.submit(self._perform, process, job, frame, wanted, handler)
+        threads.give(lambda: self._perform(process, job, frame, wanted, handler))
 
     def _perform(
         self,

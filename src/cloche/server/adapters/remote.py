@@ -17,6 +17,7 @@ from cloche.exec.adapters.runner import Execution, Runner, new_run_id
 from cloche.exec.errors import InvalidRunError
 from cloche.server import worker_frames as frames
 from cloche.server.adapters.conversation import Conversation
+from cloche.server.adapters.effect_threads import EffectThreads
 from cloche.server.adapters.quick_job import QuickJob
 from cloche.server.adapters.remote_machine import RemoteMachine
 
@@ -62,6 +63,7 @@ class WorkerRunner(Runner):
         self.has_pictures = False
         self._prepared: set[tuple[str, bool]] = set()
         self._quick: dict[Watched, None] = {}
+        self.threads = EffectThreads()
         self._watching = threading.Condition()
         self._watcher: threading.Thread | None = None
 
