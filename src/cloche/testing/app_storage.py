@@ -471,23 +471,6 @@ def check_lost_jobs(tables: AppTables) -> None:
     assert desk.next_due_ns() is None
 
 
-def check_an_attempt_of_before(tables: AppTables) -> None:
-    """Whoever lost a job and took it again does not end the new attempt with the one of before."""
-    limits = Limits().replace({"apps": {"job_lease_ms": 1000}})
-    ask, desk = Asker(tables), JobDesk(tables, limits)
-    job_id = ask.jobs("spawn", name="j")
-    ((lost,), _) = desk.claim(A, owner="w", now_ns=NOW_NS, limit=1)
-    end_ns = NOW_NS + SECOND_NS
-    ((again,), _) = desk.claim(A, owner="w", now_ns=end_ns, limit=1)
-    assert (again.id, again.attempt, again.lease_owner) == (job_id, 2, lost.lease_owner)
-    raises(JobLostError, lambda: desk.look(A, lost))
-    raises(JobLostError, lambda: desk.renew(A, lost, end_ns))
-    raises(JobLostError, lambda: desk.finish(A, lost, "late", end_ns))
-    raises(JobLostError, lambda: desk.fail(A, lost, "late", end_ns))
-    assert desk.finish(A, again, "done", end_ns).state == "done"
-    assert ask.jobs("get", id=job_id)["result"] == "done"
-
-
 def check_cancelled_jobs(tables: AppTables) -> None:
     """A job that waits is over at once; one that runs is told, and over when its attempt ends."""
     ask, desk = Asker(tables), JobDesk(tables, Limits())
@@ -595,7 +578,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_jobs,
     check_retries,
     check_lost_jobs,
-    check_an_attempt_of_before,
     check_cancelled_jobs,
     check_kept_jobs,
     check_unique_jobs,
