@@ -81,7 +81,8 @@ class RuntimeLimits(Group):
         MIB,
         256 * MIB,
         label="Max Memory",
-        description="What one request may add to the memory of its app, unless the manifest says more",
+        description="What one request may add to the memory of its app, unless the manifest says "
+        "more",
     )
 
 
