@@ -199,6 +199,7 @@ DEFAULTS = {
     "scripts.shown_text_limit_bytes": 500,
     "scripts.shown_count_max": 10,
     "server.worker_count": 4,
+    "server.worker_app_count_max": 16,
     "server.tenant_worker_count_max": 4,
     "server.queue_length_max": 1024,
     "server.tenant_queue_length_max": 256,
