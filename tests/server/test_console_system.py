@@ -61,6 +61,11 @@ def test_a_key_is_replaced_and_ended(asker, person):
     assert asker.server.keyring.owner_of(new).scopes == ("run",)
     person.do(f"/console/keys/{new.split('_')[1]}/revoke")
     assert asker.server.keyring.owner_of(new) is None
+    records = asker.get("/v1/audit").document["items"]
+    assert [(each["action"], each["target"]) for each in records[:2]] == [
+        ("key.revoke", new.split("_")[1]),
+        ("key.rotate", old.split("_")[1]),
+    ]
     page = person.see("/console/keys")
     assert page.count(">revoked<") == 2
 
