@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from cloche.gate.effect import idempotency_key
@@ -118,14 +120,30 @@ def test_the_points_are_those_that_matter(before):
     assert {"before write", "after write", "after journals.append", "after runs.update"} <= resume
 
 
+def test_what_a_dead_process_left_is_taken_up_at_once(before, language, tmp_path):
+    """It ran on this machine, and is certainly gone: nobody waits for its claim."""
+    kept, names = before["resume"]
+    folder = tmp_path / "f"
+    shutil.copytree(kept, folder)
+    dying.died(folder, "resume", language, names.index("before write"))
+    place = dying.Place(folder, later_ms=1)
+    (row,) = place.runs()
+    result = place.harness.resume(row.id)
+    assert (result.status, result.value) == ("completed", dying.VALUE)
+    place.close()
+
+
 def test_a_run_that_somebody_works_on_is_left_alone(before, language, tmp_path):
-    """Until the claim of the dead process is over."""
+    """Until the claim of a process is over that may live, because it is on another machine."""
     kept, names = before["resume"]
     folder = tmp_path / "f"
     shutil.copytree(kept, folder)
     dying.died(folder, "resume", language, names.index("before write"))
     place = dying.Place(folder, later_ms=5000)
     (row,) = place.runs()
+    used = msgspec.json.decode(row.usage)
+    used["owner"] = f"elsewhere.{used['owner'].partition('.')[2]}"
+    place.store.runs.update(replace(row, usage=msgspec.json.encode(used)), expected="running")
     with pytest.raises(ScriptRunBusyError) as raised:
         place.harness.resume(row.id)
     assert raised.value.fields["until_ms"] == dying.NOW_MS + 15_001

@@ -154,7 +154,6 @@ class ScriptHarness:
             self.tools,
             self.policy,
             self.store,
-            owner=uuid.uuid4().hex,
             approver=approver,
             limits=self.limits,
             clock_ms=clock_ms,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cloche.exec.adapters.apart import Apart
+from cloche.exec.adapters.process_owner import is_gone, owner_name
 from cloche.exec.api import default_runner, make_request
 from cloche.gate.entries import EffectCompleted
 from cloche.gate.errors import DivergenceError
@@ -65,7 +66,6 @@ class ScriptRuns:
         tools: what scripts may call.
         policy: rules about calls.
         store: where runs and approvals are kept.
-        owner: a name that no other process has.
         approver: asked about calls that wait; None, or an answer of None: they keep waiting.
         limits: of everything.
         clock_ms: wall clock.
@@ -81,7 +81,6 @@ class ScriptRuns:
         policy: ToolPolicy,
         store: Store,
         *,
-        owner: str,
         approver: Approver | None,
         limits: Limits,
         clock_ms: Callable[[], int],
@@ -102,7 +101,9 @@ class ScriptRuns:
         self._guest_limits = limits, guest_limits(limits)  # the last that were asked for
         self._ended_ids: deque[str] | None = deque() if forgets else None
         self.desk = Desk(store, clock_ms=clock_ms, limits=limits)
-        self.shelf = Shelf(store, now_ns=self._now_ns, owner=owner, limits=limits)
+        self.shelf = Shelf(
+            store, now_ns=self._now_ns, owner=owner_name(), is_gone=is_gone, limits=limits
+        )
         self._undo = Undo(tools, self.shelf, self.desk, limits)
 
     @property

@@ -2,7 +2,8 @@
 
 Owns the row of a run and the right to work on it. Invariants:
 - a run is worked on by one process at a time: who takes it up changes its status, or takes over
-  a claim that was not renewed for `sessions.lease_ms`;
+  from a process of this machine that is gone, or that did not renew its claim for
+  `sessions.lease_ms`;
 - who lost a run is told by the first thing it wants to keep, and keeps nothing any more;
 - while a run is put away it is rows, and nothing else.
 
@@ -73,10 +74,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run used until it was put away, and how calls failed: the document `usage`."""
+    """What a run used until it was put away, how calls failed, and who has it in hands since."""
 
     time_ms: int = 0
     failures: dict[str, dict[str, Any]] = {}
+    owner: str = ""
 
 
 class Taken:
@@ -216,15 +218,23 @@ class Shelf:
         store: where.
         now_ns: wall clock.
         owner: a name that no other process has.
+        is_gone: whether the process with such a name certainly has ended.
         limits: the groups `scripts` and `sessions`.
     """
 
     def __init__(
-        self, store: Store, *, now_ns: Callable[[], int], owner: str, limits: Limits
+        self,
+        store: Store,
+        *,
+        now_ns: Callable[[], int],
+        owner: str,
+        is_gone: Callable[[str], bool],
+        limits: Limits,
     ) -> None:
         self.store = store
         self.now_ns = now_ns
         self._owner = owner
+        self._is_gone = is_gone
         self._limits = limits
         self._lease_ns = limits.sessions.lease_ms * NS_PER_MS
         self._lock = threading.Lock()
@@ -288,6 +298,7 @@ class Shelf:
             created_ns=now_ns,
             started_ns=now_ns,
             request=_request_encoder.encode(asked),
+            usage=self._in_hands(Used()),
         )
         return self._hold(Taken(row, since_ns=now_ns))
 
@@ -298,7 +309,10 @@ class Shelf:
             ScriptRunBusyError: somebody works on it.
         """
         now_ns = self.now_ns()
-        again = replace(row, status="running", started_ns=now_ns, ended_ns=None)
+        used = self.used(row)
+        again = replace(
+            row, status="running", started_ns=now_ns, ended_ns=None, usage=self._in_hands(used)
+        )
         claim: Document | None = None
         if row.status != "suspended":
             claim = self.store.documents.get(CLAIM_KIND, row.id)
@@ -306,7 +320,8 @@ class Shelf:
             until_ns = max(
                 (row.started_ns or 0) + self._lease_ns, 0 if claim is None else _until_ns(claim)
             )
-            if now_ns < until_ns:
+            owner = used.owner if claim is None else _owner_of(claim)
+            if now_ns < until_ns and not self._is_gone(owner):
                 raise ScriptRunBusyError(run_id=row.id, until_ms=until_ns // NS_PER_MS + 1)
         try:
             if row.status != "suspended":
@@ -317,6 +332,9 @@ class Shelf:
             until_ns = now_ns + self._lease_ns
             raise ScriptRunBusyError(run_id=row.id, until_ms=until_ns // NS_PER_MS) from None
         return self._hold(Taken(again, since_ns=now_ns, claim=claim))
+
+    def _in_hands(self, used: Used) -> bytes:
+        return msgspec.json.encode(msgspec.structs.replace(used, owner=self._owner))
 
     def give_back(self, taken: Taken) -> None:
         """Work on a run no more."""
@@ -398,6 +416,10 @@ def ended_row(row: Run, result: ScriptResult, *, now_ns: int) -> Run:
     status: Any = {"completed": "completed", "failed": "failed"}.get(result.status, "cancelled")
     document = msgspec.json.encode(result.to_document())
     return replace(row, status=status, ended_ns=now_ns, result=document)
+
+
+def _owner_of(claim: Document) -> str:
+    return str(msgspec.json.decode(claim.data)["owner"])
 
 
 def _until_ns(claim: Document) -> int:
