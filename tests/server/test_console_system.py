@@ -92,6 +92,11 @@ def test_keys_of_other_tenants(asker, person):
     for form in ("rotate", "revoke"):
         assert other.submit(f"/console/keys/{mine}/{form}", minutes="0").status == 404
     assert person.submit("/console/keys", scope="run", tenant="third").status == 201
+    record = asker.get("/v1/audit").document["items"][0]
+    assert (record["action"], record["details"]) == (
+        "key.make",
+        {"tenant": "third", "scopes": ["run"]},
+    )
     assert "third" in asker.server.keyring.tenants()
 
 
