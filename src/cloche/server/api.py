@@ -229,7 +229,7 @@ class Server:
             self.apps.refresh()
             self.jobs = job_loop(self.apps)
             self.jobs.start()
-        return self.runs.recover() + self.scripts.recover(self.keyring.tenants())
+        return self.runs.left.recover() + self.scripts.recover(self.keyring.tenants())
 
     def maintain(self) -> None:
         """Do what is due: wake runs, forget old answers. Call it every second or so."""
@@ -239,6 +239,7 @@ class Server:
             if self.apps is not None:
                 self.apps.refresh()
                 self.apps.apps.logs.flush()
+            self.runs.left.take_up()
             self.runs.wake_due()
             self.scripts.take_up()
             self.console.memory.take()

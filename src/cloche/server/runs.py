@@ -37,10 +37,11 @@ from cloche.server.errors import (
 )
 from cloche.server.events import Position
 from cloche.server.fairness import Entry
+from cloche.server.left_runs import LeftRuns
 from cloche.server.live import LiveRun
 from cloche.server.owners import run_owner
 from cloche.server.requests import alone_options, error_body, run_document, session_options
-from cloche.store.errors import StoreChangedError, StoreExistsError
+from cloche.store.errors import StoreChangedError, StoreError, StoreExistsError
 from cloche.store.rows import ENDED_STATUSES, Run, Timer
 from cloche.web.errors import UnavailableError
 
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
 
 RUN_ID_BYTES: Final = 16
 NS_PER_MS: Final = 1_000_000
-_PAGE: Final = 1000
 _END: Final = Position(ended=True)
 
 
@@ -108,6 +108,7 @@ class Runs:
         self._log = log
         self._lock = threading.Lock()
         self._live: dict[str, LiveRun] = {}
+        self.left = LeftRuns(store, self._take_up)
 
     # --- beginning ---
 
@@ -301,6 +302,9 @@ class Runs:
         self._log({"event": "run", "run_id": live.row.id, "message": str(error)})
         if not live.is_kept or isinstance(error, WorkersStoppedError):
             return
+        if isinstance(error, StoreError) and error.retryable:
+            self.left.add(live.row.id)
+            return
         try:
             row = self._store.runs.get(live.row.id)
             if row is None or row.status in ENDED_STATUSES or row.status == "suspended":
@@ -312,8 +316,8 @@ class Runs:
             self._store.runs.update(ended, expected=row.status)
             live.row = ended
         except ClocheError as second:
-            # The store is away: the run is still open there, and taken up by the next start.
             self._log({"event": "run", "run_id": live.row.id, "message": str(second)})
+            self.left.add(live.row.id)
 
     # --- looking ---
 
@@ -501,21 +505,17 @@ class Runs:
         journal_hash = self._execution.replay(row)
         return ReplayDocument(run_id=run_id, same=True, journal_hash=journal_hash)
 
-    # --- after a restart ---
+    # --- what was left ---
 
-    def recover(self) -> int:
-        """Take up what a dead server left; return how many runs that are. Called once, at first."""
-        count = 0
-        for status in ("queued", "running"):
-            for row in self._all(status):
-                request = _kept_request(row)
-                if request is None:
-                    continue  # of another door to the same store
-                live = LiveRun(row, request, self._alone(request))
-                live.is_recovered = True
-                self._submit(live, forced=True)
-                count += 1
-        return count
+    def _take_up(self, row: Run) -> bool:
+        """Execute a run that somebody began or was to begin; False when it is not of this door."""
+        request = _kept_request(row)
+        if request is None:
+            return False
+        live = LiveRun(row, request, self._alone(request))
+        live.is_recovered = True
+        self._submit(live, forced=True)
+        return True
 
     def _alone(self, request: KeptRequest) -> RunRequest | None:
         body = request.run
@@ -526,14 +526,6 @@ class Runs:
             return make_request(body.code, **options)
         except ClocheError:
             return None  # limits or effects have changed: it ends as interrupted
-
-    def _all(self, status: RunStatus) -> list[Run]:
-        found: list[Run] = []
-        after = ""
-        while page := self._store.runs.list(status=status, after=after, limit=_PAGE):
-            found += page
-            after = page[-1].id
-        return sorted(found, key=lambda row: (row.created_ns, row.id))
 
     def wake_due(self) -> int:
         """Go on with runs whose time has come; return how many."""
