@@ -8,6 +8,9 @@ from typing import Any
 import cloche
 from cloche.exec.api import execute, make_request
 
+# How long a program takes here says nothing: machines are busy.
+PATIENT = cloche.Limits().replace({"guests": {"timeout_ms": 60_000}})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -24,6 +27,7 @@ class Outcome:
 def run(code: str, *, files: dict[str, str] | None = None, **options: Any) -> Outcome:
     """Run `code` as the program, with `files` (path to text) beside it."""
     stored = [cloche.File(name=name, content=text.encode()) for name, text in (files or {}).items()]
+    options.setdefault("limits", PATIENT)
     request = make_request(code, language="python", files=stored, **options)
     execution = execute(request, tools=options.get("tools"))
     stage = execution.result.run or execution.result.compile
