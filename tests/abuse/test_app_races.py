@@ -64,7 +64,7 @@ def test_deployed_while_it_is_removed(world, monkeypatch):
             monkeypatch.setattr(registry, "_drop", real)
             kept = registry.keep(SHOP, files(world, "one"), who="bob")
             manifest = world.apps.versions.get(SHOP, kept.id, {}).manifest
-            hosts, prefixes = world.apps.routes_of(SHOP, manifest)
+            hosts, prefixes = ("shop.localhost",), ("/apps/shop",)
             registry.deploy(SHOP, kept, manifest, who="bob", hosts=hosts, prefixes=prefixes)
             assert registry.has_version(SHOP, kept.id)
         real(name, version_id)

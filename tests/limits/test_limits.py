@@ -12,6 +12,7 @@ import pytest
 
 from cloche.limits import (
     GROUPS,
+    RETIRED,
     SPECIFICATIONS,
     Hardware,
     LimitError,
@@ -526,3 +527,12 @@ def test_every_limit_rules():
     assert idle <= WITHOUT_EFFECT
     for limit in WITHOUT_EFFECT:
         assert f"`{limit}`" in page
+
+
+def test_names_that_are_gone():
+    """They are of no limit, and a setting that has one is refused, while a journal may have it."""
+    assert not RETIRED & set(SPECIFICATIONS)
+    for path in RETIRED:
+        group, _, name = path.partition(".")
+        with pytest.raises(LimitUnknownError):
+            Limits().replace({group: {name: 1}})

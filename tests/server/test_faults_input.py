@@ -17,11 +17,11 @@ from .process import serving
 
 UPLOAD = 4 * MIB
 SETTINGS = {
-    "CLOCHE_SERVER_UPLOAD_LIMIT_BYTES": str(UPLOAD),
+    "CLOCHE_STORAGE_MAX_UPLOAD": str(UPLOAD),
     "CLOCHE_SERVER_BODY_LIMIT_BYTES": str(MIB),
     "CLOCHE_WEB_HEAD_TIMEOUT_MS": "500",
     "CLOCHE_WEB_BODY_GRACE_MS": "500",
-    "CLOCHE_APPS_APP_FILES_LIMIT_BYTES": str(8 * MIB),
+    "CLOCHE_STORAGE_MAX_SITE_SIZE": str(10 * MIB),
 }
 JSON = "content-type: application/json"
 

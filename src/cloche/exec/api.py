@@ -39,7 +39,7 @@ from cloche.exec.types import (
 from cloche.exec.types import Limits as RunLimits
 from cloche.gate.adapters.file import FileSink, read_journal
 from cloche.gate.policy import Policy
-from cloche.limits import Limits
+from cloche.limits import RETIRED, Limits
 from cloche.limits.adapters.settings import guest_modules, load_limits
 
 if TYPE_CHECKING:
@@ -237,10 +237,19 @@ def request_of(inputs: Any) -> RunRequest:
         cwd=inputs.cwd,
         seed=inputs.seed,
         now_ns=inputs.now_ns,
-        limits=load_limits(_recorded_document("limits", inputs.limits)),
+        limits=load_limits(_recorded_limits(inputs.limits)),
         policy=Policy.from_document(_recorded_document("policy", inputs.policy)),
         state=inputs.state or None,
     )
+
+
+def _recorded_limits(text: bytes) -> dict[str, Any]:
+    document = _recorded_document("limits", text)
+    for path in RETIRED:
+        group, _, name = path.partition(".")
+        if isinstance(entries := document.get(group), dict):
+            entries.pop(name, None)
+    return document
 
 
 def _recorded_document(field_name: str, text: bytes) -> dict[str, Any]:

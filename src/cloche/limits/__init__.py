@@ -18,7 +18,7 @@ from cloche.limits.errors import (
 )
 from cloche.limits.fields import Specification
 from cloche.limits.layers import Layer, Resolved, merge
-from cloche.limits.limits import GROUPS, SPECIFICATIONS, Hardware, Limits, derive
+from cloche.limits.limits import GROUPS, RETIRED, SPECIFICATIONS, Hardware, Limits, derive
 from cloche.limits.ports import GuestModules
 from cloche.limits.quantity import format_quantity, parse_quantity
 
@@ -34,6 +34,7 @@ __all__ = [  # noqa: RUF022 - grouped by purpose
     "merge",
     # what is declared
     "GROUPS",
+    "RETIRED",
     "SPECIFICATIONS",
     "Specification",
     # numbers as people write them

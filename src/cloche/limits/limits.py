@@ -97,6 +97,9 @@ GROUPS: Final[dict[str, type[Group]]] = {
     entry.name: entry.default_factory  # type: ignore[misc]
     for entry in dataclasses.fields(Limits)
 }
+# Names that are gone and ruled nothing: settings may not have them, what was recorded may.
+RETIRED: Final = frozenset({"guests.timer_count_max"})
+
 SPECIFICATIONS: Final[dict[str, Specification]] = {
     spec.path: spec for group in GROUPS.values() for spec in specifications(group)
 }
