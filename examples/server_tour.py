@@ -98,7 +98,7 @@ class Doors:
         signed_in = {"cookie": _cookies(answer)}
         listed = httpx.get(f"{self.url}/console/runs", headers=signed_in, timeout=30)
         runs = set(re.findall(r"/console/runs/([0-9a-f]{32})", listed.raise_for_status().text))
-        return f"signed in, {len(runs)} run listed"
+        return f"signed in, {len(runs)} {'run' if len(runs) == 1 else 'runs'} listed"
 
 
 def _cookies(answer: httpx.Response) -> str:

@@ -359,7 +359,8 @@ class Registry:
                 return app.answering(app.live)
             left = [version_id for version_id in app.before if version_id in kept]
             if not left:
-                raise AppVersionError(app=str(name), version="before", problem="is not kept")
+                problem = "has none before it that could answer again"
+                raise AppVersionError(app=str(name), version=app.live, problem=problem)
             return msgspec.structs.replace(app.answering(left[0]), before=tuple(left[1:]))
 
         return self._change(name, change, action="rollback", who=who)
