@@ -107,6 +107,7 @@ class Tab:
 
     def look(self, name):
         """Hold a page against what holds for every page, and keep a picture of it if asked."""
+        self.page.wait_for_load_state()  # a click does not wait for the style of where it leads
         wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         assert self.page.evaluate(wide), f"{name} is wider than the window"
         if PICTURES:
