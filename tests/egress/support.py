@@ -14,6 +14,7 @@ import ssl
 from dataclasses import dataclass, field
 
 import trustme
+from tests.egress import patient
 
 from cloche.egress.adapters.egress import Egress, NetRun
 from cloche.egress.addresses import blocked
@@ -23,6 +24,16 @@ from cloche.egress.message import request_of
 from cloche.limits import Limits
 
 LOOPBACK = ("127.0.0.1",)
+# A world that threads share has the time of the machine, and a busy machine is no slow server.
+AT_LEISURE = {
+    "net": {"call_timeout": 10_000, "budget": 10_000},
+    "egress": {
+        "connect_timeout_ms": 60_000,
+        "header_timeout_ms": 60_000,
+        "resolve_timeout_ms": 60_000,
+        "slot_timeout_ms": 60_000,
+    },
+}
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 
 
@@ -125,7 +136,9 @@ class World:
     """Servers, names and an egress on one event loop."""
 
     def __init__(self, limits=None, **egress):
-        self.limits = Limits().replace(limits or {})
+        is_patient = patient.is_running()
+        base = Limits() if is_patient else Limits().replace(AT_LEISURE)
+        self.limits = base.replace(limits or {})
         self.names = {}
         self.lookups = []
         self.lists = {}
@@ -142,6 +155,7 @@ class World:
             "entries": self,
             "secrets": Secrets(self),
             "log": self,
+            **({"clock": patient.clock_ns} if is_patient else {}),
             **egress,
         }
         self.egress = Egress(self.limits, **options)
@@ -259,7 +273,10 @@ class Secrets:
 
 
 def run(scenario):
-    """Run a scenario on a loop of its own and check that it left no task behind."""
+    """Run a scenario on a loop of its own and check that it left no task behind.
+
+    What the loop waits for is all that takes time there, see `tests.egress.patient`.
+    """
 
     async def whole():
         await scenario
@@ -270,4 +287,4 @@ def run(scenario):
         left = [task for task in left if not any(name in repr(task) for name in ours)]
         assert not left, left
 
-    asyncio.run(whole())
+    patient.run(whole())

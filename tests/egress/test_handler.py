@@ -48,6 +48,13 @@ def handler_of(service, server, limits=None, **options):
     return HttpHandler(service, policy, limits or service.world.limits)
 
 
+async def all_given_back(egress):
+    """Wait until no call holds a slot: a call that is ended gives its slot back a little later."""
+    async with asyncio.timeout(30):
+        while egress.slots.held:  # noqa: ASYNC110 - what is waited for is in the calls
+            await asyncio.sleep(0.001)
+
+
 def effect(server, target=None, **args):
     """Return an effect that calls a server."""
     origin = f"https://a.example.com:{server.port}"
@@ -158,11 +165,10 @@ def test_a_run_that_is_over_has_no_calls(service):
     while not server.requests:
         time.sleep(0.001)
     handler.close()
-    thread.join(5)
+    thread.join()
     call()
     assert failures == ["the run is over"] * 2
-    service.submit(lambda _: asyncio.sleep(0.01)).result()
-    assert service.world.egress.slots.held == 0
+    service.submit(all_given_back).result()
 
 
 def test_a_call_that_is_given_up(service):
@@ -187,7 +193,7 @@ def test_a_call_that_is_given_up(service):
     while not server.requests:
         time.sleep(0.001)
     handler.cancel(request)
-    thread.join(5)
+    thread.join()
     early = msgspec.structs.replace(request, sequence=7)
     handler.cancel(early)
     call(early)
@@ -195,8 +201,7 @@ def test_a_call_that_is_given_up(service):
     assert len(server.requests) == 1
     other = msgspec.structs.replace(request, sequence=8)
     assert handler.perform(other, "run-1")["status"] == 200
-    service.submit(lambda _: asyncio.sleep(0.01)).result()
-    assert service.world.egress.slots.held == 0
+    service.submit(all_given_back).result()
 
 
 def test_a_body_that_does_not_fit_into_a_value(service):

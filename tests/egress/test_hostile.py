@@ -7,10 +7,10 @@ import datetime as dt
 import functools
 import gzip
 import ssl
-import time
 
 import pytest
 import trustme
+from tests.egress.patient import clock_ns
 from tests.egress.support import OK, World, authority, redirect, response, run
 
 from cloche.egress.allowlist import Entry
@@ -43,10 +43,10 @@ def attack(behaviour, *, code, reason=None, limits=QUICK, timeout_ms=400, within
                 **server,
             )
             net.allow(hostile, "evil.example.com")
-            started = time.monotonic()
+            started_ns = clock_ns()
             with pytest.raises(NetError) as caught:
                 await net.fetch(f"https://evil.example.com:{hostile.port}/", timeout_ms=timeout_ms)
-            assert time.monotonic() - started < within_s
+            assert (clock_ns() - started_ns) / 1e9 < within_s
             assert caught.value.code == code, caught.value
             assert reason is None or caught.value.reason == reason, caught.value
             assert net.egress.slots.held == net.egress.slots.waiting == 0
@@ -57,7 +57,7 @@ def attack(behaviour, *, code, reason=None, limits=QUICK, timeout_ms=400, within
 
 
 async def _until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - what is waited for is in a server
             await asyncio.sleep(0.001)
 
