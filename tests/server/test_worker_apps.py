@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -22,15 +23,14 @@ from cloche.server.adapters.processes import Processes
 from cloche.server.adapters.remote import WorkerRunner
 from cloche.server.adapters.remote_apps import RemoteApps
 
+from .faults import settled
 from .test_workers import LIMITS, Handler, Journal, start_frame
 
-WAIT_S = 30
+WAIT_S = 60
 HELLO = "export default (request) => new Response('hello ' + new URL(request.url).pathname)"
 COUNT = "let n = 0; export default () => new Response(`${n += 1}`)"
 ASKS = "export default async (_, env) => new Response(String(await env.kv.get('a')))"
 PYTHON_ASKS = "from cloche_app import kv\ndef handle(request):\n    return str(kv.get('a'))\n"
-# Never answers, and says so before: who listens may act meanwhile.
-HANGS = "export default async () => { console.log('on'); for (;;); }"
 TWO_APPS = LIMITS.replace({"server": {"worker_app_count_max": 2}})
 
 
@@ -231,20 +231,22 @@ def test_lost_between_requests(workers, host):
 
 def test_lost_before_anything_was_asked(workers, host):
     """A request that did nothing is executed again, once."""
-    app = built(host, "export default () => { const t = Date.now(); while (Date.now() < t + 300);"
-                      " return new Response('late') }")  # fmt: skip
+    app = built(host, HELLO)
     ask(app, on=host)
-    first = process_of(workers)
-    timer = threading.Timer(0.1, lambda: os.kill(first.pid, signal.SIGKILL))
-    timer.start()
-    assert ask(app, on=host).text == "late"
-    timer.join()
+    first, texts = process_of(workers), []
+    os.kill(first.pid, signal.SIGSTOP)  # whatever it is asked, it says nothing before its end
+    thread = threading.Thread(target=lambda: texts.append(ask(app, on=host).text))
+    thread.start()
+    settled(lambda: first.load[0])
+    os.kill(first.pid, signal.SIGKILL)
+    thread.join()
+    assert texts == ["hello /"]
     assert first.is_lost
 
 
 def test_lost_twice(workers, host):
     """A request that ends every worker that has it ends two."""
-    app = built(host, "export default () => { for (;;); }", limits={"timeout_ms": 20_000})
+    app = built(host, "export default () => { for (;;); }", limits={"timeout_ms": 100_000})
     pids, is_over = set(), threading.Event()
 
     def hunt():
@@ -252,15 +254,18 @@ def test_lost_twice(workers, host):
             for process in workers.processes.all():
                 if process.load[0]:
                     pids.add(process.pid)
-                    os.kill(process.pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # that it is lost is known soon
+                        os.kill(process.pid, signal.SIGKILL)
 
     hunter = threading.Thread(target=hunt)
     hunter.start()
     reply = Collected()
-    with pytest.raises(WorkerLostError):
-        ask(app, on=host, reply=reply)
-    is_over.set()
-    hunter.join()
+    try:
+        with pytest.raises(WorkerLostError):
+            ask(app, on=host, reply=reply)
+    finally:
+        is_over.set()
+        hunter.join()
     assert len(pids) == 2
     assert (reply.status, (b"retry-after", b"1") in reply.lines) == (503, True)
     assert b"WORKER_LOST" in reply.body
