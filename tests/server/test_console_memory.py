@@ -24,9 +24,12 @@ def test_processes_are_measured():
     held = b"x" * 64_000_000
     after = measured()
     assert after.server_bytes - before.server_bytes > 32_000_000
-    with subprocess.Popen(["sleep", "60"]) as child:
-        assert measured().workers_bytes > before.workers_bytes
-        child.kill()
+    says_so = [sys.executable, "-c", "print('here', flush=True); input()"]
+    with subprocess.Popen(says_so, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"here\n"
+        found = measured().workers_bytes - before.workers_bytes
+        child.communicate(b"\n")
+    assert found > 2_000_000
     assert len(held)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 
 import pytest
@@ -11,15 +12,15 @@ from cloche.limits import Limits
 from cloche.server.adapters.threads import ThreadHost
 from cloche.server.fairness import Entry
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 @pytest.fixture
 def host():
     """A host with two workers, and what its workers could not do."""
-    failures = []
+    failures = queue.SimpleQueue()
     limits = Limits().replace({"server": {"worker_count": 2, "tenant_queue_length_max": 3}})
-    found = ThreadHost(limits, failures.append)
+    found = ThreadHost(limits, failures.put)
     found.failures = failures
     yield found
     found.workers.stop(WAIT_S * 1000)
@@ -82,7 +83,7 @@ def test_work_that_raises(host):
         done = threading.Event()
         host.workers.submit(entry(done.set))
         assert done.wait(WAIT_S)
-    assert [str(failure) for failure in host.failures] == ["gone"] * 5
+    assert [str(host.failures.get(timeout=WAIT_S)) for _ in range(5)] == ["gone"] * 5
 
 
 def test_taking_back(host):
