@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import cloche
-from abuse.support import check_next_run
+from abuse.support import PATIENT_LIMITS, check_next_run
 from cloche import InvalidRunError
 
 LIMITS = cloche.Limits().guests
@@ -65,7 +65,7 @@ def test_exactly_the_limit_fits(language):
     result = cloche.run(
         code,
         language=language,
-        limits=cloche.Limits(),
+        limits=PATIENT_LIMITS,
         args=[argument] * LIMITS.argument_count_max,
         env={f"V{i:03}": variable for i in range(LIMITS.environment_count_max)},
         stdin=b"c" * (1 << 20),

@@ -40,7 +40,7 @@ NESTED_JAVASCRIPT = {
 @pytest.mark.parametrize("source", NESTED_PYTHON.values(), ids=NESTED_PYTHON.keys())
 def test_python_source_that_nests_too_deep(source):
     """Compiling it is an error of the program, or the end of its memory or stack."""
-    _, error = attack(f"eval({source})", "python", limits={"timeout_ms": 5000})
+    _, error = attack(f"eval({source})", "python")
     assert error is not None
     assert error.case in {"runtime-failed", "resource-exceeded"}, error
 
@@ -48,7 +48,7 @@ def test_python_source_that_nests_too_deep(source):
 @pytest.mark.parametrize("source", NESTED_JAVASCRIPT.values(), ids=NESTED_JAVASCRIPT.keys())
 def test_javascript_source_that_nests_too_deep(source):
     """Compiling it is an error of the program, or the end of its memory or stack."""
-    _, error = attack(f"(0, eval)({source})", "javascript", limits={"timeout_ms": 5000})
+    _, error = attack(f"(0, eval)({source})", "javascript")
     assert error is not None
     assert error.case in {"runtime-failed", "resource-exceeded"}, error
 
@@ -67,7 +67,7 @@ def test_javascript_source_that_nests_too_deep(source):
 )
 def test_a_program_that_cannot_be_compiled(code, language):
     """The program itself is the bomb: nothing of it runs, and the error says what it was."""
-    limits = make_limits(timeout_ms=5000, output_limit_bytes=1 << 20)
+    limits = make_limits(output_limit_bytes=1 << 20)
     with pytest.raises(cloche.ExecError) as caught:
         cloche.run(code, language=language, limits=limits)
     assert caught.value.case in {"compilation-failed", "runtime-failed", "resource-exceeded"}
@@ -91,7 +91,7 @@ def test_a_program_that_cannot_be_compiled(code, language):
 )
 def test_python_that_is_no_python(code):
     """Whatever the parser says, it says it as a failure to compile."""
-    limits = make_limits(timeout_ms=5000, output_limit_bytes=1 << 20)
+    limits = make_limits(output_limit_bytes=1 << 20)
     with pytest.raises(cloche.CompilationFailedError):
         cloche.run(code, language="python", limits=limits)
     check_next_run("python")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from abuse.support import attack, completes, times_out
+from abuse.support import TIMEOUT_MS, attack, completes, times_out
 
 PYTHON_LOOPS = {
     "__del__": "class A:\n    def __del__(self):\n        while True: pass\nA()",
@@ -81,7 +81,7 @@ const registry = new FinalizationRegistry((n) => {
 registry.register({}, 1);
 for (;;) await 0;
 """
-    _, error = attack(code, "javascript")
+    _, error = attack(code, "javascript", limits={"timeout_ms": TIMEOUT_MS})
     assert error is not None
     assert error.case in {"timeout", "resource-exceeded"}, error
 
@@ -97,6 +97,7 @@ globalThis.kept = {}; registry.register(kept, 1);
 
 def test_javascript_weak_references():
     """Weak references that are made for ever are memory or time."""
-    _, error = attack("const k = []; for (;;) k.push(new WeakRef({}))", "javascript")
+    code = "const k = []; for (;;) k.push(new WeakRef({}))"
+    _, error = attack(code, "javascript", limits={"timeout_ms": TIMEOUT_MS})
     assert error is not None
     assert error.case in {"timeout", "resource-exceeded"}, error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import cloche
-from abuse.support import attack, completes
+from abuse.support import PATIENT_LIMITS, attack, completes
 from cloche.exec.api import default_runner
 
 RUN_COUNT = 6  # more than wait in a pool, so that some are used again
@@ -62,7 +62,7 @@ def run_again(code, language):
     outputs = set()
     for _ in range(RUN_COUNT):
         default_runner()._pool.settle()
-        result = cloche.run(code, language=language, limits=cloche.Limits(), seed=7, now_ns=0)
+        result = cloche.run(code, language=language, limits=PATIENT_LIMITS, seed=7, now_ns=0)
         outputs.add(result.run.stdout + result.run.stderr)
     return outputs
 

@@ -151,7 +151,6 @@ def test_a_run_that_forgets_its_calls(language):
             program(language, server, FORGOTTEN[language]),
             language,
             policy=allowing(server),
-            limits={"timeout_ms": 20_000},
         )
         assert error is None
         settle(net)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from abuse.support import attack, fails, times_out
+from abuse.support import TIMEOUT_MS, attack, fails, times_out
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from abuse.support import attack, fails, times_out
 )
 def test_python_is_stopped(code):
     """One operation on integers is native code, and is stopped in the middle."""
-    _, error = attack(code, "python")
+    _, error = attack(code, "python", limits={"timeout_ms": TIMEOUT_MS})
     assert error is not None
     assert error.case == "timeout" or error.fields["resource"] == "memory", error
 

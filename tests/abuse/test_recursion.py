@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from abuse.support import attack, fails, times_out
+from abuse.support import TIMEOUT_MS, attack, fails, times_out
 
 UNLIMITED = "import sys; sys.setrecursionlimit(10**9)\n"
 
@@ -86,7 +86,7 @@ def test_javascript_says_range_error(code):
 )
 def test_recursion_that_catches_its_own_end(code, language):
     """Two calls for each that fails take exponential time, and the time limit ends that."""
-    _, error = attack(code, language)
+    _, error = attack(code, language, limits={"timeout_ms": TIMEOUT_MS})
     assert error is not None
     assert error.case in {"timeout", "resource-exceeded"}, error
 
@@ -100,7 +100,7 @@ def test_javascript_that_recurses_in_a_loop():
 def test_python_data_that_nests_too_deep(use):
     """What walks it natively ends in an error, or the host ends it at the machine's stack."""
     code = "k, m = [], []\nfor i in range(10**5): k, m = [k], [m]\n" + use
-    _, error = attack(code, "python", limits={"timeout_ms": 5000})
+    _, error = attack(code, "python")
     assert error is not None
     assert error.fields["resource"] in {"stack", "output"}, error
 
@@ -109,6 +109,6 @@ def test_python_data_that_nests_too_deep(use):
 def test_javascript_data_that_nests_too_deep(use):
     """What walks it natively ends in an error, or the host ends it at the machine's stack."""
     code = f"let k = []; for (let i = 0; i < 1e5; i++) k = [k]; {use}"
-    _, error = attack(code, "javascript", limits={"timeout_ms": 5000})
+    _, error = attack(code, "javascript")
     assert error is not None
     assert error.fields["resource"] == "stack", error

@@ -37,21 +37,21 @@ JAVASCRIPT = {
 
 @pytest.mark.parametrize("code", PYTHON.values(), ids=PYTHON.keys())
 def test_python_sleeps_in_virtual_time(code):
-    """It returns at once, inside a time limit of milliseconds, and a year has passed."""
+    """It returns inside a time limit of a minute, and a year has passed."""
     code = f"import time\nbefore = time.time()\n{code}\nprint((time.time() - before) // {YEAR_S})"
-    assert completes(code, "python", patient=False) == "1.0\n"
+    assert completes(code, "python") == "1.0\n"
 
 
 @pytest.mark.parametrize("code", JAVASCRIPT.values(), ids=JAVASCRIPT.keys())
 def test_javascript_sleeps_in_virtual_time(code):
-    """It returns at once, inside a time limit of milliseconds, and a year has passed."""
+    """It returns inside a time limit of a minute, and a year has passed."""
     code = f"""
 const before = Date.now();
 {code};
 console.log(Math.floor((Date.now() - before) / 1000 / {YEAR_S}));
 process.exit();
 """
-    assert completes(code, "javascript", patient=False) == "1\n"
+    assert completes(code, "javascript") == "1\n"
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ import time
 for _ in range(50): time.sleep(9 * 10**9)
 print(time.time_ns() <= 2**63 - 1, time.time_ns() > 9 * 10**18)
 """
-    assert completes(code, "python", patient=False) == "True True\n"
+    assert completes(code, "python") == "True True\n"

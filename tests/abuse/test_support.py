@@ -47,3 +47,11 @@ def test_lost_output_is_noticed():
     """A run whose first line is missing did not keep its output."""
     with pytest.raises(AssertionError):
         support.attack("", "python", limits={"output_limit_bytes": 1})
+
+
+@pytest.mark.parametrize(
+    ("code", "language"), [("while True: pass", "python"), ("for (;;);", "javascript")]
+)
+def test_time_begins_with_the_attack(code, language):
+    """A time limit that is shorter than any beginning ends the attack, and not the beginning."""
+    support.times_out(code, language, limits={"timeout_ms": 1})
