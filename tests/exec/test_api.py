@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 
 from tests.exec.support import ENDLESS, both, printed, small, start
 
 import cloche
 from cloche import Encoding, File
+from cloche.exec.adapters.effects import CancelToken
 
 
 def test_run():
@@ -182,23 +184,31 @@ def test_files_come_out(language):
 
 
 @both
-def test_time_and_memory_are_real(language):
-    """Time grows with work and memory with what is held; neither is a constant."""
+def test_memory_is_real(language):
+    """Memory grows with what is held."""
     work = {
-        "python": "x = bytearray({size})\ni = 0\nwhile i < {loops}: i += 1",
-        "javascript": "let i = 0, x = new Uint8Array({size}).fill(1); while (i < {loops}) ++i;",
+        "python": "x = bytearray({size})",
+        "javascript": "const x = new Uint8Array({size}).fill(1);",
     }[language]
-    little = start(work.format(size=1, loops=1), language).result
-    much = start(work.format(size=64 << 20, loops=3_000_000), language).result
-    assert much.time_ms > little.time_ms
+    little = start(work.format(size=1), language).result
+    much = start(work.format(size=64 << 20), language).result
     assert little.memory_bytes < much.memory_bytes < 256 << 20
     assert much.memory_bytes - little.memory_bytes > 60 << 20
 
 
 def test_time_is_wall_time():
-    """The time of a run that is stopped is at least that of its limit."""
-    execution = start(ENDLESS["python"], "python", limits=small(timeout_ms=200))
-    assert 195 <= execution.result.time_ms < 2000  # the machine may be busy
+    """The time of a run that is stopped is what passed, whoever used it."""
+    cancel = CancelToken()
+
+    def on_output(stream, data):
+        time.sleep(0.2)
+        cancel.cancel()
+
+    before_ns = time.monotonic_ns()
+    execution = start(ENDLESS["python"], "python", cancel=cancel, on_output=on_output)
+    elapsed_ms = (time.monotonic_ns() - before_ns) // 10**6
+    assert execution.exit_code == 130
+    assert 200 <= execution.result.time_ms <= elapsed_ms
 
 
 # --- one run does not touch the next ---
@@ -255,7 +265,7 @@ def test_two_runs_in_threads(language):
     found, gate = {}, threading.Barrier(4)
 
     def work(name):
-        gate.wait(20)
+        gate.wait(60)
         for _ in range(5):
             found.setdefault(name, []).append(printed(code, language, args=[name]))
 
@@ -263,5 +273,5 @@ def test_two_runs_in_threads(language):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert found == {f"run{n}": [f"run{n} run{n} run{n}\n"] * 5 for n in range(4)}
