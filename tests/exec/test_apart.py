@@ -68,18 +68,32 @@ def test_what_is_beside_the_turns_has_a_thread_of_its_own():
         apart.call(lambda: 1 // 0, unwanted)
     over.set()
     with pytest.raises(LookupError, match="unwanted"):
-        apart.call(lambda: released.wait(20), unwanted)
+        apart.call(lambda: released.wait(60), unwanted)
     released.set()
+
+
+class Waited(threading.Event):
+    """An event that says that somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait as any event does."""
+        self.has_begun.set()
+        return super().wait(timeout)
 
 
 def test_what_is_left_behind_ends_after_the_run_and_only_ends():
     """The caller is back; the function's return is dropped, and waits until the run is done."""
     over, released, ended = threading.Event(), threading.Event(), threading.Event()
     apart, found = Apart(over.is_set), []
+    apart._may_end = may_end = Waited()
 
     def block() -> str:
         over.set()
-        released.wait(20)
+        released.wait(60)
         return "late"
 
     def turns() -> Report:
@@ -95,9 +109,10 @@ def test_what_is_left_behind_ends_after_the_run_and_only_ends():
     assert apart.run(turns, unstopped) == Stop(kind="cancelled")
     assert apart.is_left
     released.set()
-    assert not ended.wait(0.1)
+    assert may_end.has_begun.wait(60)
+    assert not ended.is_set()
     apart.end()
-    assert ended.wait(20)
+    assert ended.wait(60)
     assert found == [Stop(kind="cancelled")]
 
 
@@ -110,7 +125,7 @@ def test_the_caller_looks_up_while_it_waits():
         looked.set()
 
     def turns() -> Report:
-        assert looked.wait(20)
+        assert looked.wait(60)
         return DONE
 
     assert Apart(never, look).run(turns, unstopped) is DONE
@@ -119,18 +134,19 @@ def test_the_caller_looks_up_while_it_waits():
 
 def test_turns_that_are_in_no_function_are_not_left_behind():
     """That nothing is wanted any more does not leave a guest behind: its deadline stops it."""
-    over, asked = threading.Event(), threading.Event()
-    over.set()
+    asked, looked = threading.Event(), threading.Semaphore(0)
 
     def turns() -> Report:
-        assert not asked.wait(0.1)
+        # The second look comes after all that followed the first one.
+        assert all(looked.acquire(timeout=60) for _ in range(2))
+        assert not asked.is_set()
         return DONE
 
     def is_unwanted() -> bool:
         asked.set()
-        return over.is_set()
+        return True
 
-    apart = Apart(is_unwanted)
+    apart = Apart(is_unwanted, looked.release)
     assert apart.run(turns, unstopped) is DONE
     assert not apart.is_left
 
@@ -145,7 +161,7 @@ def test_an_interrupted_caller_leaves_a_function_behind():
     apart = Apart(interrupted)
 
     def turns() -> Report:
-        apart.call(lambda: released.wait(20), unwanted)
+        apart.call(lambda: released.wait(60), unwanted)
         return DONE
 
     with pytest.raises(KeyboardInterrupt):
@@ -161,15 +177,15 @@ def test_an_interrupted_caller_waits_for_a_guest_that_is_stopped():
 
     def interrupted() -> bool:
         asked.set()
-        is_back.wait(20)
+        is_back.wait(60)
         raise KeyboardInterrupt
 
     apart = Apart(interrupted)
 
     def turns() -> Report:
-        apart.call(lambda: asked.wait(20), unwanted)
+        apart.call(lambda: asked.wait(60), unwanted)
         is_back.set()
-        stopped.wait(20)
+        stopped.wait(60)
         ended.set()
         return DONE
 
