@@ -12,7 +12,8 @@ from tests.cli.support import START, environment
 
 from cloche.client.synchronous import Client
 
-STOP_S = 30
+STOP_S = 90  # longer than a server may drain
+GUEST_MS = 60_000  # of a program that ends by itself, on a machine that has other things to do
 SECRETS_KEY = b64encode(bytes(32)).decode()
 FIRST_KEY = re.compile(r"admin key, shown once: (clk_\S+)")
 ADDRESS = re.compile(r"cloche serves (https?://\S+), pages at")
@@ -30,8 +31,12 @@ class Serving:
     """
 
     def __init__(self, folder, *options, is_placed=True, start=START, **settings):
-        keys = {"CLOCHE_KEY_FILE": str(folder / "key"), "CLOCHE_SECRET_KEY": SECRETS_KEY}
-        env = environment(**{**keys, **settings})
+        own = {
+            "CLOCHE_KEY_FILE": str(folder / "key"),
+            "CLOCHE_SECRET_KEY": SECRETS_KEY,
+            "CLOCHE_GUESTS_TIMEOUT_MS": str(GUEST_MS),
+        }
+        env = environment(**{**own, **settings})
         place = ["--bind", "127.0.0.1:0", "--store", str(folder / "s.db")] if is_placed else []
         with (folder / "stderr.txt").open("ab") as errors:
             self.process = subprocess.Popen(

@@ -11,6 +11,7 @@ from cloche.apps.routing import AppName
 from cloche.server import routes_apps
 from cloche.server.routes_apps import AppRoutes
 
+from .faults import WAIT_S
 from .support import Asker
 
 SHOP = AppName(tenant="default", name="shop")
@@ -37,7 +38,7 @@ async def heard(asker, lines):
     logs = asker.server.apps.apps.logs
     for level, message in (("debug", "not grave enough"), ("info", "hello")):
         logs.write(SHOP, LogLine(at_ms=1, level=level, message=message))
-    return await asyncio.wait_for(first, 5)
+    return await asyncio.wait_for(first, WAIT_S)
 
 
 def test_who_leaves(asker):
@@ -61,7 +62,7 @@ def test_a_key_that_ends(asker):
         await heard(asker, lines)
         asker.server.keyring.revoke("default", key_id)
         with pytest.raises(StopAsyncIteration):
-            await asyncio.wait_for(anext(lines), 5)
+            await asyncio.wait_for(anext(lines), WAIT_S)
 
     asyncio.run(talk())
     assert asker.server.apps.apps.logs._listeners == []

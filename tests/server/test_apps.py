@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import json
-import time
 import zipfile
 
 import httpx
@@ -15,6 +14,7 @@ from tests.cli.support import cloche
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from .faults import WAIT_S, settled
 from .process import serving
 
 MAIN = """
@@ -53,7 +53,7 @@ class Api:
     def __init__(self, server, key=None):
         self.url = server.url
         headers = {"authorization": f"Bearer {key or server.key}"}
-        self.http = httpx.Client(base_url=f"{server.url}/v1", headers=headers, timeout=30)
+        self.http = httpx.Client(base_url=f"{server.url}/v1", headers=headers, timeout=WAIT_S)
 
     def call(self, method, path, expected=200, **options):
         """Return the document of an answer."""
@@ -70,7 +70,7 @@ class Api:
 
     def ask(self, path, host="shop.localhost"):
         """Return what an app answers."""
-        return httpx.get(f"{self.url}{path}", headers={"host": host}, timeout=30)
+        return httpx.get(f"{self.url}{path}", headers={"host": host}, timeout=WAIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +88,6 @@ def api(server):
     for each in found.call("GET", "/apps")["items"]:
         found.call("DELETE", f"/apps/{each['name']}", 204)
     found.http.close()
-
-
-def settled(look, timeout_s=20):
-    """Return what a function returns as soon as that is something."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("nothing came")
 
 
 def test_an_app(api):
@@ -160,13 +149,13 @@ def test_logs_and_replay(api):
     api.deploy()
     api.ask("/")
     assert api.ask("/fail").status_code == 500
-    lines = {"level": "error"}
-    settled(
-        lambda: any(
-            "told to" in each["message"]
-            for each in api.call("GET", "/apps/shop/logs", params=lines)["items"]
-        )
-    )
+
+    def said(text, level="debug"):
+        found = api.call("GET", "/apps/shop/logs", params={"level": level})["items"]
+        return any(text in each["message"] for each in found)
+
+    settled(lambda: said("told to", "error"))
+    settled(lambda: said("asked 1"))  # what is heard below is the next one
     (failed,) = settled(lambda: api.call("GET", "/apps/shop/requests")["items"])
     assert (failed["target"], failed["status"]) == ("/fail", 500)
     path = f"/apps/shop/requests/{failed['id']}"
@@ -222,7 +211,7 @@ def talk(api, path, *messages, name="shop.localhost", **options):
             for message in messages:
                 await socket.send(message)
                 with contextlib.suppress(ConnectionClosed):
-                    answers.append(await asyncio.wait_for(socket.recv(), 20))
+                    answers.append(await asyncio.wait_for(socket.recv(), WAIT_S))
             return answers, socket.close_code
 
     return asyncio.run(main())

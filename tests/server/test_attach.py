@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from .faults import WAIT_S
 from .process import serving
 
 
@@ -38,7 +39,7 @@ class Attached:
 
     async def next(self):
         """Return the next message."""
-        return json.loads(await asyncio.wait_for(self.socket.recv(), 20))
+        return json.loads(await asyncio.wait_for(self.socket.recv(), WAIT_S))
 
     async def until(self, kind):
         """Return the messages up to the first of a kind, which comes last."""

@@ -24,7 +24,7 @@ from cloche.exec.errors import (
 from cloche.exec.types import Failed, File, Finished, StderrChunk, StdoutChunk
 from cloche.exec.types import Limits as RunLimits
 
-from .process import serving
+from .process import GUEST_MS, serving
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,11 @@ def test_events(client):
 
 def test_output_comes_while_the_program_runs(client):
     """The first piece is here before the end; closing the iterator stops the run."""
-    events = client.events("print('a', flush=True)\nwhile True: pass", language="python")
+    events = client.events(
+        "print('a', flush=True)\nwhile True: pass",
+        language="python",
+        limits=RunLimits(time_ms=300_000),
+    )
     assert next(events) == StdoutChunk(data=b"a\n")
     run_id = client.list_runs(limit=1).items[0].id
     assert client.get_run(run_id).status == "running"
@@ -239,7 +243,7 @@ def test_outbound_http_and_tenants(client):
 def test_the_limits_of_the_server(client):
     """They are readable, with what a form needs."""
     found, schema = client.limits(), client.limits_schema()
-    assert found["guests"]["timeout_ms"] == 5000
+    assert found["guests"]["timeout_ms"] == GUEST_MS
     assert schema["guests"]["timeout_ms"]["unit"] == "ms"
     assert {name: set(group) for name, group in found.items()} == {
         name: set(group) for name, group in schema.items()

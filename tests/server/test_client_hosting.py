@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -16,6 +16,7 @@ from cloche.client.asynchronous import AsyncClient
 from cloche.client.errors import ServerAnswerError, ServerUnreachableError
 from cloche.limits import Limits
 
+from .faults import WAIT_S, settled
 from .process import serving
 
 ASKING = "const to = await tools.send({to: 'ann'}); return to + '!'"
@@ -28,7 +29,6 @@ export default {
   },
 };
 """
-WAIT_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -57,19 +57,27 @@ def folder_of(tmp_path, version="one"):
     return tmp_path
 
 
-def settled(look):
-    """Return what a function returns as soon as that is something."""
-    end = time.monotonic() + WAIT_S
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("nothing came")
-
-
 def ask(server, path="/", name="shop"):
     """Return what an app answers."""
     return httpx.get(server.url + path, headers={"host": f"{name}.localhost"}, timeout=WAIT_S)
+
+
+@contextmanager
+def asking(server):
+    """Ask the app again and again."""
+    is_over = threading.Event()
+
+    def keep_asking():
+        while not is_over.wait(0.05):
+            ask(server)
+
+    asker = threading.Thread(target=keep_asking)
+    asker.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        asker.join()
 
 
 def test_scripts(client):
@@ -176,21 +184,10 @@ def test_logs_and_requests(client, server, tmp_path):
     (failed,) = settled(lambda: client.apps.requests("shop", limit=5))
     assert client.apps.replay("shop", failed.id).same
     assert len(client.apps.request_journal("shop", failed.id)) > 3
-    asking = threading.Event()
-
-    def keep_asking():
-        while not asking.wait(0.05):
-            ask(server)
-
-    asker = threading.Thread(target=keep_asking)
-    asker.start()
-    try:
-        lines = client.apps.follow_logs("shop")
+    lines = client.apps.follow_logs("shop")
+    with asking(server):
         assert next(lines).message == "asked"
-        lines.close()
-    finally:
-        asking.set()
-        asker.join()
+    lines.close()
     with pytest.raises(ServerAnswerError) as caught:
         next(client.apps.follow_logs("nothing"))
     assert caught.value.status == 404
@@ -216,11 +213,11 @@ def test_following_ends_with_the_server(tmp_path):
         (tmp_path / "app").mkdir()
         client.apps.deploy("shop", folder_of(tmp_path / "app"))
         lines = client.apps.follow_logs("shop")
-        killer = threading.Timer(0.5, server.kill)
-        killer.start()
+        with asking(server):
+            assert next(lines).message == "asked"
+        server.kill()
         with pytest.raises(ServerUnreachableError):
             list(lines)
-        killer.join()
 
 
 def test_webhooks(client):

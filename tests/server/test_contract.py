@@ -30,7 +30,7 @@ def server():
     asker = Asker(
         allow_net=True,
         tools={"default": TOOLS},
-        run_timeout_ms_max=2000,
+        run_timeout_ms_max=60_000,
         run_memory_limit_bytes_max=64 << 20,
     )
     asker.post("/v1/sessions", {"language": "javascript", "name": "mine"})

@@ -6,7 +6,7 @@ import threading
 
 from cloche.server.adapters.effect_threads import EffectThreads
 
-WAIT_S = 30
+WAIT_S = 60
 COUNT = 50
 
 

@@ -16,7 +16,7 @@ from cloche.web.errors import UnauthorizedError
 from cloche.web.request import Request
 from cloche.web.response import empty
 
-WAIT_S = 20
+WAIT_S = 60
 COUNT = 5
 
 

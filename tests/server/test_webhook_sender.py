@@ -13,6 +13,8 @@ from cloche.limits import Limits
 from cloche.server.webhook_sender import EgressSender
 from cloche.server.webhooks import Webhook
 
+from .faults import WAIT_S
+
 
 def hook_for(url):
     """Return a webhook."""
@@ -37,7 +39,7 @@ def test_a_message_arrives(sender):
         server = net.server("hooks.example.com", answer=answer)
         hook = hook_for(f"https://hooks.example.com:{server.port}/in?x=1")
         fields = {"content-type": "application/json", "webhook-id": "msg_1"}
-        status = sender(hook, fields, b'{"a":"\xc3\xa9"}').result(10)
+        status = sender(hook, fields, b'{"a":"\xc3\xa9"}').result(WAIT_S)
     assert status == 202
     (request,) = seen
     assert (request.method, request.target) == ("POST", "/in?x=1")
@@ -50,7 +52,7 @@ def test_no_redirects(sender):
     with net_world() as net:
         server = net.server("hooks.example.com", answer=redirect("https://evil.example.com/"))
         hook = hook_for(f"https://hooks.example.com:{server.port}/")
-        assert sender(hook, {}, b"{}").result(10) == 302
+        assert sender(hook, {}, b"{}").result(WAIT_S) == 302
         assert net.world.lookups == ["hooks.example.com"]
 
 
@@ -59,4 +61,4 @@ def test_addresses_of_this_machine(sender):
     for url in ("https://localhost/", "https://127.0.0.1/", "https://169.254.169.254/latest"):
         answer = sender(hook_for(url), {}, b"{}")
         with pytest.raises((NetError, NetPolicyError)):
-            answer.result(10)
+            answer.result(WAIT_S)
