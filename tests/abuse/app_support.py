@@ -19,6 +19,18 @@ from cloche.store.open import open_store
 from cloche.web.adapters.fixture import FixtureServices
 from cloche.web.request import Request
 
+WAIT_S = 100  # for what comes, however slow the machine
+# A busy machine ends no request; where a test has an end of its own, it says so.
+AT_LEISURE = {
+    "runtime": {"exec_timeout": 10_000},
+    "apps": {
+        "build_timeout_ms": 60_000,
+        "request_timeout_ms": 60_000,
+        "request_stall_ms": 60_000,
+        "sql_timeout_ms": 60_000,
+    },
+}
+
 ECHO = """
 export default {
   async fetch(request) {
@@ -67,7 +79,7 @@ class Place:
     """
 
     def __init__(self, names=None, **limits):
-        self.limits = Limits().replace(limits)
+        self.limits = Limits().replace(AT_LEISURE).replace(limits)
         self.store = open_store("memory:")
         self.apps = open_apps(self.store, self.limits, names=names)
         self.records = []
@@ -115,7 +127,7 @@ class Place:
                 content = b"".join(pieces)
             return Answer(response.status, response.fields, content)
 
-        return asyncio.run_coroutine_threadsafe(work(), self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work(), self.loop).result(WAIT_S)
 
     def get(self, target, **options):
         """Return what a GET answers."""
@@ -128,14 +140,14 @@ class Place:
             f"/v1/apps/{name}/versions",
             key=key or self.key,
             fields=[("content-type", b"application/zip")],
-            body=packed(code, **{"name": name, **options}),
+            body=packed(code, **{"name": name, "limits": {"timeout_ms": 60_000}, **options}),
         )
         assert answer.status == expected, answer.body
         return answer.document
 
     def settle(self):
         """Wait until what ran has been told of: a response comes before its run has ended."""
-        end_s = time.monotonic() + 30
+        end_s = time.monotonic() + WAIT_S
         while any(each.running for each in self.server.apps.numbers.values()):
             assert time.monotonic() < end_s, "it does not end"
             time.sleep(0.005)
