@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+import threading
 
 import pytest
+from tests.script.cases import WAIT_S
 
 import cloche
 from cloche.gate.ports import EffectFailure
@@ -276,13 +277,17 @@ def test_the_environment_of_a_command(folder, monkeypatch):
         allowed.run(["env"], env={"LD_PRELOAD": "/tmp/x.so"})
 
 
+def test_a_command_that_takes_too_long_is_stopped(folder):
+    """And its result says so."""
+    done = commands(folder).run(["sh", "-c", "exec sleep 60"], timeout_ms=200)
+    assert (done.timed_out, done.exit_code) == (True, -15)
+
+
 def test_a_command_is_stopped(folder):
     """With all that it started, also what ignores the first signal."""
-    started_s = time.monotonic()
-    script = "trap '' TERM; (trap '' TERM; sleep 30; touch late) & sleep 30"
-    done = commands(folder).run(["sh", "-c", script], timeout_ms=200)
-    assert (done.timed_out, done.exit_code) == (True, -9)
-    assert time.monotonic() - started_s < 10
+    script = "trap '' TERM; (sleep 60; touch late) & touch ready; wait; sleep 60"
+    done = commands(folder).run(["sh", "-c", script], is_cancelled=(folder / "ready").exists)
+    assert (done.timed_out, done.exit_code) == (False, -9)
     assert not (folder / "late").exists()
 
 
@@ -318,18 +323,20 @@ def test_a_script_runs_a_command_after_a_yes(folder):
 
 def test_detached_work_outlives_its_script():
     """The script gets a job at once; a later one reads what became of it."""
+    go_on = threading.Event()
 
     @cloche.tool(read_only=True)
-    def slow(ms: int) -> int:
-        """Take a while."""
-        time.sleep(ms / 1000)
-        return ms
+    def slow(n: int) -> int:
+        """Take until it may go on."""
+        go_on.wait(WAIT_S)
+        return n
 
     spawner = Spawner(slow)
     harness = cloche.ScriptHarness(slow, *spawner.tools)
-    first = harness.run("return await tools.spawn.slow({ ms: 150 })")
+    first = harness.run("return await tools.spawn.slow({ n: 150 })")
     assert first.value == {"id": first.value["id"], "tool": "slow", "status": "running"}
-    spawner.wait(first.value["id"], 5)
+    go_on.set()
+    spawner.wait(first.value["id"], WAIT_S)
     second = harness.run(f"tools.spawn.status('{first.value['id']}')", language="python")
     assert second.value == {**first.value, "status": "completed", "value": 150}
     assert harness.run("return (await tools.spawn.list()).length").value == 1
@@ -352,7 +359,7 @@ def test_detached_work_is_cancelled():
     )
     job_id, was_running = result.value
     assert was_running is True
-    assert spawner.wait(job_id, 5).to_document()["status"] == "cancelled"
+    assert spawner.wait(job_id, WAIT_S).to_document()["status"] == "cancelled"
 
 
 def test_detached_work_is_decided_about():
@@ -386,7 +393,7 @@ def test_a_failing_job_and_an_unknown_one():
     spawner = Spawner(broken)
     harness = cloche.ScriptHarness(*spawner.tools)
     job_id = harness.run("return (await tools.spawn.broken()).id").value
-    assert spawner.wait(job_id, 5).to_document()["error"] == "ValueError: no"
+    assert spawner.wait(job_id, WAIT_S).to_document()["error"] == "ValueError: no"
     unknown = harness.run("return await tools.spawn.status('nothing')")
     assert "there is no detached call 'nothing'" in unknown.error["message"]
     spawner.close()

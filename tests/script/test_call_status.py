@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.clock import stop_clock
+from tests.script.cases import LONG_GRACE
 
 from cloche.limits import Limits
 from cloche.script.approvals import Made
@@ -46,7 +48,7 @@ def send(n: int) -> int:
 
 def harness():
     """Return a harness with these tools."""
-    return ScriptHarness(slow, fast, send, limits=Limits())
+    return ScriptHarness(slow, fast, send, limits=Limits().replace({"scripts": LONG_GRACE}))
 
 
 def told(result):
@@ -82,10 +84,18 @@ def test_what_nobody_waits_for_any_more_is_cancelled(language, source, status):
 
 
 @BOTH
-def test_the_time_of_a_run_cancels_its_calls(language):
+def test_the_time_of_a_run_cancels_its_calls(language, monkeypatch):
     """The error names what was unfinished, the record says what became of it."""
+    clock = stop_clock(monkeypatch)
+
+    @tool(read_only=True)
+    async def slow() -> None:
+        """Let time pass once it is called."""
+        clock.start()
+        await asyncio.sleep(60)
+
     source = {"typescript": "return tools.slow()", "python": "await tools.slow()"}[language]
-    result = harness().run(source, language=language, limits={"timeout_ms": 300})
+    result = ScriptHarness(slow).run(source, language=language, limits={"timeout_ms": 300})
     assert (result.error["code"], result.error["fields"]["pending"]) == (
         "SCRIPT_TIMEOUT",
         ["slow"],

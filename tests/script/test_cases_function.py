@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from tests.script.cases import Slow, add, block, chat, fail, run, write
+from tests.clock import stop_clock
+from tests.script.cases import WAIT_S, Crowd, Slow, add, block, chat, fail, run, write
 
 import cloche
 from cloche.script.adapters.commands import Commands
@@ -20,16 +21,16 @@ SERVER = Path(__file__).parent / "data" / "mcp_server.py"
 PATCH = "--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+hello\n"
 
 ALL_THREE = """
-return await Promise.all([1, 2, 3].map((n) => tools.wait({ ms: 100, name: `${n}` })));
+return await Promise.all([1, 2, 3].map((n) => tools.meet({ name: `${n}` })));
 """
 GATHER_THREE = """
 import asyncio
-await asyncio.gather(*[tools.wait(ms=100, name=str(n)) for n in (1, 2, 3)])
+await asyncio.gather(*[tools.meet(name=str(n)) for n in (1, 2, 3)])
 """
 RACE = """
-const slow = tools.wait({ ms: 20000, name: 'slow' });
+const slow = tools.wait({ ms: 60000, name: 'slow' });
 const winner = await Promise.race([slow, tools.wait({ ms: 5, name: 'quick' })]);
-await tools.wait({ ms: 300, name: 'later' });
+await tools.after({ count: 2 });
 return winner;
 """
 RACE_IN_PYTHON = """
@@ -38,11 +39,11 @@ import asyncio
 async def one(ms, name):
     return await tools.wait(ms=ms, name=name)
 
-tasks = [asyncio.ensure_future(one(*what)) for what in ((20000, 'slow'), (5, 'quick'))]
+tasks = [asyncio.ensure_future(one(*what)) for what in ((60000, 'slow'), (5, 'quick'))]
 done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 for task in left:
     task.cancel()
-await tools.wait(ms=300, name='later')
+await tools.after(count=2)
 done.pop().result()
 """
 CAUGHT = """
@@ -73,6 +74,18 @@ HELPER = """
 return await twice(4);
 async function twice(n: number) { return await tools.add({ a: n, b: n }) }
 """
+
+
+def meeting(crowd):
+    """Return a tool that is a visit to a crowd."""
+
+    @cloche.tool(read_only=True)
+    def meet(name: str) -> str:
+        """Meet the others."""
+        crowd.visit()
+        return name
+
+    return meet
 
 
 def yes(approval):
@@ -132,9 +145,9 @@ def test_f03_typescript_with_await():
 )
 def test_f04_three_calls_at_once(language, source):
     """F4: they overlap."""
-    slow = Slow()
-    assert run(source, slow.wait, language=language).value == ["1", "2", "3"]
-    assert slow.most == 3
+    crowd = Crowd(3)
+    assert run(source, meeting(crowd), language=language).value == ["1", "2", "3"]
+    assert crowd.most == 3
 
 
 @pytest.mark.parametrize(
@@ -153,9 +166,9 @@ def test_f04_three_calls_at_once(language, source):
 def test_f05_the_losers_of_a_race_are_cancelled(language, source):
     """F5: at once, while the script goes on."""
     slow = Slow()
-    result = run(source, slow.wait, language=language)
+    result = run(source, slow.wait, slow.after, language=language)
     assert (result.value, result.error) == ("quick", None)
-    assert slow.ended == ["quick done", "slow aborted", "later done"]
+    assert slow.ended == ["quick done", "slow aborted"]
 
 
 @pytest.mark.parametrize(
@@ -437,15 +450,23 @@ def test_f26_progress_is_text():
 @pytest.mark.parametrize(
     ("language", "source"),
     [
-        ("typescript", "await tools.add({ a: 1, b: 1 }); await tools.wait({ ms: 20000 })"),
-        ("python", "tools.add(a=1, b=1)\ntools.wait(ms=20000)"),
+        ("typescript", "await tools.add({ a: 1, b: 1 }); await tools.wait()"),
+        ("python", "tools.add(a=1, b=1)\ntools.wait()"),
     ],
 )
-def test_f27_a_time_out_keeps_what_is_complete(language, source):
+def test_f27_a_time_out_keeps_what_is_complete(language, source, monkeypatch):
     """F27: and names what was in flight."""
-    started_s = time.monotonic()
-    result = run(source, add, Slow().wait, language=language, limits={"timeout_ms": 400})
-    assert time.monotonic() - started_s < 10
+    clock, ended = stop_clock(monkeypatch), []
+
+    @cloche.tool(read_only=True)
+    async def wait() -> None:
+        """Wait."""
+        clock.start()
+        await asyncio.sleep(WAIT_S)
+        ended.append("wait")
+
+    result = run(source, add, wait, language=language, limits={"timeout_ms": 400})
+    assert ended == []
     assert result.error["code"] == "SCRIPT_TIMEOUT"
     assert result.error["fields"]["completed"] == ["add"]
     assert result.error["fields"]["pending"] == ["wait"]
@@ -488,7 +509,7 @@ def test_f30_the_budget_is_spent(language, source):
 
 def test_f30_the_fifth_call_at_once_waits():
     """F30: more than four at once are queued, not refused."""
-    slow = Slow()
-    source = "return (await Promise.all([1,2,3,4,5,6].map((n) => tools.wait({ ms: 50 })))).length"
-    assert run(source, slow.wait).value == 6
-    assert slow.most == 4
+    crowd = Crowd(4)
+    source = "return (await Promise.all([...'123456'].map((name) => tools.meet({ name })))).length"
+    assert run(source, meeting(crowd)).value == 6
+    assert crowd.most == 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.script.cases import add, block, chat, run, write
+from tests.clock import stop_clock
+from tests.script.cases import TELL, add, block, chat, run, write
 
 import cloche
 from cloche.script.approvals import Made
@@ -105,11 +106,13 @@ def test_i05_a_person_sees_the_script_and_it_goes_on(lang, source):
     assert harness.resume(parked.run_id).value == "a: hi"
 
 
-def test_i06_a_time_out_is_in_the_history():
+def test_i06_a_time_out_is_in_the_history(monkeypatch):
     """I6: the model reads which limit it was, and what was done."""
     limits = cloche.Limits().replace({"scripts": {"timeout_ms": 200}})
-    history = cloche.ScriptHarness(add, limits=limits).handle(
-        chat(block("await tools.add({ a: 1, b: 1 }); for (;;) {}")), api="openai.chat"
+    source = f"await tools.add({{ a: 1, b: 1 }}); {TELL['typescript']} for (;;) {{}}"
+    clock = stop_clock(monkeypatch)
+    history = cloche.ScriptHarness(add, limits=limits, on_progress=clock.start).handle(
+        chat(block(source)), api="openai.chat"
     )
     (message,) = write_results(history)
     assert "SCRIPT_TIMEOUT" in message["content"]

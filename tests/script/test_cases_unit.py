@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.script.cases import Slow, add, run, write
+from tests.clock import stop_clock
+from tests.script.cases import LONG_GRACE, TELL, WAIT_S, Slow, add, run, until, write
 
 import cloche
 
 JAVASCRIPT = ("javascript", "typescript")
+ABANDONED_CALL = f"""
+import asyncio
+f = tools.wait(ms=60000, name='a')
+await asyncio.sleep(0)
+{TELL["python"]}
+1
+"""
 
 
 def code_of(result):
@@ -58,10 +66,15 @@ def test_s04_import_is_refused(source):
 @pytest.mark.parametrize(
     ("language", "source"), [("javascript", "for (;;) {}"), ("python", "while True: pass")]
 )
-def test_s05_an_endless_loop_times_out(language, source):
+def test_s05_an_endless_loop_times_out(language, source, monkeypatch):
     """S5: stopped at its time, with what it printed."""
     begun = {"javascript": "console.log('begun'); ", "python": "print('begun')\n"}[language]
-    result = run(begun + source, language=language, limits={"timeout_ms": 300})
+    result = run(
+        begun + TELL[language] + source,
+        language=language,
+        limits={"timeout_ms": 300},
+        on_progress=stop_clock(monkeypatch).start,
+    )
     assert (code_of(result), result.output) == ("SCRIPT_TIMEOUT", "begun\n")
 
 
@@ -189,14 +202,23 @@ def test_s16_no_state_goes_from_script_to_script(language, first, second):
 @pytest.mark.parametrize(
     ("language", "source"),
     [
-        ("typescript", "tools.wait({ ms: 20000, name: 'a' }); return 1"),
-        ("python", "import asyncio\nf = tools.wait(ms=20000, name='a')\nawait asyncio.sleep(0)\n1"),
+        ("typescript", f"tools.wait({{ ms: 60000, name: 'a' }}); {TELL['typescript']} return 1"),
+        (
+            "python",
+            ABANDONED_CALL,
+        ),
     ],
 )
 def test_s17_a_call_that_nobody_awaits_is_aborted(language, source):
     """S17: what stops in its grace does no harm; the tool was told."""
     slow = Slow()
-    result = run(source, slow.wait, language=language)
+    result = run(
+        source,
+        slow.wait,
+        language=language,
+        limits=LONG_GRACE,
+        on_progress=until(slow.begun),
+    )
     assert (result.status, result.value) == ("completed", 1)
     assert slow.settle(1) == ["a aborted"]
 
@@ -204,22 +226,28 @@ def test_s17_a_call_that_nobody_awaits_is_aborted(language, source):
 @pytest.mark.parametrize(
     ("language", "source"),
     [
-        ("typescript", "tools.stuck(); return 1"),
-        ("python", "import asyncio\nf = tools.stuck()\nawait asyncio.sleep(0)\n1"),
+        ("typescript", f"tools.stuck(); {TELL['typescript']} return 1"),
+        (
+            "python",
+            f"import asyncio\nf = tools.stuck()\nawait asyncio.sleep(0)\n{TELL['python']}1",
+        ),
     ],
 )
 def test_s17_what_does_not_stop_is_named(language, source):
     """S17: a call that goes on after its grace is an error that names it."""
     import threading
 
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
 
     @cloche.tool(read_only=True)
     def stuck() -> None:
         """Hear nothing."""
-        release.wait(20)
+        begun.set()
+        release.wait(WAIT_S)
 
-    result = run(source, stuck, language=language, limits={"grace_ms": 50})
+    result = run(
+        source, stuck, language=language, limits={"grace_ms": 50}, on_progress=until(begun)
+    )
     release.set()
     assert code_of(result) == "SCRIPT_DETACHED_PROMISE"
     assert result.error["fields"]["calls"] == ["stuck"]

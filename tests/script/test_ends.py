@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
+from tests.clock import stop_clock
 from tests.script.test_harness import BOTH, harness, run
 
 from cloche.exec.adapters.effects import CancelToken
@@ -20,24 +20,24 @@ from cloche.script.tools import tool
         ("typescript", "try { await tools.block() } catch { console.log('caught') } return 1"),
     ],
 )
-def test_a_plain_function_does_not_hold_its_script(language, source):
+def test_a_plain_function_does_not_hold_its_script(language, source, monkeypatch):
     """The script ends in time, uncaught, while the function that nobody can stop goes on."""
-    released = threading.Event()
+    clock, released, returned = stop_clock(monkeypatch), threading.Event(), []
 
     @tool(read_only=True)
     def block() -> None:
-        """Block."""
-        released.wait(timeout=20)
+        """Let time pass, and block."""
+        clock.start()
+        released.wait(timeout=60)
+        returned.append("block")
 
     try:
-        started_s = time.monotonic()
         result = run(source, language, using=harness(block, limits={"timeout_ms": 500}))
-        elapsed_s = time.monotonic() - started_s
+        assert returned == []
     finally:
         released.set()
     assert (result.error["code"], result.output) == ("SCRIPT_TIMEOUT", "")
     assert [call.status for call in result.tool_calls] == ["cancelled"]
-    assert elapsed_s < 5
 
 
 def test_a_plain_function_is_no_obstacle_to_cancelling():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
+from tests.clock import stop_clock
+from tests.script.cases import TELL, Crowd
 
 from cloche.exec.adapters.effects import CancelToken
 from cloche.limits import Limits
@@ -183,36 +182,39 @@ def test_how_a_script_fails(language, source, code, message):
 
 
 @BOTH
-def test_a_script_that_never_ends(language):
+def test_a_script_that_never_ends(language, monkeypatch):
     """It is stopped, and what it completed is in the result."""
     source = {
-        "typescript": "await tools.add({ a: 1 }); for (;;) {}",
-        "python": "tools.add(a=1)\nwhile True: pass",
+        "typescript": f"await tools.add({{ a: 1 }}); {TELL[language]} for (;;) {{}}",
+        "python": f"tools.add(a=1)\n{TELL[language]}while True: pass",
     }[language]
-    result = run(source, language, using=harness(limits={"timeout_ms": 300}))
+    clock = stop_clock(monkeypatch)
+    using = harness(limits={"timeout_ms": 300}, on_progress=clock.start)
+    result = run(source, language, using=using)
     assert (result.status, result.error["code"]) == ("failed", "SCRIPT_TIMEOUT")
     assert result.error["fields"]["completed"] == ["add"]
 
 
-def test_the_time_before_a_wait_counts_and_the_wait_does_not():
+def test_the_time_before_a_wait_counts_and_the_wait_does_not(monkeypatch):
     """Active time is that of all parts of a run together."""
     write, written = writer()
-    spin = "await tools.nap();"
+    clock = stop_clock(monkeypatch)
 
     @tool(read_only=True)
     def nap() -> int:
         """Take half a second."""
-        time.sleep(0.5)
+        clock.pass_ms(500)
         return 1
 
     using = harness(write, nap, limits={"timeout_ms": 900})
-    parked = run(f"{spin} await tools.write({{ path: 'a' }}); {spin} return 1", using=using)
+    source = "await tools.nap(); await tools.write({ path: 'a' }); await tools.nap(); for (;;);"
+    parked = run(source, using=using)
     assert parked.status == "suspended"
-    time.sleep(0.5)
+    clock.pass_ms(5000)
     using.decide(using.pending[0].id, APPROVE)
     result = using.resume(parked.run_id)
     assert (result.error["code"], written) == ("SCRIPT_TIMEOUT", [("a", "")])
-    assert parked.usage["time_ms"] < 900 <= result.usage["time_ms"]
+    assert (parked.usage["time_ms"], result.usage["time_ms"]) == (500, 1000)
 
 
 @BOTH
@@ -248,24 +250,18 @@ def test_a_script_may_make_so_many_calls():
 
 def test_calls_over_the_concurrency_wait():
     """All of them happen, never more than so many at once."""
-    running, most, lock = 0, 0, threading.Lock()
+    crowd = Crowd(3)
 
     @tool(read_only=True)
     def slow(n: int) -> int:
         """Take a moment."""
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0.02)
-        with lock:
-            running -= 1
+        crowd.visit()
         return n
 
     using = harness(slow, limits={"call_concurrency_max": 3})
     source = "return Promise.all([...Array(9).keys()].map((n) => tools.slow({ n })))"
     assert run(source, using=using).value == list(range(9))
-    assert most == 3
+    assert crowd.most == 3
 
 
 @BOTH

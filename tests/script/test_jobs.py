@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from tests.script.cases import LANGUAGES, add
+from tests.script.cases import LANGUAGES, WAIT_S, add
 
 import cloche
 from cloche.limits.adapters.settings import load_limits
@@ -47,7 +47,7 @@ def test_the_result_comes_in_a_later_turn(store, language):
     spawner = Spawner(add)
     first = cloche.ScriptHarness(*spawner.tools, store=store)
     job_id = first.run(START.get(language, START["other"]), language=language).value
-    spawner.wait(job_id, 5)
+    spawner.wait(job_id, WAIT_S)
     second = cloche.ScriptHarness(*Spawner(add).tools, store=store)
     found = second.run(f"return tools.spawn.status('{job_id}')").value
     assert (found["status"], found["value"]) == ("completed", 3)
@@ -62,7 +62,7 @@ def test_what_runs_is_listed(store):
     @cloche.tool(read_only=True)
     def wait() -> str:
         """Wait."""
-        go_on.wait(10)
+        go_on.wait(WAIT_S)
         return "done"
 
     spawner = Spawner(wait)
@@ -71,7 +71,7 @@ def test_what_runs_is_listed(store):
     (job,) = harness.jobs
     assert (job.status, job.run_id, job.ended_ms) == ("running", result.run_id, None)
     go_on.set()
-    spawner.wait(result.value, 5)
+    spawner.wait(result.value, WAIT_S)
     (job,) = harness.jobs
     assert (job.status, job.value) == ("completed", "done")
     assert job.ended_ms >= job.started_ms
@@ -110,7 +110,7 @@ def test_the_same_call_is_the_same_job(store):
         spawner = Spawner(count)
         document = spawner.tools[0].function(cloche_context=context)
         if spawner.jobs:
-            spawner.wait(document["id"], 5)
+            spawner.wait(document["id"], WAIT_S)
         return document["id"]
 
     job_id = start()

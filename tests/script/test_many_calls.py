@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
+from tests.script.cases import Crowd
 
 from cloche.limits import Limits
 from cloche.script.harness import ScriptHarness
@@ -25,48 +23,38 @@ SOURCES = {
 }
 
 
-class Busy:
-    """A tool that knows how many of its calls are at work."""
+def visiting(crowd):
+    """Return a tool that is a visit to a crowd."""
 
-    def __init__(self):
-        self.now = self.most = 0
-        self.lock = threading.Lock()
+    @tool(read_only=True)
+    def one(n: int) -> int:
+        """Meet the others."""
+        crowd.visit()
+        return n
 
-    def tool(self):
-        """Return the tool."""
-
-        @tool(read_only=True)
-        def one(n: int) -> int:
-            """Take a moment."""
-            with self.lock:
-                self.now += 1
-                self.most = max(self.most, self.now)
-            time.sleep(0.001)
-            with self.lock:
-                self.now -= 1
-            return n
-
-        return one
+    return one
 
 
 @BOTH
 def test_all_of_them_are_made_a_few_at_once(language):
     """The limit of effects at once is that of programs; a script's calls queue behind four."""
-    busy = Busy()
+    crowd = Crowd(4)
     limits = Limits().replace({"gate": {"effect_concurrency_max": 2}})
-    harness = ScriptHarness(busy.tool(), limits=limits)
+    harness = ScriptHarness(visiting(crowd), limits=limits)
     params = {"all": list(range(100))}
     result = harness.run(
         SOURCES[language], language=language, params=params, limits={"call_count_max": 100}
     )
-    assert (result.value, result.error, busy.most) == (100, None, 4)
+    assert (result.value, result.error, crowd.most) == (100, None, 4)
 
 
 @BOTH
 def test_what_is_over_the_budget_says_so(language):
     """Also when all of it is begun at once."""
     params = {"all": list(range(100))}
-    result = ScriptHarness(Busy().tool()).run(SOURCES[language], language=language, params=params)
+    result = ScriptHarness(visiting(Crowd(1))).run(
+        SOURCES[language], language=language, params=params
+    )
     assert result.error["code"] == "TOOL_BUDGET_EXCEEDED"
     assert len(result.tool_calls) == 32
 
@@ -83,5 +71,5 @@ def test_what_is_over_the_budget_says_so(language):
 )
 def test_an_await_makes_the_whole_script_async(source, value):
     """Also one in the last expression: what is before it may be what it awaits."""
-    result = ScriptHarness(Busy().tool()).run(source, language="python")
+    result = ScriptHarness(visiting(Crowd(1))).run(source, language="python")
     assert (result.value, result.error) == (value, None)

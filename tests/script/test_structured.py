@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import pytest
-from tests.script.cases import add, block, fail, run, write
+from tests.script.cases import TELL, add, block, fail, run, until, write
 
 import cloche
 from cloche.limits.adapters.settings import load_limits
@@ -235,11 +236,12 @@ def test_the_other_apis(api):
 
 def test_a_place_before_an_approval():
     """Who is asked about is asked when its turn comes; a call that waits leaves its place again."""
-    order = []
+    order, begun = [], threading.Event()
 
     @cloche.tool(read_only=True)
     def slow() -> None:
         """Take a moment."""
+        begun.set()
         time.sleep(0.05)
         order.append("slow is done")
 
@@ -252,10 +254,12 @@ def test_a_place_before_an_approval():
         """Change something."""
         return name
 
-    source = """
-return Promise.all([tools.slow(), tools.change({ name: "a" }), tools.change({ name: "b" })]);
+    source = f"""
+const first = tools.slow();
+{TELL["typescript"]}
+return Promise.all([first, tools.change({{ name: "a" }}), tools.change({{ name: "b" }})]);
 """
-    harness = cloche.ScriptHarness(slow, change)
+    harness = cloche.ScriptHarness(slow, change, on_progress=until(begun))
     parked = harness.run(source, limits={"call_concurrency_max": 1})
     assert (parked.status, len(harness.pending)) == ("suspended", 2)
     assert order[0] == "slow is done"

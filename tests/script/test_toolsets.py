@@ -66,9 +66,7 @@ def test_hostile_schemas():
         schema_tool("t", print, parameters={"properties": {"a": {"type": "nonsense"}}})
     evil = {"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
     tool = schema_tool("t", print, parameters=evil)
-    started_s = time.monotonic()
-    tool.check_args({"a": "a" * 100 + "b"}, limits=cloche.Limits())
-    assert time.monotonic() - started_s < 2
+    tool.check_args({"a": "a" * 100 + "b"}, limits=cloche.Limits())  # else for years
     circle = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
     with pytest.raises(ToolValidationError):
         schema_tool("t", print, parameters=circle).check_args({}, limits=cloche.Limits())
@@ -127,24 +125,21 @@ def address():
     spec = importlib.util.spec_from_file_location("mcp_server_under_test", SERVER)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     config = uvicorn.Config(
         module.server.streamable_http_app(),
-        host="127.0.0.1",
-        port=port,
         log_level="error",
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}/mcp"
-    server.should_exit = True
-    thread.join(10)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+        server.should_exit = True
+        thread.join(60)
 
 
 def check_notes(mcp):
@@ -192,15 +187,14 @@ def test_what_a_server_says_of_itself_is_not_believed():
 
 def test_a_server_that_goes_away():
     """Its calls fail at once, and do not hang."""
-    with McpTools(
-        "notes", StdioServer(command=[sys.executable, str(SERVER)]), timeout_ms=5000
-    ) as mcp:
+    with McpTools("notes", StdioServer(command=[sys.executable, str(SERVER)])) as mcp:
         policy = cloche.ToolPolicy.from_document(
             [{"tool": "*", "verdict": "allow"}], limits=cloche.Limits()
         )
         harness = cloche.ScriptHarness(mcp.tools, policy=policy)
         result = harness.run("return await tools.notes.crash()")
         assert result.error["code"] == "TOOL_EXECUTION"
+        assert "too long" not in result.error["message"]
 
 
 def test_a_call_that_takes_too_long():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from contextlib import suppress
 
 import pytest
+from tests.script.cases import LONG_GRACE, TELL, until
 
 from cloche.limits import Limits
 from cloche.script.harness import ScriptHarness
-from cloche.script.tools import tool
+from cloche.script.tools import ToolContext, tool
 
 LIMITS = Limits()
 
@@ -31,15 +33,30 @@ def test_a_loser_that_is_awaited_all_the_same(name):
 @pytest.mark.parametrize(
     "source",
     [
-        "[1].forEach(async () => { await tools.deaf({}); }); return 1",
-        "(async () => { await tools.deaf({}); })(); return 1",
-        "tools.deaf({}); return 1",
-        "tools.deaf({}).then(() => tools.slow({ ms: 1 })); return 1",
+        "[1].forEach(async () => { await tools.deaf({}); });",
+        "(async () => { await tools.deaf({}); })();",
+        "tools.deaf({});",
+        "tools.deaf({}).then(() => tools.slow({ ms: 1 }));",
     ],
 )
 def test_calls_that_only_something_unawaited_awaits(source):
     """They are stopped, named if they do not stop, and nothing goes on behind them."""
-    result = calling().run(source, language="javascript")
+    begun, over = threading.Event(), threading.Event()
+
+    @tool(read_only=True)
+    async def deaf() -> int:
+        """Go on when asked to stop."""
+        begun.set()
+        while not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        return 0
+
+    harness = calling(deaf, on_progress=until(begun))
+    try:
+        result = harness.run(f"{source} {TELL['javascript']} return 1", language="javascript")
+    finally:
+        over.set()
     assert result.error["code"] == "SCRIPT_DETACHED_PROMISE"
     assert result.error["fields"]["calls"] == ["deaf"]
     assert [call.tool for call in result.tool_calls] == ["deaf"]
@@ -47,7 +64,20 @@ def test_calls_that_only_something_unawaited_awaits(source):
 
 def test_a_quick_call_at_the_end_is_told_as_it_was():
     """What had happened before it could be stopped is no cancelled call."""
-    result = calling().run("[1].forEach(async () => { await tools.quick({}); }); return 'x'")
+    begun = threading.Event()
+
+    @tool(read_only=True)
+    def quick(call: ToolContext) -> int:
+        """Return when asked to stop: then it is too late for that."""
+        begun.set()
+        while not call.cancelled():
+            time.sleep(0.001)
+        return 0
+
+    harness = calling(quick, on_progress=until(begun), scripts=LONG_GRACE)
+    result = harness.run(
+        f"[1].forEach(async () => {{ await tools.quick({{}}); }}); {TELL['javascript']} return 'x'"
+    )
     assert (result.value, [call.status for call in result.tool_calls]) == ("x", ["completed"])
 
 
@@ -60,8 +90,8 @@ def test_an_error_that_nobody_handles(end):
     assert result.error["message"] == "the script failed at line 1: TypeError: lost"
 
 
-def calling():
-    """Return a harness with tools that stop, and one that does not listen."""
+def calling(*tools, scripts=None, **options):
+    """Return a harness with these tools, and one that stops when asked to."""
 
     @tool(read_only=True)
     async def slow(ms: int) -> int:
@@ -69,18 +99,5 @@ def calling():
         await asyncio.sleep(ms / 1000)
         return ms
 
-    @tool(read_only=True)
-    async def deaf() -> int:
-        """Go on when asked to stop."""
-        until = time.monotonic() + 1
-        while time.monotonic() < until:
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(0.01)
-        return 0
-
-    @tool(read_only=True)
-    def quick() -> int:
-        """Return at once."""
-        return 0
-
-    return ScriptHarness(slow, deaf, quick, limits=LIMITS)
+    limits = LIMITS.replace({"scripts": scripts or {}})
+    return ScriptHarness(slow, *tools, limits=limits, **options)

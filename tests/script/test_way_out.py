@@ -76,7 +76,7 @@ def test_detached_work_has_the_same_way_out(stores):
     spawner = Spawner(fetch_tool(LISTED))
     harness = cloche.ScriptHarness(*spawner.tools, store=stores[0])
     job = harness.run("return tools.spawn.fetchUrl(context.params.url)", params={"url": URL}).value
-    done = spawner.wait(job["id"], timeout_s=20)
+    done = spawner.wait(job["id"], timeout_s=60)
     assert BLOCKED in str(done)
 
 
