@@ -43,10 +43,11 @@ export default {
 
 def packed(code=ECHO, *, files=None, **manifest):
     """Return an app as a ZIP: its main module, further files, its manifest."""
+    manifest = {"main": "main.js", "limits": {"timeout_ms": 60_000}, **manifest}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as whole:
-        whole.writestr("cloche.app.json", json.dumps({"main": "main.js", **manifest}))
-        whole.writestr(manifest.get("main", "main.js"), code)
+        whole.writestr("cloche.app.json", json.dumps(manifest))
+        whole.writestr(manifest["main"], code)
         for path, content in (files or {}).items():
             whole.writestr(path, content)
     return out.getvalue()
@@ -140,7 +141,7 @@ class Place:
             f"/v1/apps/{name}/versions",
             key=key or self.key,
             fields=[("content-type", b"application/zip")],
-            body=packed(code, **{"name": name, "limits": {"timeout_ms": 60_000}, **options}),
+            body=packed(code, **{"name": name, **options}),
         )
         assert answer.status == expected, answer.body
         return answer.document
