@@ -126,8 +126,11 @@ def test_async_sessions(store):
             ].result.run.exit_code == 0
             await session.upload(File(name="a.txt", content=b"hi"))
             assert await session.download("a.txt") == b"hi"
-            task = asyncio.create_task(session.run("x = 2\nwhile True: pass"))
-            await asyncio.sleep(0.05)
+            loop, has_begun = asyncio.get_running_loop(), asyncio.Event()
+            tools = {"begun": lambda: loop.call_soon_threadsafe(has_begun.set) and None}
+            program = "x = 2\ntools.begun()\nwhile True: pass"
+            task = asyncio.create_task(session.run(program, tools=tools))
+            await has_begun.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
