@@ -38,7 +38,7 @@ def test_another_process(number):
         if number is not None:
             assert not is_gone(owner)
             child.send_signal(number)
-        child.wait(30)
+        child.wait(60)
     assert is_gone(owner)
 
 

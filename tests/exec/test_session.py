@@ -124,7 +124,7 @@ def test_running_out_of_memory_changes_nothing(session):
     """The same for memory, and the limit does not stick."""
     say(session, "set")
     with pytest.raises(ResourceExceededError):
-        say(session, "memory", limits=RunLimits(memory_bytes=64 << 20, time_ms=20_000))
+        say(session, "memory", limits=RunLimits(memory_bytes=64 << 20, time_ms=60_000))
     assert say(session, "count") == "1\n"
 
 

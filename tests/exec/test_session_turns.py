@@ -38,12 +38,12 @@ def test_a_second_run_is_refused_if_it_will_not_wait(session):
 
     def tool():
         entered.set()
-        leave.wait(30)
+        leave.wait(60)
 
     program = {"javascript": "await tools.hold({})", "python": "tools.hold()"}[session.language]
     thread = threading.Thread(target=lambda: session.run(program, tools={"hold": tool}))
     thread.start()
-    entered.wait(30)
+    assert entered.wait(60)
     with pytest.raises(SessionBusyError) as caught:
         say(session, "count", wait=False)
     assert caught.value.retryable
