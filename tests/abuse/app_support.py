@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
 import json
 import os
+import sys
+import termios
 import threading
 import time
 import zipfile
@@ -160,6 +163,18 @@ class Place:
         self.thread.join()
         self.loop.close()
         self.store.close()
+
+
+async def until_flooded(connection, waiting_bytes=1 << 15):
+    """Wait until so much of what a server sends is there, and nobody has read it."""
+    descriptor = connection.transport.get_extra_info("socket").fileno()
+    async with asyncio.timeout(WAIT_S):
+        while _unread_bytes(descriptor) < waiting_bytes:
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 - only the kernel knows
+
+
+def _unread_bytes(descriptor):
+    return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 async def _each(body):

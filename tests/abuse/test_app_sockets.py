@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from abuse.app_support import packed
+from abuse.app_support import WAIT_S, packed, until_flooded
 
 CODE = """
 export default {
@@ -35,7 +35,7 @@ def app(served):
     """The URL of an app with WebSockets."""
     headers = {"authorization": f"Bearer {served.key}", "content-type": "application/zip"}
     made = httpx.post(
-        f"{served.url}/v1/apps/talk/versions", headers=headers, content=packed(CODE), timeout=60
+        f"{served.url}/v1/apps/talk/versions", headers=headers, content=packed(CODE), timeout=WAIT_S
     )
     assert made.status_code == 201, made.text
     return f"{served.url.replace('http', 'ws', 1)}/apps/talk"
@@ -43,14 +43,14 @@ def app(served):
 
 async def answered(app):
     """Return whether a new client is served, sooner or later."""
-    for _ in range(100):
-        try:
-            async with connect(f"{app}/echo", open_timeout=10) as again:
-                await again.send("there?")
-                return await asyncio.wait_for(again.recv(), 10) == "there?"
-        except (InvalidStatus, ConnectionClosed, OSError):
-            await asyncio.sleep(0.2)
-    return False
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            try:
+                async with connect(f"{app}/echo", open_timeout=WAIT_S) as again:
+                    await again.send("there?")
+                    return await again.recv() == "there?"
+            except (InvalidStatus, ConnectionClosed, ConnectionError):
+                await asyncio.sleep(0.2)
 
 
 def test_a_flood(served, app):
@@ -61,11 +61,11 @@ def test_a_flood(served, app):
             opened, refused = 0, set()
             for _ in range(COUNT_MAX + 10):
                 try:
-                    await stack.enter_async_context(connect(f"{app}/echo", open_timeout=20))
+                    await stack.enter_async_context(connect(f"{app}/echo", open_timeout=WAIT_S))
                     opened += 1
                 except InvalidStatus as problem:
                     refused.add(problem.response.status_code)
-            async with httpx.AsyncClient(timeout=20) as client:
+            async with httpx.AsyncClient(timeout=WAIT_S) as client:
                 answer = await client.get(f"{served.url}/apps/talk/")
                 assert answer.status_code == 200
             assert (opened <= COUNT_MAX, refused) == (True, {503})
@@ -83,7 +83,7 @@ def test_half_open(served, app):
         f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     )
     for turn in range(COUNT_MAX + 20):
-        with socket.create_connection((url.host, url.port), 10) as connection:
+        with socket.create_connection((url.host, url.port), WAIT_S) as connection:
             connection.sendall(lines.encode())
             if turn % 2:  # and half of them without a word
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1] + [0] * 7))
@@ -94,10 +94,13 @@ def test_who_never_reads(app):
     """A client that takes nothing holds its own connection alone, until it goes."""
 
     async def main():
-        sockets = [await connect(f"{app}/flood", max_size=None) for _ in range(4)]
+        sockets = [
+            await connect(f"{app}/flood", max_size=None, open_timeout=WAIT_S) for _ in range(4)
+        ]
         for each in sockets:
             each.transport.pause_reading()
-        await asyncio.sleep(0.5)
+        for each in sockets:
+            await until_flooded(each)
         during = await answered(app)
         for each in sockets:
             each.transport.abort()
@@ -122,7 +125,7 @@ def test_wrong_frames(served, app, frame):
         f"GET /apps/talk/echo HTTP/1.1\r\nHost: 127.0.0.1:{url.port}\r\nUpgrade: websocket\r\n"
         f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     )
-    with socket.create_connection((url.host, url.port), 10) as connection:
+    with socket.create_connection((url.host, url.port), WAIT_S) as connection:
         connection.sendall(lines.encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 101")
         connection.sendall(frame)
