@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import socket
 import struct
 import time
@@ -23,6 +25,29 @@ def pids_of(server):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
             found += map(int, (task / "children").read_text().split())
     return found
+
+
+def hold(server):
+    """Stop the workers of a server: what they execute goes on when they may."""
+    for pid in pids_of(server)[1:]:
+        os.kill(pid, signal.SIGSTOP)
+
+
+def let_go(server):
+    """Let the workers of a server go on."""
+    for pid in pids_of(server)[1:]:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def held_port():
+    """Give a port that nobody but a server of the test gets, one server after the other."""
+    with socket.socket() as holder:
+        # Bound and not listening: who has the same option may listen there, who asks for any port
+        # is given another one.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 def private_bytes(pid):

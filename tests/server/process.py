@@ -70,6 +70,10 @@ class Serving:
     def stop(self, number=signal.SIGTERM):
         """Ask it to end; return its exit code."""
         self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self):
+        """Return its exit code when it has ended."""
         code = self.process.wait(STOP_S)
         self.lines += self.process.stdout.readlines()
         self.process.stdout.close()
