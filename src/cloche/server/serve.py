@@ -11,6 +11,7 @@ and stopping. Invariants:
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import os
 import sys
@@ -253,6 +254,8 @@ class _Process:
                 images.typescript()
         except (ClocheError, OSError) as error:
             self._log({"event": "warm", "message": str(error)})
+        gc.collect()
+        gc.freeze()  # what is here stays, and the collector need not look at it again
         self._server.is_warm.set()
 
     def _maintain(self) -> None:

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from cloche.gate.effect import EffectRequest
     from cloche.limits import Limits
 
+    _Targets = dict[str, Callable[["AppEffects", Any], Any]]
+
 MS_PER_S: Final = 1000
 RETRY_AFTER_MS_MAX: Final = 3_600_000  # nobody is told to wait for longer than an hour
 LEVELS: Final = ("debug", "info", "warn", "error")
-_TOLD: Final = frozenset({"respond", "log"})
+_RECEIVE: Final = "socket.receive"
+_TOLD_BY_REQUESTS: Final = frozenset({"respond", "log"})
+_TOLD_BY_OTHERS: Final = frozenset({"log"})
 _UNKNOWN: Final = "APP_TARGET"
 _ARGUMENTS: Final = "APP_ARGUMENTS"
 
@@ -52,6 +56,8 @@ class AppEffects:
         log: LogSink | None = None,
         conversation: Conversation | None = None,
     ) -> None:
+        self._answer: Any = answer  # nobody asks for the one of these two that is None
+        self._conversation: Any = conversation
         self._limits = limits
         self._body = body
         self._log = log
@@ -59,48 +65,28 @@ class AppEffects:
         self.value: Any = None
         self.has_value = False
         self.retry_after_s: int | None = None  # where the app says that asking again may help
-        self._targets: dict[str, Callable[[Any], Any]] = {
-            "log": self._write_log,
-            "retry": self._note_retry,
-        }
-        # Messages come while others are sent, so these wait for nobody.
-        self._at_once: dict[str, Callable[[Any], Any]] = {}
         if conversation is not None:
-            self._targets |= {
-                "socket.accept": conversation.accept,
-                "socket.send": conversation.send,
-                "socket.close": conversation.close,
-            }
-            self._at_once["socket.receive"] = lambda _args: conversation.receive()
-        elif answer is None:
-            self._targets["return"] = self._return
+            self._targets = _OF_SOCKET
         else:
-            self._targets |= {
-                "respond": answer.respond,
-                "respond.start": answer.start,
-                "respond.write": answer.write,
-                "respond.end": lambda _args: answer.end(),
-                "request.read": self._read,
-            }
+            self._targets = _OF_EVENT if answer is None else _OF_REQUEST
 
     @property
     def told(self) -> frozenset[str]:
         """Targets whose effects need no answer where their arguments are right."""
-        return _TOLD & self._targets.keys()
+        return _TOLD_BY_REQUESTS if self._answer is not None else _TOLD_BY_OTHERS
 
     def perform(self, request: EffectRequest, run_id: str) -> Any:  # noqa: ARG002 - of the port
         """Perform one effect."""
-        at_once = self._at_once.get(request.target)
-        if at_once is not None:
-            return at_once(request.args)
         perform = self._targets.get(request.target)
         if perform is None:
             known = ", ".join(sorted(self._targets))
             raise EffectFailure(
                 _UNKNOWN, f"there is no effect app.{request.target[:80]} here; there are {known}"
             )
+        if request.target == _RECEIVE:  # messages come while others are sent: it waits for nobody
+            return perform(self, request.args)
         with self._lock:
-            return perform(request.args)
+            return perform(self, request.args)
 
     def _read(self, args: Any) -> dict[str, str] | None:
         if self._body is None:
@@ -142,3 +128,26 @@ class AppEffects:
             raise EffectFailure("ALREADY_ANSWERED", "this event has its value already")
         self.value = args.get("value") if isinstance(args, dict) else None
         self.has_value = True
+
+
+# By target. Functions, not methods of each: those would keep a request's objects for the collector.
+_OF_ALL: Final[_Targets] = {
+    "log": AppEffects._write_log,
+    "retry": AppEffects._note_retry,
+}
+_OF_EVENT: Final[_Targets] = {**_OF_ALL, "return": AppEffects._return}
+_OF_REQUEST: Final[_Targets] = {
+    **_OF_ALL,
+    "respond": lambda effects, args: effects._answer.respond(args),
+    "respond.start": lambda effects, args: effects._answer.start(args),
+    "respond.write": lambda effects, args: effects._answer.write(args),
+    "respond.end": lambda effects, _args: effects._answer.end(),
+    "request.read": AppEffects._read,
+}
+_OF_SOCKET: Final[_Targets] = {
+    **_OF_ALL,
+    "socket.accept": lambda effects, args: effects._conversation.accept(args),
+    "socket.send": lambda effects, args: effects._conversation.send(args),
+    "socket.close": lambda effects, args: effects._conversation.close(args),
+    _RECEIVE: lambda effects, _args: effects._conversation.receive(),
+}
