@@ -122,19 +122,22 @@ class RunRequest:
         Raises:
             InvalidRunError: one of them is too large or malformed.
         """
-        given = (("code", code, str), ("stdin", stdin, bytes), ("seed", seed, int),
-                 ("now_ns", now_ns, int))  # fmt: skip
-        for name, value, kind in given:
-            _check_type(name, value, kind)
         guests = self.limits.guests
-        _check_size("code", _size("code", (code,)), guests, "code_limit_bytes", "bytes")
-        _check_size("stdin", len(stdin), guests, "stdin_limit_bytes", "bytes")
-        check_start(seed=seed, now_ns=now_ns)
+        if not _is_plain_start(guests, code=code, stdin=stdin, seed=seed, now_ns=now_ns):
+            given = (("code", code, str), ("stdin", stdin, bytes), ("seed", seed, int),
+                     ("now_ns", now_ns, int))  # fmt: skip
+            for name, value, kind in given:
+                _check_type(name, value, kind)
+            _check_size("code", _size("code", (code,)), guests, "code_limit_bytes", "bytes")
+            _check_size("stdin", len(stdin), guests, "stdin_limit_bytes", "bytes")
+            check_start(seed=seed, now_ns=now_ns)
         made = object.__new__(RunRequest)
-        for name in _FIELDS:
-            object.__setattr__(made, name, getattr(self, name))
-        for name, value, _ in given:
-            object.__setattr__(made, name, value)
+        for get, put in _SLOTS:
+            put(made, get(self))
+        _put_code(made, code)
+        _put_seed(made, seed)
+        _put_now_ns(made, now_ns)
+        _put_stdin(made, stdin)
         return made
 
     def _full_language(self) -> str:
@@ -199,7 +202,15 @@ class RunRequest:
         )
 
 
-_FIELDS: Final = tuple(RunRequest.__dataclass_fields__)
+# A request like another one is made without a frozen class's `__setattr__`.
+_slots: Final = {name: getattr(RunRequest, name) for name in RunRequest.__dataclass_fields__}
+_put_code, _put_seed = _slots["code"].__set__, _slots["seed"].__set__
+_put_now_ns, _put_stdin = _slots["now_ns"].__set__, _slots["stdin"].__set__
+_SLOTS: Final = tuple(
+    (slot.__get__, slot.__set__)
+    for name, slot in _slots.items()
+    if name not in ("code", "seed", "now_ns", "stdin")
+)
 
 
 @lru_cache(maxsize=TEXTS_KEPT)
@@ -238,20 +249,38 @@ def _check_request(request: RunRequest) -> None:
     check_start(seed=request.seed, now_ns=request.now_ns)
 
 
+def _is_plain_start(
+    guests: GuestsLimits, *, code: str, stdin: bytes, seed: int, now_ns: int
+) -> bool:
+    """Whether what differs between two like requests is valid at first sight."""
+    return (
+        type(code) is str
+        and type(stdin) is bytes
+        and type(seed) is type(now_ns) is int
+        and code.isascii()
+        and len(code) <= guests.code_limit_bytes
+        and len(stdin) <= guests.stdin_limit_bytes
+        and 0 <= seed < SEED_LIMIT
+        and 0 <= now_ns < TIME_LIMIT_NS
+    )
+
+
 def _is_plain(request: RunRequest) -> bool:
     """Whether a request is valid at first sight; one that is not may be so nevertheless."""
     guests = request.limits.guests
-    code, filename, cwd, stdin = request.code, request.filename, request.cwd, request.stdin
-    seed, now_ns, env = request.seed, request.now_ns, request.env
+    filename, cwd, env = request.filename, request.cwd, request.env
     return (
-        type(code) is type(filename) is type(cwd) is str
-        and type(stdin) is bytes
-        and type(seed) is type(now_ns) is int
+        _is_plain_start(
+            guests,
+            code=request.code,
+            stdin=request.stdin,
+            seed=request.seed,
+            now_ns=request.now_ns,
+        )
+        and type(filename) is type(cwd) is str
         and request.args == ()
         and type(env) is dict
         and not env
-        and code.isascii()
-        and len(code) <= guests.code_limit_bytes
         and filename.isascii()
         and "\0" not in filename
         and len(filename) <= guests.path_limit_bytes
@@ -259,9 +288,6 @@ def _is_plain(request: RunRequest) -> bool:
         and cwd.startswith("/")
         and "\0" not in cwd
         and len(cwd) <= guests.path_limit_bytes
-        and len(stdin) <= guests.stdin_limit_bytes
-        and 0 <= seed < SEED_LIMIT
-        and 0 <= now_ns < TIME_LIMIT_NS
     )
 
 

@@ -84,7 +84,7 @@ class Request:
         self._body: bytes | BodySource | None = body
         self._query: Pairs | None = None
         self._cookies: dict[str, str] | None = None
-        self._found: dict[bytes, list[bytes]] = {}
+        self._found: dict[bytes, bytes] = {}  # the last value of each field
         self._found_in: Sequence[Field] = ()  # the fields that `_found` was made of
         if target.startswith("/"):
             self._path, _, self._query_text = target.partition("?")
@@ -122,18 +122,21 @@ class Request:
     def header(self, name: str) -> str | None:
         """Return the values of a field joined with `, `, or None."""
         values = self.headers(name)
+        if len(values) == 1:
+            return values[0]
         return ", ".join(values) if values else None
 
     def headers(self, name: str) -> list[str]:
         """Return each value of a field, in order of arrival."""
         fields = self.fields
         if self._found_in is not fields:
-            found: dict[bytes, list[bytes]] = {}
-            for field, value in fields:
-                found.setdefault(field, []).append(value)
-            self._found, self._found_in = found, fields
-        values = self._found.get(name.lower().encode("latin-1"))
-        return [value.decode("latin-1") for value in values] if values else []
+            self._found, self._found_in = dict(fields), fields
+        wanted, found = name.lower().encode("latin-1"), self._found
+        if wanted not in found:
+            return []
+        if len(found) == len(fields):  # none comes twice
+            return [found[wanted].decode("latin-1")]
+        return [value.decode("latin-1") for field, value in fields if field == wanted]
 
     @property
     def media_type(self) -> str:

@@ -12,6 +12,7 @@ import ctypes
 import resource
 import sys
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cloche.engine.adapters.wasm import STACK_LIMIT_BYTES
@@ -63,8 +64,7 @@ def _raise_main_stack() -> bool:
 def _thread_stack_bytes() -> int:
     if not sys.platform.startswith("linux"):
         return 0
-    libc = ctypes.CDLL(None)
-    libc.pthread_self.restype = ctypes.c_void_p
+    libc = _c_library()
     attributes = ctypes.create_string_buffer(128)
     address, size = ctypes.c_void_p(), ctypes.c_size_t()
     if libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes):
@@ -72,6 +72,14 @@ def _thread_stack_bytes() -> int:
     libc.pthread_attr_getstack(attributes, ctypes.byref(address), ctypes.byref(size))
     libc.pthread_attr_destroy(attributes)
     return size.value
+
+
+@cache
+def _c_library() -> ctypes.CDLL:
+    """Return the C library; opening it makes classes, which takes longer than measuring."""
+    libc = ctypes.CDLL(None)
+    libc.pthread_self.restype = ctypes.c_void_p
+    return libc
 
 
 def run_with_room(function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
