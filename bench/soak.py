@@ -6,7 +6,9 @@ A `cloche serve` with its workers gets a mixture of requests at a steady rate, w
 runs (kept and not), sessions with files, scripts, an app with storage, streams. The rate is about
 70 % of what the machine takes; the processor time that is printed says how much it was. For each
 minute: the times of requests as clients see them, private memory and descriptors of the server and
-its workers. The last lines compare the first minute behind the warm-up with the last one.
+its workers, and what the machine itself did: the longest that the disk took for one small durable
+write beside the server's, and the longest that a thread which only sleeps was late. The last lines
+compare the first minute behind the warm-up with the last one.
 
 With `--neighbour` two tenants ask for runs: one at a steady rate, alone at first and then while
 the other asks at ten times its rate limit.
@@ -23,6 +25,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -64,6 +67,7 @@ SESSION_COUNT = 8
 OPEN_COUNT_MAX = 200  # requests under way; beyond that the server does not keep up
 MINUTE_S = 60.0
 CONNECTIONS = 16  # of one tenant of two
+PROBE_S = 0.05
 
 
 def archive() -> bytes:
@@ -146,6 +150,33 @@ class Mixture:
         return await self._http.get("/v1/runs?limit=20")
 
 
+class Probe(threading.Thread):
+    """Watches the machine: how long it lets a durable write and a sleeper wait."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self._file = (folder / "probe").open("wb", buffering=0)
+        self._disk_s = self._late_s = 0.0
+
+    def run(self) -> None:
+        """Write and sleep for as long as the process lives."""
+        while True:
+            began = time.perf_counter()
+            self._file.seek(0)
+            self._file.write(bytes(4096))
+            os.fdatasync(self._file.fileno())
+            wrote = time.perf_counter()
+            time.sleep(PROBE_S)
+            self._disk_s = max(self._disk_s, wrote - began)
+            self._late_s = max(self._late_s, time.perf_counter() - wrote - PROBE_S)
+
+    def longest_ms(self) -> tuple[float, float]:
+        """Return the longest durable write and the latest sleeper since the last question."""
+        found = self._disk_s * 1000, self._late_s * 1000
+        self._disk_s = self._late_s = 0.0
+        return found
+
+
 class Minute:
     """What was seen in a while."""
 
@@ -206,7 +237,7 @@ def client_of(serving: Serving) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=60)
 
 
-async def soak(serving: Serving, options: argparse.Namespace) -> list[dict[str, Any]]:
+async def soak(serving: Serving, options: argparse.Namespace, probe: Probe) -> list[dict[str, Any]]:
     """Return a row for each minute."""
     rows = []
     async with client_of(serving) as http:
@@ -218,7 +249,9 @@ async def soak(serving: Serving, options: argparse.Namespace) -> list[dict[str, 
         await steadily(mixture.next, options.rate, options.warm, Minute())
         for number in range(1, options.minutes + 1):
             minute, before = Minute(), sum(serving.processor_s())
+            probe.longest_ms()
             await steadily(mixture.next, options.rate, options.minute, minute)
+            disk_ms, late_ms = probe.longest_ms()
             await asyncio.sleep(1)
             memory = serving.memory_mb()
             row = {
@@ -230,12 +263,15 @@ async def soak(serving: Serving, options: argparse.Namespace) -> list[dict[str, 
                 "server_mb": memory[0],
                 "workers_mb": sum(memory[1:]),
                 "descriptors": descriptors(serving),
+                "disk_ms": disk_ms,
+                "late_ms": late_ms,
                 "processors": (sum(serving.processor_s()) - before) / options.minute,
             }
             print(
                 f"| {number} | {row['requests']} | {row['p50_ms']:.1f} ms | {row['p99_ms']:.0f} ms "
                 f"| {row['server_mb']:.0f} MB | {row['workers_mb']:.0f} MB "
-                f"| {row['descriptors']} | {row['processors']:.2f} | {minute.bad or ''} |",
+                f"| {row['descriptors']} | {row['processors']:.2f} | {disk_ms:.0f} ms "
+                f"| {late_ms:.0f} ms | {minute.bad or ''} |",
                 flush=True,
             )
             rows.append(row)
@@ -343,9 +379,14 @@ def main() -> None:
             if options.neighbour:
                 asyncio.run(neighbours(serving, options))
                 return
-            print("| minute | requests | p50 | p99 | server | workers | descriptors | processors |")
-            print("|---|---|---|---|---|---|---|---|")
-            rows = asyncio.run(soak(serving, options))
+            print(
+                "| minute | requests | p50 | p99 | server | workers | descriptors | processors "
+                "| longest write | latest sleeper |"
+            )
+            print("|" + "---|" * 10)
+            probe = Probe(Path(folder))
+            probe.start()
+            rows = asyncio.run(soak(serving, options, probe))
         finally:
             serving.stop()
     verdict(rows)
