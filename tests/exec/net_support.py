@@ -6,15 +6,19 @@ import asyncio
 import json
 from contextlib import contextmanager
 
-from tests.egress.support import OK, World, response
+from tests.egress.support import AT_LEISURE, OK, World, response
 
 import cloche
 from cloche.egress.adapters.service import NetService
 from cloche.egress.open import use_service
 from cloche.gate.policy import Policy
 
-# Enough for a test that makes many calls.
-CALLS = {"net": {"app_concurrency": 20, "max_calls": 20}}
+# Enough for a test that makes many calls, on any machine.
+CALLS = {
+    **AT_LEISURE,
+    "guests": {"timeout_ms": 60_000},
+    "net": {**AT_LEISURE["net"], "app_concurrency": 20, "max_calls": 20},
+}
 
 
 class Net:

@@ -17,9 +17,8 @@ from cloche.gate.adapters.file import read_journal
 from cloche.limits import Limits
 from cloche.store.open import open_store
 
-from .net_support import allowing, net_world
+from .net_support import CALLS, allowing, net_world
 
-LIMITS = {"net": {"app_concurrency": 20, "max_calls": 20}}
 WAYS = ("bearer", "header", "query", "basic", "placeholder")
 PROGRAMS = {
     "python": """
@@ -156,10 +155,10 @@ def echo_everything(request):
 def test_no_leak(language, tmp_path, caplog, capfd):
     """Stores, journals, logs, output, errors, files, memory of the guest: no form of any secret."""
     caplog.set_level(logging.DEBUG)
-    limits = Limits().replace(LIMITS)
+    limits = Limits().replace(CALLS)
     database = NetDatabase(tmp_path / "net.db", limits, key=bytes(range(32)))
     store = open_store(tmp_path / "store.db")
-    with net_world(LIMITS, secrets=database, log=database) as net:
+    with net_world(CALLS, secrets=database, log=database) as net:
         server = net.server(answer=echo_everything)
         for way in WAYS:
             database.put_secret(
@@ -176,7 +175,7 @@ def test_no_leak(language, tmp_path, caplog, capfd):
         code = f'{say}"https://a.example.com:{server.port}"\n{PROGRAMS[language]}'
         options = {
             "policy": allowing(server, "a.example.com", secrets=WAYS),
-            "limits": cloche.load_limits(LIMITS),
+            "limits": cloche.load_limits(CALLS),
         }
         seen = [str(run_once(code, language, tmp_path / "journal", **options))]
         session = cloche.Session.create(language, store=store)
