@@ -169,8 +169,8 @@ async def until_flooded(connection, waiting_bytes=1 << 15):
     """Wait until so much of what a server sends is there, and nobody has read it."""
     descriptor = connection.transport.get_extra_info("socket").fileno()
     async with asyncio.timeout(WAIT_S):
-        while _unread_bytes(descriptor) < waiting_bytes:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - only the kernel knows
+        while _unread_bytes(descriptor) < waiting_bytes:  # noqa: ASYNC110 - only the kernel knows
+            await asyncio.sleep(0.01)
 
 
 def _unread_bytes(descriptor):

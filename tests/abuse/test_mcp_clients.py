@@ -10,6 +10,8 @@ import httpx
 import pytest
 from tests.server.test_mcp_http import asked, called
 
+from abuse.app_support import WAIT_S
+
 pytest.importorskip("mcp")
 
 
@@ -31,7 +33,7 @@ def mine(served):
         session.run("open('/secret.txt', 'w').write('my-secret')")
     headers = {"authorization": f"Bearer {served.key}"}
     body = {"language": "python", "code": "print('my-secret')"}
-    run = httpx.post(f"{served.url}/v1/run", json=body, headers=headers, timeout=30).json()
+    run = httpx.post(f"{served.url}/v1/run", json=body, headers=headers, timeout=WAIT_S).json()
     return session.id, run["id"]
 
 
@@ -139,7 +141,7 @@ def test_the_session_of_another_key(served, keys):
 
     async def opened(session):
         found = []
-        async with httpx.AsyncClient(timeout=10) as stranger:
+        async with httpx.AsyncClient(timeout=WAIT_S) as stranger:
             for key in (*keys.values(), None, "clk_wrong"):
                 fields = {"mcp-session-id": session.id_of(), "accept": accept}
                 if key is not None:
@@ -167,12 +169,12 @@ def test_wrong_bodies(served, body):
         "accept": "application/json, text/event-stream",
         "content-type": "application/json",
     }
-    answer = httpx.post(f"{served.url}/mcp", content=body, headers=headers, timeout=20)
+    answer = httpx.post(f"{served.url}/mcp", content=body, headers=headers, timeout=WAIT_S)
     assert 400 <= answer.status_code < 500
     assert "Traceback" not in answer.text
     assert asyncio.run(_health(served)) == 200
 
 
 async def _health(served):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=WAIT_S) as client:
         return (await client.get(f"{served.url}/healthz")).status_code

@@ -7,14 +7,15 @@ import threading
 import time
 
 import pytest
-from tests.egress.support import OK, redirect
+from tests.egress.support import OK, redirect, response
 from tests.exec.net_support import CALLS, allowing, net_world, silent
 
 import cloche
-from abuse.support import attack, completes, times_out
+from abuse.support import PATIENT_LIMITS, attack, completes, times_out
 from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.api import execute, make_request
 
+WAIT_S = 60
 CHUNK_COUNT = 1000  # 64 MB, beyond every limit of a response
 
 CALL = {
@@ -51,12 +52,12 @@ FORGOTTEN = {
     "python": (
         "import asyncio\n"
         "loop = asyncio.get_running_loop()\n"
-        "tasks = [loop.create_task(net.afetch(origin)) for _ in range(3)]\n"
-        "await asyncio.sleep(0.05)\n"
+        "tasks = [loop.create_task(net.afetch(origin)) for _ in range(2)]\n"
+        "await net.afetch(origin + '/there')\n"
     ),
     "javascript": (
-        "for (let i = 0; i < 3; i++) fetch(origin).catch(() => 0);\n"
-        "await new Promise((resolve) => setTimeout(resolve, 50));\n"
+        "for (let i = 0; i < 2; i++) fetch(origin).catch(() => 0);\n"
+        "await fetch(origin + '/there');\n"
         "process.exit(0);\n"
     ),
 }
@@ -69,9 +70,9 @@ def program(language, server, code):
 
 
 def nothing_is_left(net, server):
-    """Assert that no slot is held, and that every connection is closed soon."""
+    """Assert that no slot is held, and that every connection is closed in the end."""
     assert net.world.egress.slots.held == 0
-    until_s = time.monotonic() + 5
+    until_s = time.monotonic() + WAIT_S
     while server.open_connections:
         assert time.monotonic() < until_s
         time.sleep(0.005)
@@ -145,8 +146,23 @@ def test_a_run_that_is_out_of_time(language):
 @both
 def test_a_run_that_forgets_its_calls(language):
     """A run that ends with calls on their way leaves none behind."""
+    held, are_there = [], asyncio.Event()
+
+    def answer(request):
+        """Answer one call, once the two are there that get no answer."""
+        if request.target == "/there":
+            return when_there()
+        held.append(request)
+        if len(held) == 2:
+            are_there.set()
+        return silent
+
+    async def when_there():
+        await are_there.wait()
+        return response(Connection="close")
+
     with net_world() as net:
-        server = net.server(answer=lambda _: silent)
+        server = net.server(answer=answer)
         _, error = attack(
             program(language, server, FORGOTTEN[language]),
             language,
@@ -155,37 +171,45 @@ def test_a_run_that_forgets_its_calls(language):
         assert error is None
         settle(net)
         nothing_is_left(net, server)
+        assert reasons(net) == ["cancelled"] * 2
 
 
 @both
 def test_a_run_that_is_cancelled(language):
     """Whoever cancels a run cancels its calls, also one that waits inside of a turn."""
     with net_world() as net:
-        server = net.server(answer=lambda _: silent)
+        cancel = CancelToken()
+
+        def answer(_request):
+            cancel.cancel()
+            return silent
+
+        server = net.server(answer=answer)
         waits = {
             "python": "await net.afetch(origin)",
             "javascript": "await fetch(origin)",
         }
-        cancel = CancelToken()
-
-        def stop():
-            while not server.requests:
-                time.sleep(0.002)
-            cancel.cancel()
-
-        threading.Thread(target=stop).start()
         request = make_request(
-            program(language, server, waits[language]), language=language, policy=allowing(server)
+            program(language, server, waits[language]),
+            language=language,
+            limits=PATIENT_LIMITS,
+            policy=allowing(server),
         )
         execution = execute(request, cancel=cancel)
         assert execution.error.fields["reason"] == "cancelled"
         settle(net)
         nothing_is_left(net, server)
+        assert reasons(net) == ["cancelled"]
+
+
+def reasons(net):
+    """Return why calls failed: one that a run takes with it has not run out of time."""
+    return [record.reason for record in net.world.records if record.outcome == "failed"]
 
 
 def settle(net):
     """Let the service's loop finish what it was told."""
-    until_s = time.monotonic() + 5
+    until_s = time.monotonic() + WAIT_S
     while net.service.call(lambda egress: egress.slots.held):
         assert time.monotonic() < until_s
         time.sleep(0.005)
@@ -203,7 +227,7 @@ def test_many_runs_leave_nothing(language):
                 code,
                 language=language,
                 policy=allowing(server),
-                limits=cloche.load_limits(CALLS),
+                limits=PATIENT_LIMITS.replace(CALLS),
             )
             assert result.run.stdout == "200\n"
         assert net.world.egress.slots.held == 0

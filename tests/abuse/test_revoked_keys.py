@@ -16,6 +16,7 @@ from tests.server.support import Asker
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from abuse.app_support import WAIT_S
 from cloche.server.keyring import REMEMBERED_NS, Keyring
 
 
@@ -65,12 +66,12 @@ def test_when_the_command_is_done(served):
     is_over = threading.Event()
 
     def ask():
-        with httpx.Client(base_url=served.url, headers=headers) as client:
+        with httpx.Client(base_url=served.url, headers=headers, timeout=WAIT_S) as client:
             while not is_over.is_set():
                 client.get("/v1/runs", params={"limit": 1})
 
     askers = [threading.Thread(target=ask) for _ in range(2)]
-    with httpx.Client(base_url=served.url, headers=headers) as client:
+    with httpx.Client(base_url=served.url, headers=headers, timeout=WAIT_S) as client:
         assert client.get("/v1/runs").status_code == 200
         for each in askers:
             each.start()
@@ -87,7 +88,7 @@ def test_when_the_command_is_done(served):
 def test_an_open_connection(served):
     """A WebSocket that was opened with a key does nothing more when that has ended."""
     bearer = {"authorization": f"Bearer {served.key}"}
-    with httpx.Client(base_url=served.url, headers=bearer, timeout=30) as admin:
+    with httpx.Client(base_url=served.url, headers=bearer, timeout=WAIT_S) as admin:
         made = admin.post("/v1/keys", json={"scopes": ["session", "run"]}).json()
         session = admin.post("/v1/sessions", json={"language": "python"}).json()["id"]
         url = f"{served.url.replace('http', 'ws', 1)}/v1/sessions/{session}/attach"
@@ -101,11 +102,11 @@ def test_an_open_connection(served):
 async def talk(url, headers, end_key):
     """Attach, end the key, send a program; return what was told from then on."""
     told = []
-    async with connect(url, additional_headers=headers) as socket:
+    async with connect(url, additional_headers=headers, open_timeout=WAIT_S) as socket:
         assert json.loads(await socket.recv())["type"] == "ready"
         await asyncio.to_thread(end_key)
         await socket.send(json.dumps({"op": "run", "id": "1", "code": "open('/x', 'w')"}))
         with contextlib.suppress(ConnectionClosed):
             while True:
-                told.append(json.loads(await asyncio.wait_for(socket.recv(), 20)))
+                told.append(json.loads(await asyncio.wait_for(socket.recv(), WAIT_S)))
     return told
