@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import contextmanager
 
 from tests.egress.support import AT_LEISURE, OK, World, response
@@ -44,6 +45,12 @@ class Net:
         return self.service.submit(
             lambda _: self.world.server(*names, answer=answer, **options)
         ).result()
+
+    def settle(self):
+        """Wait until no call holds a slot: each look is a turn of the loop that ends calls."""
+        until_s = time.monotonic() + 60
+        while self.service.call(lambda egress: egress.slots.held):
+            assert time.monotonic() < until_s, "a call is on its way that nobody waits for"
 
     def close(self):
         """Stop servers and service."""

@@ -71,8 +71,9 @@ def test_streaming(net):
     assert isinstance(last, cloche.Finished)
 
 
-def test_session(net):
+def test_session(net, tmp_path, monkeypatch):
     """Each run of a session calls by its own policy."""
+    monkeypatch.setenv("CLOCHE_STORE", str(tmp_path / "cloche.db"))
     server = net.server()
     with cloche.Session.create("python") as session:
         assert session.run(program(server), policy=allowing(server)).run.stdout == "200 ok\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 
@@ -218,7 +219,8 @@ def test_when_to_try_again(net):
     server = net.server()
     code = """
     await fetch(origin);
-    await fetch(origin).catch((e) => console.log(e.code, e.retryable, e.retryAfter > 50));
+    const show = (e) => console.log(e.code, e.retryable, 0 < e.retryAfter && e.retryAfter <= 60);
+    await fetch(origin).catch(show);
     """
     entry = {"host": "a.example.com", "ports": [server.port], "rate_limit": 1}
     policy = cloche.Policy(net=cloche.NetPolicy(allow=[entry]))
@@ -239,7 +241,16 @@ def test_uncaught_failure_is_shown(net):
 
 def test_abort(net):
     """A call is given up before it begins, while it is on its way, and after a time."""
-    server = net.server(answer=lambda r: silent if r.target == "/silent" else OK)
+    is_on_its_way = asyncio.Event()
+
+    async def answer(request):
+        if request.target == "/silent":
+            is_on_its_way.set()
+            return silent
+        await is_on_its_way.wait()
+        return OK
+
+    server = net.server(answer=answer)
     code = """
     const show = (e) => console.log(e.name, e.code, e.message);
     await fetch(origin, { signal: AbortSignal.abort() }).catch(show);
@@ -260,7 +271,10 @@ def test_abort(net):
         "TimeoutError 23 The operation was aborted due to timeout",
         "200",
     ]
-    assert [request.target for request in server.requests].count("/silent") == 2
+    # The last one that is given up, after 20 ms, may not have come so far as to the server.
+    targets = [request.target for request in server.requests]
+    assert sorted(targets[:2]) == ["/", "/silent"]
+    assert sorted(set(targets[2:]) - {"/silent"}) == ["/"]
 
 
 def test_a_run_ends_without_its_abandoned_calls(net):
@@ -273,8 +287,7 @@ def test_a_run_ends_without_its_abandoned_calls(net):
     await call.catch((e) => console.log(e.name));
     """
     assert run(code, server) == ["AbortError"]
-    net.service.call(lambda _: None)
-    assert net.world.egress.slots.held == 0
+    net.settle()
 
 
 def test_net_fetch(net):

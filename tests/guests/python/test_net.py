@@ -120,7 +120,7 @@ net.fetch(url)
 try:
     net.fetch(url)
 except net.NetError as error:
-    print(error.code, error.retryable, error.retry_after > 50)
+    print(error.code, error.retryable, 0 < error.retry_after <= 60)
 """
     policy = cloche.Policy(net=cloche.NetPolicy(allow=[entry]))
     assert cloche.run(code, policy=policy).run.stdout == "NET_RATE True True\n"
@@ -519,8 +519,9 @@ session.mount("https://", HTTPAdapter(max_retries=3))
     assert cloche.run(code).run.stdout.splitlines() == ["[]", "True True fetch"]
 
 
-def test_a_session_forgets_calls(net):
+def test_a_session_forgets_calls(net, tmp_path, monkeypatch):
     """A call that a run left behind keeps no later run of the session waiting."""
+    monkeypatch.setenv("CLOCHE_STORE", str(tmp_path / "cloche.db"))
     server = net.server(answer=lambda _: silent)
     url = f"https://a.example.com:{server.port}/"
     leave = f"""
