@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from types import SimpleNamespace
-
 import pytest
 
-from cloche.engine.adapters import wasm
-from cloche.exec.adapters import effects
 from cloche.exec.api import execute, make_request
 from cloche.limits import Limits
 
@@ -43,20 +38,6 @@ def small(gate=None, **guests):
     """Return limits with these fields of the groups guests and gate changed."""
     guests.setdefault("timeout_ms", PATIENT_MS)
     return Limits().replace({"guests": guests, "gate": gate or {}})
-
-
-class Deadlines:
-    """Lets the time of all runs be over when a test says so, and not when a machine is slow."""
-
-    def __init__(self, monkeypatch):
-        self._ahead_ns = 0
-        clock = SimpleNamespace(monotonic_ns=lambda: time.monotonic_ns() + self._ahead_ns)
-        for module in (wasm, effects):
-            monkeypatch.setattr(module, "time", clock)
-
-    def come(self):
-        """Let the deadline of every run that goes on be behind it."""
-        self._ahead_ns += 24 * 3600 * 10**9
 
 
 def start(code, language, *, tools=None, record=None, cancel=None, on_output=None, **options):

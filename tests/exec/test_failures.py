@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tests.exec.support import ENDLESS, FAILING, Deadlines, both, printed, small, start
+from tests.clock import stop_clock
+from tests.exec.support import ENDLESS, FAILING, PATIENT_MS, both, printed, small, start
 
 import cloche
 from cloche import (
@@ -76,8 +77,12 @@ def test_timeout(language):
 @both
 def test_output_before_a_timeout_is_kept(language, monkeypatch):
     """Whenever the time of a program is over, what it printed until then is in its result."""
-    deadlines = Deadlines(monkeypatch)
-    execution = start(ENDLESS[language], language, on_output=lambda stream, data: deadlines.come())
+    clock = stop_clock(monkeypatch)
+
+    def on_output(stream, data):
+        clock.pass_ms(PATIENT_MS)
+
+    execution = start(ENDLESS[language], language, on_output=on_output)
     assert type(execution.error) is TimeoutExceededError
     assert execution.error.result.run.stdout == "before\n"
 
@@ -91,12 +96,12 @@ UNENDED = {
 @both
 def test_a_line_without_its_end_is_kept(language, monkeypatch):
     """What was written is with the host at once, also where no line has ended."""
-    deadlines, pieces = Deadlines(monkeypatch), []
+    clock, pieces = stop_clock(monkeypatch), []
 
     def on_output(stream, data):
         pieces.append(data)
         if pieces == [b"a", b"b"]:
-            deadlines.come()
+            clock.pass_ms(PATIENT_MS)
 
     execution = start(UNENDED[language], language, on_output=on_output)
     assert type(execution.error) is TimeoutExceededError

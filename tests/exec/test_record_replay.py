@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from types import SimpleNamespace
 
 import msgspec
 import pytest
+from tests.clock import stop_clock
 from tests.exec.support import LANGUAGES, NOW_NS, both, small, start
 
 import cloche
-from cloche.exec.adapters import effects
 from cloche.exec.api import default_runner, request_of
 from cloche.gate.adapters.file import read_journal
 from cloche.gate.entries import RunInputs, RunOutcome
@@ -209,11 +208,11 @@ def test_journal_is_never_overwritten(tmp_path):
 def test_replay_needs_no_tools_and_no_time(tmp_path, monkeypatch):
     """A wait of a recorded tool is not waited for again; the virtual clock moves all the same."""
     code = "import time\na = time.time()\ntools.it()\nprint(time.time() - a >= 3600)"
-    path, passed_ns = tmp_path / "run.journal", [0]
-    clock = SimpleNamespace(monotonic_ns=lambda: time.monotonic_ns() + sum(passed_ns))
+    path, hour_ms = tmp_path / "run.journal", 3_600_000
     with monkeypatch.context() as patched:
-        patched.setattr(effects, "time", clock)  # the tool is said to have taken an hour
-        start(code, "python", tools={"it": lambda: passed_ns.append(3600 * 10**9)}, record=path)
+        clock = stop_clock(patched)
+        tools = {"it": lambda: clock.pass_ms(hour_ms)}
+        start(code, "python", tools=tools, record=path, limits=small(timeout_ms=2 * hour_ms))
     assert cloche.replay(path).result.run.stdout == "True\n"
 
 

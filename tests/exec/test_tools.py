@@ -9,7 +9,8 @@ import threading
 import time
 
 import pytest
-from tests.exec.support import Deadlines, both, printed, small, start
+from tests.clock import stop_clock
+from tests.exec.support import PATIENT_MS, both, printed, small, start
 
 import cloche
 from cloche import EffectFailure, Policy, RuntimeFailedError
@@ -229,10 +230,10 @@ def test_effect_budget(language):
 @both
 def test_waiting_counts_as_time(language, monkeypatch):
     """A tool that takes longer than the run may is not waited for."""
-    deadlines, release, ended = Deadlines(monkeypatch), threading.Event(), threading.Event()
+    clock, release, ended = stop_clock(monkeypatch), threading.Event(), threading.Event()
 
     def it():
-        deadlines.come()
+        clock.pass_ms(PATIENT_MS)
         release.wait(60)
         ended.set()
 
