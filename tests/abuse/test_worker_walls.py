@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -103,27 +105,39 @@ def children_of(pid):
     return [int(child) for task in tasks for child in task.read_text().split()]
 
 
+def held(pid):
+    """Return what the kernel says of a worker once it is ready: one may just have been started."""
+    until_s = time.monotonic() + WAIT_S
+    while True:
+        status = status_of(pid)
+        if status["NoNewPrivs"] == "1" and (status["Seccomp"] == "2" or not has_seccomp()):
+            return status
+        assert time.monotonic() < until_s, status
+        time.sleep(0.01)
+
+
+def check_worker(pid):
+    """Assert that a process can do no more than a worker may."""
+    status = held(pid)
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    (cores,) = [line for line in limits.splitlines() if line.startswith("Max core")]
+    assert cores.split()[4:6] == ["0", "0"]
+    names = set(dict(
+        each.partition("=")[::2]
+        for each in Path(f"/proc/{pid}/environ").read_text().split("\0") if each
+    ))  # fmt: skip
+    assert not {name for name in names if "CLOCHE" in name or "KEY" in name or name == "HOME"}
+    assert children_of(pid) == []
+
+
 @pytest.mark.skipif(not HELD, reason="the kernel holds nothing")
 def test_workers_that_run(served):
     """The workers of a server are held now, not only when they were asked."""
-    found = [
-        pid
-        for pid in children_of(served.process.pid)
-        if "cloche.server.worker" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    ]
-    assert found
-    for pid in found:
-        status = status_of(pid)
-        assert status["NoNewPrivs"] == "1"
-        assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
-        if has_seccomp():
-            assert status["Seccomp"] == "2"
-        limits = Path(f"/proc/{pid}/limits").read_text()
-        (cores,) = [line for line in limits.splitlines() if line.startswith("Max core")]
-        assert cores.split()[4:6] == ["0", "0"]
-        names = set(dict(
-            each.partition("=")[::2]
-            for each in Path(f"/proc/{pid}/environ").read_text().split("\0") if each
-        ))  # fmt: skip
-        assert not {name for name in names if "CLOCHE" in name or "KEY" in name or name == "HOME"}
-        assert children_of(pid) == []
+    checked = 0
+    for pid in children_of(served.process.pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if "cloche.server.worker" in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
+                check_worker(pid)
+                checked += 1
+    assert checked
