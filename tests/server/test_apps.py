@@ -120,6 +120,26 @@ def test_versions(api):
     assert actions == ["rollback", "rollback", "deploy", "deploy"]
 
 
+def test_statuses_without_a_body(api):
+    """204, 205 and 304 of an app arrive as they are, whole or streamed."""
+    code = """
+from cloche_app import Response
+
+
+def handle(request):
+    status = int(request.query["status"])
+    return Response((piece for piece in ()) if request.path == "/stream" else None, status)
+"""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as files:
+        files.writestr("main.py", code)
+    api.deploy("bare", out.getvalue())
+    for path in ("/", "/stream"):
+        for status in (204, 205, 304):
+            answer = api.ask(f"{path}?status={status}", host="bare.localhost")
+            assert (answer.status_code, answer.content) == (status, b"")
+
+
 def test_a_canary(api):
     """It answers a share until it is promoted."""
     api.deploy()

@@ -245,9 +245,8 @@ class Answer:
         head = head_of(args, self._limits)
         body = data_of(args.get("body", ""))
         self._count(len(body))
-        bodyless = head.status in NO_BODY
-        self._start(head, None if bodyless else len(body))
-        if body and not bodyless and not self._is_head:
+        self._start(head, len(body))
+        if body and head.status not in NO_BODY and not self._is_head:
             self._passed(self._reply.write, body)
         self.end()
 
@@ -295,6 +294,8 @@ class Answer:
         if self.status:
             raise EffectFailure(ANSWERED, "this request was answered already")
         self.status = head.status
+        # What has no body is whole with its head: nothing can be streamed behind it.
+        length_bytes = 0 if head.status in NO_BODY else length_bytes
         self._passed(self._reply.start, head.status, head.lines, length_bytes)
 
     def _count(self, size: int) -> None:

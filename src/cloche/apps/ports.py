@@ -24,6 +24,8 @@ class ReplySink(Protocol):
     def start(self, status: int, lines: Sequence[Line], length_bytes: int | None) -> None:
         """Take status and header lines; `length_bytes` where the whole body follows at once.
 
+        It is 0 where the status has no body (204, 205, 304).
+
         Raises:
             ClientGoneError: the client left.
         """
