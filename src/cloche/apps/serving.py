@@ -35,16 +35,13 @@ from cloche.apps.messages import AppRequest
 from cloche.apps.recordings import KeptRecords, RecordedRequest
 from cloche.apps.registry import State, app_name_of
 from cloche.apps.seclusion import at_home, heard_lines, heard_target, secluded
+from cloche.apps.site import file_of
 from cloche.engine.adapters.stack import start_with_room
 from cloche.errors import ClocheError
 from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.errors import WorkerLostError
-from cloche.web.adapters.static_files import MemoryFiles
-from cloche.web.app import App as WebApp
 from cloche.web.errors import ContentTooLargeError, ForbiddenError, HttpError, NotFoundError
-from cloche.web.request import Request
 from cloche.web.response import Response, Upgrade, error, json
-from cloche.web.static import add_static
 from cloche.web.websocket.handshake import accept_handshake
 
 if TYPE_CHECKING:
@@ -58,12 +55,12 @@ if TYPE_CHECKING:
     from cloche.apps.registry import App
     from cloche.apps.routing import AppName, Found, Routes
     from cloche.apps.versions import Ready
+    from cloche.web.request import Request
 
 NS_PER_MS: Final = 1_000_000
 REQUEST_ID_BYTES: Final = 16
 SWITCHING: Final = 101
 _SAMPLE_STEPS: Final = 1 << 32
-_INDEX: Final = "index.html"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -174,14 +171,14 @@ class AppServer:
             return await self._talked(request, found, ready)
         rest = request.path[len(found.prefix) :] or "/"
         if request.method in ("GET", "HEAD"):
-            shown = await self._static(request, ready, rest)
+            shown = await file_of(ready, request, rest)
             if shown is not None:
                 return shown
         if "fetch" in ready.built.handlers:
             return await self._handled(request, found, ready)
         fallback = ready.manifest.static_fallback
         if fallback and request.method in ("GET", "HEAD"):
-            shown = await self._static(request, ready, f"/{fallback}")
+            shown = await file_of(ready, request, f"/{fallback}")
             if shown is not None:
                 return shown
         raise NotFoundError(path=rest)
@@ -191,31 +188,6 @@ class AppServer:
         if ready is not None:
             return ready
         return await self._pool.run(lambda: self.apps.versions.get(name, version, app.env))
-
-    # --- files ---
-
-    async def _static(self, request: Request, ready: Ready, path: str) -> Response | None:
-        folder = ready.manifest.static_folder
-        if not folder:
-            return None
-        names = path.strip("/")
-        files = ready.bundle.by_path
-        base = f"{folder}/{names}" if names else folder
-        if base not in files and f"{base}/{_INDEX}" not in files:
-            return None
-        site = ready.site
-        if site is None:
-            prefix = f"{folder}/"
-            content = {
-                each.removeprefix(prefix): data
-                for each, data in ready.bundle.files
-                if each.startswith(prefix)
-            }
-            site = ready.site = WebApp()
-            # The tag of a file is made of its time: another version is another time.
-            mtime_ns = int(ready.bundle.digest[:12], 16) * 1000
-            add_static(site, "", MemoryFiles(content, mtime_ns=mtime_ns))
-        return await site.handle(_redirected(request, path))
 
     # --- handlers ---
 
@@ -581,18 +553,6 @@ class _Work:
             )
         except ClocheError as problem:
             self._server._report({"event": "app", "message": problem.message})
-
-
-def _redirected(request: Request, path: str) -> Request:
-    """Return a request for a file, with what decides how it is sent."""
-    return Request(
-        method=request.method,
-        target=path,
-        services=request.services,
-        fields=request.fields,
-        scheme=request.scheme,
-        client=request.client,
-    )
 
 
 def _failed(code: str, status: int = 500) -> Response:
