@@ -260,7 +260,7 @@ class Execution:
         while True:
             try:
                 with sessions.turn(row.session_id) as turn:
-                    SessionRuns(sessions).settle(turn)
+                    SessionRuns(sessions).settle(turn, cancel=live.cancel)
                 break
             except SessionBusyError:
                 if self._kept(row).status != "running" or time.monotonic() > deadline:

@@ -109,18 +109,29 @@ class SessionRuns:
         found = self._store.runs.list(session_id=live.row.id, status="suspended", limit=1)
         return found[0] if found else None
 
-    def settle(self, live: Live, handlers: Mapping[str, EffectHandler] | None = None) -> None:
+    def settle(
+        self,
+        live: Live,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        *,
+        cancel: CancelToken | None = None,
+    ) -> None:
         """See to it that no run of a session is still to go on from its state.
 
         Whatever changes the session has to do that first: such a run would go on from a state that
         is not the one it started from.
+
+        Args:
+            live: the session.
+            handlers: who performs what the run asks for behind its journal.
+            cancel: stops the run that goes on.
 
         Raises:
             SessionBusyError: a run was put away.
         """
         if live.is_settled:
             return
-        self.recover(live, handlers or self._with_durable(None))
+        self.recover(live, handlers or self._with_durable(None), cancel=cancel)
         run = self.suspended(live)
         if run is not None:
             raise SessionBusyError(
@@ -244,7 +255,13 @@ class SessionRuns:
             self._store.timers.set(Timer(id=run.id, run_id=run.id, due_ns=due_ns))
         self._sessions.drop(live)
 
-    def recover(self, live: Live, handlers: Mapping[str, EffectHandler] | None = None) -> list[Run]:
+    def recover(
+        self,
+        live: Live,
+        handlers: Mapping[str, EffectHandler] | None = None,
+        *,
+        cancel: CancelToken | None = None,
+    ) -> list[Run]:
         """Settle the runs that a dead process left: finished, resumed, or interrupted.
 
         A run is executed again, answered from its journal, and goes on where that ends. When it
@@ -252,9 +269,15 @@ class SessionRuns:
         where it was before, the run's output so far is kept.
         """
         left = self._store.runs.list(session_id=live.row.id, status="running", limit=1)
-        return [self._settle(live, run, handlers or {}) for run in left]
+        return [self._settle(live, run, handlers or {}, cancel) for run in left]
 
-    def _settle(self, live: Live, run: Run, handlers: Mapping[str, EffectHandler]) -> Run:
+    def _settle(
+        self,
+        live: Live,
+        run: Run,
+        handlers: Mapping[str, EffectHandler],
+        cancel: CancelToken | None,
+    ) -> Run:
         journal = read_run_journal(self._store, run.id, self._sessions.limits)
         if journal is None:
             ended = replace(run, status="interrupted", ended_ns=self._now_ns())
@@ -267,7 +290,11 @@ class SessionRuns:
         )
         try:
             self._go_on(
-                live, run, OrStop(handlers) if may_repeat else StopAtLive(), journal=journal
+                live,
+                run,
+                OrStop(handlers) if may_repeat else StopAtLive(),
+                journal=journal,
+                cancel=cancel,
             )
         except (DivergenceError, ReplayStopped):
             # What the program does now is not what it did, or nobody here can go on with it.
