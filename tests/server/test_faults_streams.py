@@ -12,7 +12,17 @@ import pytest
 from cloche.exec.errors import ExecError
 from cloche.exec.types import Limits as RunLimits
 
-from .faults import MIB, Raw, descriptor_count, head, peak_bytes, pids_of, private_bytes, settled
+from .faults import (
+    MIB,
+    WAIT_S,
+    Raw,
+    descriptor_count,
+    head,
+    peak_bytes,
+    pids_of,
+    private_bytes,
+    settled,
+)
 from .process import serving
 
 CLIENTS = 500
@@ -84,7 +94,7 @@ def begin(server, code=ENDLESS, *fields, **body):
 def counts(server):
     """Return how many runs wait, and how many are executed."""
     fields = {"authorization": f"Bearer {server.key}"}
-    text = httpx.get(f"{server.url}/metrics", headers=fields, timeout=30).text
+    text = httpx.get(f"{server.url}/metrics", headers=fields, timeout=WAIT_S).text
     found = dict(re.findall(r"^cloche_runs_(\w+) (\d+)$", text, re.MULTILINE))
     return int(found["waiting"]), int(found["running"])
 
