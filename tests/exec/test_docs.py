@@ -59,7 +59,7 @@ def test_console_example(number, path, tmp_path):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         assert (done.stdout, done.stderr) == (shown, ""), command

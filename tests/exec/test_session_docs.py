@@ -88,7 +88,7 @@ def test_console_example(page, number, variables, tmp_path):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         assert (done.stdout.rstrip("\n"), done.stderr) == (shown.rstrip("\n"), ""), command
