@@ -201,7 +201,7 @@ def test_a_client_that_leaves_a_stream():
                 left.set()
 
         scope = AsgiClient(None).scope("http", "/", [], method="GET")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await AsgiApp(app)(scope, receive, send)
 
     asyncio.run(run())

@@ -35,7 +35,7 @@ def test_the_round_trip(check):
 
     async def run():
         client = there_and_back(sample_app())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await check(client)
 
     asyncio.run(run())
@@ -49,7 +49,7 @@ def shown(asgi, *requests, lifespan=True):
         if lifespan:
             await bridge.start()
         client = AsgiClient(AsgiApp(bridge))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             answers = [await client.request(*request) for request in requests]
         if lifespan:
             await bridge.stop()
@@ -151,7 +151,7 @@ def test_starlette_websocket():
 
     async def run():
         client = AsgiClient(AsgiApp(AsgiBridge(app)))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return (
                 await client.converse("/echo", ["a", b"b"], ["chat"]),
                 await client.converse("/no"),
@@ -318,7 +318,7 @@ def asked(app, **options):
         given = {"method": "GET", "target": "/", **options}
         request = Request(services=services, fields=fields, **given)
         bridge = AsgiBridge(app)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             response = await bridge.handle(request)
             body = response.body
             if response.is_stream and hasattr(body, "__aiter__"):
@@ -413,7 +413,7 @@ def talked(app, messages=(), target="/"):
     """Return what a WebSocket of an application said."""
 
     async def run():
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await AsgiClient(AsgiApp(AsgiBridge(app))).converse(target, messages)
 
     return asyncio.run(run())

@@ -226,10 +226,13 @@ async def test_broken_handshakes():
 async def test_a_handshake_has_a_deadline():
     """A client that says nothing does not hold its connection, which counts from the beginning."""
     settings = ServerSettings(tls=TlsSettings(certificate=issue("localhost")))
+    async with serving(hello_app(), settings=settings) as running:
+        client = await running.connect()
+        await until(lambda: running.counts.open == 1)
+        await client.close()
     limits = {"handshake_timeout_ms": 20}
     async with serving(hello_app(), settings=settings, **limits) as running:
         client = await running.connect()
-        await until(lambda: running.counts.open == 1)
         assert await client.rest() == b""
         await until(lambda: running.counts.open == 0)
         assert running.counts.handshake_failures == 1

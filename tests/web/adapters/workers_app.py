@@ -51,7 +51,7 @@ def started(server):
 if __name__ == "__main__":
     # A busy machine takes its time to start a process, and one that fails late is started again.
     restart_ms = 500 if "--broken" in sys.argv else 10
-    web = WebLimits(worker_restart_ms=restart_ms, drain_timeout_ms=5000)
+    web = WebLimits(worker_restart_ms=restart_ms, drain_timeout_ms=60_000)
     supervisor = Supervisor(
         app, sys.argv[1], worker_count=2, limits=Limits(web=web), on_start=started
     )

@@ -7,7 +7,7 @@ import threading
 
 from cloche.web.adapters.server import Server
 
-START_S = 20
+START_S = 60
 
 
 class Background:
