@@ -140,6 +140,22 @@ def handle(request):
             assert (answer.status_code, answer.content) == (status, b"")
 
 
+def test_bodies_that_are_too_large(api):
+    """413, whether the length is said or found out while the app reads."""
+    code = "export default async (request) => new Response((await request.bytes()).length);"
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as files:
+        files.writestr("main.js", code)
+    api.deploy("large", out.getvalue())
+    piece = bytes(1 << 20)
+    headers = {"host": "large.localhost"}
+    for body in (piece * 17, (piece for _ in range(17))):
+        answer = httpx.post(api.url, headers=headers, content=body, timeout=WAIT_S)
+        assert (answer.status_code, "APP_REQUEST_TOO_LARGE" in answer.text) == (413, True)
+    answer = httpx.post(api.url, headers=headers, content=(piece for _ in range(3)), timeout=WAIT_S)
+    assert answer.text == str(3 << 20)
+
+
 def test_a_canary(api):
     """It answers a share until it is promoted."""
     api.deploy()

@@ -266,6 +266,8 @@ class AppServer:
     async def _asked(self, request: Request, found: Found) -> AppRequest:
         """Return a request as the app sees it: below its prefix, without the server's cookies."""
         apps = self._limits.apps
+        if int(request.header("content-length") or 0) > apps.request_limit_bytes:
+            raise AppRequestTooLargeError(limit_bytes=apps.request_limit_bytes)
         reader = request.body_reader()
         body, piece = bytearray(), b"-"
         try:

@@ -65,6 +65,7 @@ class AppEffects:
         self.value: Any = None
         self.has_value = False
         self.retry_after_s: int | None = None  # where the app says that asking again may help
+        self.is_body_too_large = False
         if conversation is not None:
             self._targets = _OF_SOCKET
         else:
@@ -100,6 +101,7 @@ class AppEffects:
         except ClientGoneError:
             raise EffectFailure(CLIENT_GONE, "the client left before its body was whole") from None
         except AppRequestTooLargeError as error:
+            self.is_body_too_large = True
             raise EffectFailure(error.code, error.message) from None
         return {"b64": base64.b64encode(piece).decode()} if piece else None
 

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.apps.adapters.effects import AppEffects
-from cloche.apps.errors import HandlerFailedError, NoResponseError
+from cloche.apps.errors import AppRequestTooLargeError, HandlerFailedError, NoResponseError
 from cloche.apps.messages import Answer, input_of, question_of
 from cloche.exec.adapters.runner import Execution
 from cloche.exec.errors import (
@@ -34,6 +34,7 @@ FAILURE_LINES: Final[tuple[Line, ...]] = (
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
 )
+STATUS_TOO_LARGE: Final = 413
 STATUS_FAILED: Final = 500
 STATUS_UNAVAILABLE: Final = 503
 STATUS_TIMEOUT: Final = 504
@@ -97,11 +98,7 @@ class Exchange:
         failure: ClocheError | None = None if answer.client_gone else execution.error
         if not answer.is_ended and not answer.client_gone:
             failure = failure or NoResponseError("the handler ended and answered nothing")
-            timed_out = isinstance(failure, TimeoutExceededError)
-            status, after_s = STATUS_TIMEOUT if timed_out else STATUS_FAILED, None
-            if self.effects.retry_after_s is not None and status == STATUS_FAILED:
-                status, after_s = STATUS_UNAVAILABLE, self.effects.retry_after_s
-            self._fail(status, failure.code, after_s)
+            self._fail(*self._told(failure))
         return AppExecution(
             **fields_of(execution),
             status=answer.status,
@@ -109,6 +106,16 @@ class Exchange:
             body_bytes=answer.body_bytes,
             client_gone=answer.client_gone,
         )
+
+    def _told(self, failure: ClocheError) -> tuple[int, str, int | None]:
+        """Return status, code and seconds to wait that a client is told of a failure."""
+        if isinstance(failure, TimeoutExceededError):
+            return STATUS_TIMEOUT, failure.code, None
+        if self.effects.is_body_too_large:
+            return STATUS_TOO_LARGE, AppRequestTooLargeError.code, None
+        if self.effects.retry_after_s is not None:
+            return STATUS_UNAVAILABLE, failure.code, self.effects.retry_after_s
+        return STATUS_FAILED, failure.code, None
 
     def break_off(self, error: BaseException) -> None:
         """Answer where the host failed, or break off what was begun."""
