@@ -138,8 +138,8 @@ def escaped(body: bytes) -> str:
     return "".join(f"\\{byte:02x}" for byte in body)
 
 
-def run_turn(instance: Instance, body: bytes = b"{}", *, seconds: float = 5) -> Outcome:
-    """Run one turn with a deadline."""
+def run_turn(instance: Instance, body: bytes = b"{}", *, seconds: float = 60) -> Outcome:
+    """Run one turn with a deadline, which is far away where a test is not about it."""
     return instance.turn(body, deadline_ns=deadline_after(int(seconds * NS_PER_S)))
 
 

@@ -215,7 +215,7 @@ def test_what_is_sealed_is_what_it_was_and_writes_less():
         instance = Instance(images().get("javascript"), machine())
         run_code(instance, source, persist=True)
         if is_sealed:
-            assert instance.seal(deadline_ns=deadline_after(10**10)) is None
+            assert instance.seal(deadline_ns=deadline_after(60 * 10**9)) is None
             assert run_code(instance, "console.log(x.name, kept.length)", persist=True) == "a 667\n"
         counts.append(_written(images().derive(instance)))
         instance.close()
@@ -227,6 +227,6 @@ def test_sealing_at_the_memory_limit_is_a_stop():
     limits = Limits().replace({"guests": {"memory_limit_bytes": 16 << 20}})
     instance = Instance(images().get("javascript"), machine(limits))
     run_code(instance, "var x = new Uint8Array(2 << 20)", persist=True)
-    stop = instance.seal(deadline_ns=deadline_after(10**10))
+    stop = instance.seal(deadline_ns=deadline_after(60 * 10**9))
     assert stop is not None
     assert (stop.kind, instance.closed) == ("memory", True)

@@ -73,7 +73,7 @@ class Guest:
     def call(self, name: str, *numbers: int) -> int:
         """Call a function by name."""
         self.store.memory.write(ARGUMENTS_AT, struct.pack(f"<{len(numbers)}Q", *numbers))
-        self.store.enter(deadline_after(5 * NS_PER_S))
+        self.store.enter(deadline_after(60 * NS_PER_S))
         try:
             return run_with_room(
                 lambda: self.store.call(self.store.export(name)), self.store.cancel

@@ -81,7 +81,7 @@ def run(source: str, *, fails: bool = False) -> tuple[World, int]:
 
 def turn(instance: Instance, body: bytes) -> Report:
     """Run one turn of a guest that is not stopped."""
-    outcome = instance.turn(body, deadline_ns=deadline_after(10_000_000_000))
+    outcome = instance.turn(body, deadline_ns=deadline_after(60_000_000_000))
     assert not isinstance(outcome, Stop), outcome
     return outcome
 

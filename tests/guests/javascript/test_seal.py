@@ -28,7 +28,7 @@ def test_small_program_writes_few_pages() -> None:
         now_ns="0",
         path=["/"],
     )
-    outcome = instance.turn(encode(start), deadline_ns=deadline_after(10**10))
+    outcome = instance.turn(encode(start), deadline_ns=deadline_after(60 * 10**9))
     assert isinstance(outcome, Report)
     assert outcome.state == "done"
     assert 0 < len(instance.written_pages()) < PAGES_MAX

@@ -31,7 +31,7 @@ def turn(subject: Instance, code: str) -> Outcome:
         now_ns="0",
         path=["/"],
     )
-    return subject.turn(encode(start), deadline_ns=deadline_after(10**10))
+    return subject.turn(encode(start), deadline_ns=deadline_after(60 * 10**9))
 
 
 def output(code: str) -> str:
