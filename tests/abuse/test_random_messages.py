@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ def messages(draw):
     return bytes([operation]) + bytes(body)
 
 
+@pytest.mark.timeout(600)  # half a minute on a machine that has nothing else to do
 @settings(max_examples=EXAMPLE_COUNT, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(messages(), min_size=1, max_size=5), st.booleans())
 def test_any_messages_end_as_data(sent, is_silenced):

@@ -23,6 +23,7 @@ from cloche.web.adapters.tls import TlsSettings
 from cloche.web.encodings.settings import TlsServerConfig
 
 from .clients import AsgiClient, FixtureClient, HttpClient
+from .ports import free_port
 
 TESTS = Path(__file__).parents[1]
 COMMANDS = {
@@ -41,7 +42,7 @@ COMMANDS = {
         "{app}",
     ],
 }
-START_S = 20
+START_S = 90
 
 
 def named(check):
@@ -125,8 +126,7 @@ def running():
 
 def started(server):
     """Start a server; return its process and address when it answers."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     values = {"port": port, "app": "web.sample:asgi"}
     arguments = [part.format(**values) for part in COMMANDS[server]]
     process = subprocess.Popen([sys.executable, *arguments], cwd=TESTS)

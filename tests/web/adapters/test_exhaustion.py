@@ -11,6 +11,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -103,6 +104,16 @@ def hold(stack, server, kind):
             client.close()
 
 
+def got_at_last(server, target, context):
+    """Ask until a handshake was fast enough: a client that is slow is cut like those that wait."""
+    until_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return server.get(target, context)
+        except (ConnectionError, ssl.SSLError):
+            assert time.monotonic() < until_s
+
+
 def check_end(server):
     """Check that it ended well, and that nothing of the application failed."""
     assert (server.process.returncode, server.stderr) == (0, "")
@@ -146,7 +157,7 @@ def test_more_handshakes_than_files(tmp_path):
         for _ in range(CLIENTS):
             client = stack.enter_context(socket.create_connection(server.address, WAIT_S))
             client.sendall(b"\x16\x03\x01")
-        assert server.get("/file", context)[0] == 200
+        assert got_at_last(server, "/file", context)[0] == 200
     check_end(server)
 
 

@@ -24,10 +24,10 @@ from cloche.web.adapters.server_forwarded import Forwarding
 from cloche.web.app import App
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 
+from ..ports import free_port  # noqa: TID252 - the tests of a room are one package
 from .background import Background
 
-WAIT_S = 10
-QUIET_S = 2.0  # after it no more answers come
+WAIT_S = 60
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 # What is good HTTP beyond doubt, and comes through.
@@ -44,6 +44,7 @@ http {{
   upstream app {{ server {app}; keepalive 4; }}
   server {{
     listen {address};
+    keepalive_timeout 1s; client_body_timeout 60s;
     location / {{
       proxy_pass http://app; proxy_http_version 1.1; proxy_request_buffering off;
       proxy_buffering off; proxy_set_header Connection ""; proxy_set_header Host $http_host;
@@ -58,10 +59,11 @@ global
   maxconn 100
 defaults
   mode http
-  timeout connect 5s
-  timeout client 10s
-  timeout server 10s
-  timeout http-request 5s
+  timeout connect 60s
+  timeout client 60s
+  timeout server 60s
+  timeout http-request 60s
+  timeout http-keep-alive 1s
   option forwardfor
   http-reuse always
 frontend front
@@ -122,9 +124,7 @@ def behind(kind, folder, *, more=""):
 
 def free_address():
     """Return an address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def wait_for(address, process):
@@ -148,12 +148,14 @@ def connect(address):
 
 
 def ask(address, data):
-    """Send bytes; return the statuses of all answers, without those that only ask for more."""
+    """Send bytes; return the statuses of all answers, without those that only ask for more.
+
+    The proxy closes when it has waited in vain for another request, or for the rest of one.
+    """
     with connect(address) as client:
-        client.settimeout(QUIET_S)
         client.sendall(data)
         answers = b""
-        with suppress(TimeoutError, ConnectionResetError):
+        with suppress(ConnectionResetError):
             while piece := client.recv(65_536):
                 answers += piece
     found = [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
