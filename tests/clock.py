@@ -31,6 +31,10 @@ class StoppedClock:
         if self._since_ns is None:
             self._since_ns = self._read_ns()
 
+    def stop(self):
+        """Stand still again."""
+        self._at_ns, self._since_ns = self(), None
+
     def pass_ms(self, duration_ms):
         """Let so much time pass at once."""
         self._at_ns += duration_ms * NS_PER_MS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 
@@ -10,6 +11,8 @@ import pytest
 from tests.server.process import serving
 
 from .support import cloche, environment
+
+get = functools.partial(httpx.get, timeout=60)
 
 
 class World:
@@ -47,9 +50,9 @@ def test_a_new_app(world, language):
     assert (deployed["app"], deployed["number"], deployed["state"]) == ("hello", 1, "live")
     with serving(world.folder) as server:
         asked = {"host": "hello.localhost"}
-        page = httpx.get(f"{server.url}/", headers=asked)
+        page = get(f"{server.url}/", headers=asked)
         assert (page.status_code, "<h1>hello</h1>" in page.text) == (200, True)
-        counts = [httpx.get(f"{server.url}/api/visits", headers=asked).json() for _ in range(2)]
+        counts = [get(f"{server.url}/api/visits", headers=asked).json() for _ in range(2)]
         assert counts == [{"visits": 1}, {"visits": 2}]
 
 
@@ -65,10 +68,10 @@ def test_the_life_of_an_app(world):
     with serving(world.folder) as server:
 
         def answers(expected):
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while time.monotonic() < end:
-                found = httpx.get(f"{server.url}/", headers={"host": "hello.localhost"}).text
-                if found == expected:
+                found = get(f"{server.url}/", headers={"host": "hello.localhost"}).text
+                if expected in found:
                     return True
                 time.sleep(0.05)
             return found
@@ -85,7 +88,7 @@ def test_the_life_of_an_app(world):
         world.run("promote", "hello")
         assert answers("two blue") is True
         world.run("stop", "hello")
-        assert "APP_STOPPED" in answers("")
+        assert answers("APP_STOPPED") is True
         world.run("start", "hello")
         assert answers("two blue") is True
     states = [
@@ -114,8 +117,8 @@ def test_logs_and_replay(world):
     world.run("deploy", "hello")
     with serving(world.folder) as server:
         asked = {"host": "hello.localhost"}
-        assert httpx.get(f"{server.url}/x?y=1", headers=asked).status_code == 500
-        assert httpx.get(f"{server.url}/tea", headers=asked).status_code == 418
+        assert get(f"{server.url}/x?y=1", headers=asked).status_code == 500
+        assert get(f"{server.url}/tea", headers=asked).status_code == 418
         assert server.stop() == 0
     assert "asked" in world.run("logs", "hello").stdout
     assert "asked" not in world.run("logs", "hello", "--level", "error").stdout

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from tests.cli.support import START, environment
+from tests.clock import stop_clock
 
 from cloche.cli import repl as module
 from cloche.cli.repl import HISTORY_LENGTH_MAX, Repl, is_whole
@@ -17,7 +18,7 @@ from cloche.exec.session import Session, sessions_of
 from cloche.exec.types import Limits
 from cloche.store.open import open_store
 
-TERMINAL_TIMEOUT_S = 30
+TERMINAL_TIMEOUT_S = 100
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def session(request, store):
 
 
 class Typist:
-    """Types lines; one that is an exception is raised instead. Notes the prompts."""
+    """Types lines; an exception is raised instead, a function called before. Notes the prompts."""
 
     def __init__(self, lines):
         self._lines = list(lines)
@@ -56,6 +57,9 @@ class Typist:
         if not self._lines:
             raise EOFError
         line = self._lines.pop(0)
+        while callable(line):
+            line()
+            line = self._lines.pop(0)
         if isinstance(line, BaseException):
             raise line
         return line
@@ -163,10 +167,12 @@ def test_exit_codes_are_shown(session, capsys):
     assert out == "exit code 3\n42\n\n"
 
 
-def test_a_limit_is_told_by_the_tool(store, capsys):
+def test_a_limit_is_told_by_the_tool(store, capsys, monkeypatch):
     """With its code and what to do; the session is as it was."""
+    clock = stop_clock(monkeypatch)
+    endless = (clock.start, "while True: pass", "", clock.stop)
     with Session.create("python", store=store, limits=Limits(time_ms=200)) as session:
-        out, _, _ = typed(session, capsys, "x = 41", "while True: pass", "", "print(x + 1)")
+        out, _, _ = typed(session, capsys, "x = 41", *endless, "print(x + 1)")
     assert out.startswith("TIMEOUT the program ran longer than 200 ms")
     assert out.endswith("42\n\n")
 

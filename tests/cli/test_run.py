@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import pytest
-from tests.cli.support import START, cloche, environment
+from tests.cli.support import LATE, START, cloche, environment
 
 from cloche.exec.types import ExecResult, StageResult
 
@@ -81,7 +81,7 @@ def test_json():
     assert [len(document[name]) for name in ("run_id", "journal_hash")] == [32, 64]
 
 
-GROW = "for (;;) a.push(new Array(1e5).fill(1))"
+GROW = "console.log('x'); const a = []; for (;;) a.push(new Array(1e5).fill(1))"
 # (options, exit code, error code, case of stderr without --json)
 FAILURES = {
     "compile": (["-l", "ts", "-c", "let x: = 1"], 1, "COMPILATION_FAILED", "SyntaxError"),
@@ -96,7 +96,16 @@ FAILURES = {
         ),
     ),
     "memory": (
-        ["--memory", "32MiB", "-l", "js", "-c", "console.log('x'); const a = []; " + GROW],
+        [
+            "--timeout",
+            "60s",
+            "--memory",
+            "32MiB",
+            "-l",
+            "js",
+            "-c",
+            GROW,
+        ],
         137,
         "RESOURCE_EXCEEDED",
         (
@@ -105,7 +114,7 @@ FAILURES = {
         ),
     ),
     "fuel": (
-        ["-l", "js", "-c", "console.log('x'); for (;;);", "--fuel", "9000000"],
+        ["--timeout", "60s", "-l", "js", "-c", "console.log('x'); for (;;);", "--fuel", "9000000"],
         1,
         "RESOURCE_EXCEEDED",
         (
@@ -120,7 +129,8 @@ FAILURES = {
 def test_failures(name):
     """Each way to fail has its exit code, its error in JSON, and one telling of it on stderr."""
     options, exit_code, code, told = FAILURES[name]
-    plain, in_json = cloche("run", *options), cloche("run", *options, "--json")
+    start = LATE if name == "time" else START
+    plain, in_json = (cloche("run", *options, *more, start=start) for more in ((), ("--json",)))
     assert (plain.exit_code, in_json.exit_code) == (exit_code, exit_code)
     document = in_json.document
     assert set(document["error"]) == {"code", "message", "blame", "retryable", "fields"}
@@ -146,7 +156,7 @@ def test_failures(name):
 def test_live_output_and_interrupt(language, code):
     """Output comes at once; Ctrl-C ends the run with 130, long before its time limit."""
     with subprocess.Popen(
-        [*START, "run", "-l", language, "-c", code, "--timeout", "60s"],
+        [*START, "run", "-l", language, "-c", code, "--timeout", "600s"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -154,7 +164,7 @@ def test_live_output_and_interrupt(language, code):
     ) as process:
         assert process.stdout.readline() == b"live\n"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in err
 
@@ -162,7 +172,7 @@ def test_live_output_and_interrupt(language, code):
 def test_reader_that_goes_away():
     """A closed pipe ends the run in silence."""
     with subprocess.Popen(
-        [*START, "run", "-c", "while True: print('y' * 1000)"],
+        [*START, "run", "-c", "while True: print('y' * 1000)", "--timeout", "600s"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -171,7 +181,7 @@ def test_reader_that_goes_away():
         process.stdout.read(10)
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(20) == 1
+        assert process.wait(60) == 1
 
 
 def test_where_programs_come_from(tmp_path):
@@ -260,7 +270,7 @@ def test_a_crash_leaves_no_core_file():
         resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 
     with subprocess.Popen(
-        [*START, "run", "-c", "print('up')\nwhile True: pass", "--timeout", "60s"],
+        [*START, "run", "-c", "print('up')\nwhile True: pass", "--timeout", "600s"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env=environment(),

@@ -217,7 +217,7 @@ def test_an_interrupt_keeps_what_is_there(script):
     while not (script.folder / "begun").exists() and time.monotonic() < deadline_s:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    stdout, _ = process.communicate(timeout=30)
+    stdout, _ = process.communicate(timeout=60)
     document = json.loads(stdout)
     assert (document["status"], document["output"]) == ("cancelled", "begun\n")
     assert process.returncode == 130
@@ -243,18 +243,26 @@ def forever() -> None:
 
 
 spawner = Spawner(add, forever)
+
+
+@cloche.tool(read_only=True)
+def finished(id: str) -> None:
+    """Wait for the end of a job."""
+    spawner.wait(id, 60)
+
+
+def everything():
+    return [*spawner.tools, finished]
 '''
 
 
 def test_detached_work_is_listed(script):
     """By another process, with what became of it; and a later script finds the result."""
     (script.folder / "spawning.py").write_text(SPAWNING)
-    tools = ("--tools", "spawning:spawner")
+    tools = ("--tools", "spawning:everything")
     source = b"""
 const job = await tools.spawn.add({ a: 1, b: 2 });
-while ((await tools.spawn.status(job.id)).status === "running") {
-  await new Promise((resolve) => setTimeout(resolve, 200));  // calls are counted
-}
+await tools.finished({ id: job.id });
 return job.id;
 """
     done = script("script", "-", *tools, stdin=source)

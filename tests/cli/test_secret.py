@@ -200,7 +200,7 @@ def test_a_value_is_asked_for(safe):
             shown += read_until(ours, question)
             os.write(ours, VALUE.encode() + b"\n")
         shown += read_until(ours, b"global)")
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
@@ -211,7 +211,7 @@ def test_a_value_is_asked_for(safe):
 
 def read_until(file, words):
     """Return what a terminal shows up to some words."""
-    shown, end_s = b"", time.monotonic() + 20
+    shown, end_s = b"", time.monotonic() + 60
     while words not in shown and time.monotonic() < end_s:
         if select.select([file], [], [], 1)[0]:
             shown += os.read(file, 1000)

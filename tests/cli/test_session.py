@@ -317,7 +317,7 @@ def test_cancelling_a_run_that_was_put_away(shop, box):
 def test_waking_what_is_due(shop, box):
     """Runs whose time has come go on; the others are left alone."""
     env = {"CLOCHE_SESSIONS_SUSPEND_AFTER_MS": "20"}
-    code = "await cloche.sleep(0.3); console.log('up')"
+    code = "await cloche.sleep(5); console.log('up')"
     assert shop.say("session", "run", box, "-c", code, env=env).exit_code == 75
     woken = []
     while not woken:
@@ -479,7 +479,7 @@ def test_unreadable_stores(shop, tmp_path):
 def test_busy(shop, box):
     """While another process works in a session, commands are refused and may be repeated."""
     with subprocess.Popen(
-        [*START, "session", "run", box, "-c", "console.log('in'); for (;;);", "--timeout", "60s"],
+        [*START, "session", "run", box, "-c", "console.log('in'); for (;;);", "--timeout", "600s"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -490,7 +490,7 @@ def test_busy(shop, box):
             error = wrong(shop, "session", *command)
             assert (error["code"], error["retryable"]) == ("SESSION_BUSY", True)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
     assert shop.told("session", "run", box, "-c", "console.log('free')") == "free\n"
     statuses = [run["status"] for run in shop.document("runs", "list", "--session", box)["runs"]]
     assert statuses == ["completed", "cancelled"]

@@ -39,7 +39,7 @@ class Served:
         request = urllib.request.Request(self.url + target, headers=headers)
         context = ssl._create_unverified_context() if self.url.startswith("https") else None
         try:
-            with urllib.request.urlopen(request, timeout=10, context=context) as found:
+            with urllib.request.urlopen(request, timeout=60, context=context) as found:
                 return found.status, found.headers, found.read()
         except urllib.error.HTTPError as refused:
             with refused:
