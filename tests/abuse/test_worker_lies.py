@@ -118,13 +118,15 @@ def test_more_than_anybody_takes(workers):
     assert conversation._frames.qsize() <= (most >> 20) + 1
 
 
-def test_small_frames_count_too(workers):
+def test_small_frames_count_too(workers, monkeypatch):
     """So do frames with nothing in them."""
+    low = Limits().replace({"server": {"worker_frame_limit_bytes": 16 << 20}})
+    monkeypatch.setattr(workers, "server", low.server)
     conversation, worker = Conversation(workers, asked("1")), Liar()
     worker.open(conversation)
     conversation._process = worker
     empty = frames.CancelEffect(job=1, question=1)
-    for _ in range(workers.server.worker_frame_limit_bytes // 200):
+    for _ in range(low.server.worker_frame_limit_bytes // 200):
         if worker.killed:
             break
         conversation.put(empty)
