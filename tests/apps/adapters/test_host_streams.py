@@ -87,16 +87,18 @@ def test_pieces_of_a_stream_take_their_time():
         (
             "javascript",
             """export default { fetch: () => new Response((async function* () {
-            yield "a"; await new Promise((r) => setTimeout(r, 150)); yield "b" })()) }""",
+            yield "a"; await new Promise((r) => setTimeout(r, 300)); yield "b" })()) }""",
         ),
         (
             "python",
-            "import time\ndef handle(r):\n    yield 'a'\n    time.sleep(0.15)\n    yield 'b'",
+            "import time\ndef handle(r):\n    yield 'a'\n    time.sleep(0.3)\n    yield 'b'",
         ),
     ):
-        reply = Slow()
-        ask(build(code, language), reply=reply)
-        assert reply.times[1] - reply.times[0] > 0.14
+        built, reply = build(code, language), Slow()
+        asked_s = time.monotonic()
+        ask(built, reply=reply)
+        assert reply.pieces == [b"a", b"b"]
+        assert reply.times[1] - asked_s > 0.3, "the second piece came before its time"
 
 
 def test_large_bodies_go_out_in_pieces():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 
 import pytest
 
@@ -150,8 +149,8 @@ def test_timers_go_on_while_it_listens():
     client = Client()
 
     def leave():
-        client.heard.acquire(timeout=10)
-        client.heard.acquire(timeout=10)
+        for _ in range(2):
+            client.heard.acquire(timeout=60)
         client.says.put(None)
 
     thread = threading.Thread(target=leave)
@@ -183,9 +182,9 @@ def test_a_silent_client_does_not_keep_it_for_ever(language):
     built = build(code, language)
     limits = LIMITS.replace({"apps": {"socket_timeout_ms": 300}})
     short = build(code, language, host_limits=limits)
-    client, started = Client(), time.monotonic()
-    talk(code, client, language, limits=limits, built=short)
-    assert time.monotonic() - started < 20
+    client = Client()
+    execution = talk(code, client, language, limits=limits, built=short)
+    assert execution.failure.code == "TIMEOUT"
     token = CancelToken()
 
     class Leaving(Client):
