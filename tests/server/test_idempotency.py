@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
 from cloche.store.open import open_store
@@ -162,3 +164,39 @@ def test_what_is_no_key(key):
     """It is refused, so that nobody relies on what is not there."""
     answer = Asker().post("/v1/run", RUN, fields=keyed(key))
     assert (answer.status, answer.document["code"]) == (422, "SERVER_INVALID")
+
+
+SECRETS = [
+    ("/v1/keys", {"scopes": ["run"]}, "key"),
+    ("/v1/keys/{id}/rotate", {}, "key"),
+    ("/v1/webhooks", {"url": "https://example.org/in"}, "secret"),
+    ("/v1/webhooks/{id}/rotate", None, "secret"),
+]
+
+
+@pytest.mark.parametrize(("target", "body", "name"), SECRETS)
+def test_a_secret_that_is_told_once(monkeypatch, target, body, name):
+    """It is in the answer that is given again, and cannot be read from the store."""
+    monkeypatch.setenv("CLOCHE_SECRET_KEY", b64encode(bytes(32)).decode())
+    asker = Asker()
+    if "{id}" in target:
+        made = SECRETS[0] if name == "key" else SECRETS[2]
+        target = target.format(id=asker.post(made[0], made[1]).document["id"])
+    first = asker.post(target, body, fields=keyed())
+    secret = first.document[name]
+    assert asker.post(target, body, fields=keyed()).body == first.body
+    kept = asker.store.documents.get("server.answers.default", "k1")
+    assert secret.encode() not in kept.data
+    monkeypatch.setenv("CLOCHE_SECRET_KEY", b64encode(bytes([1] * 32)).decode())
+    other = Asker(store=asker.store, seed=1).post(target, body, fields=keyed())
+    assert (other.status, other.document["code"]) == (409, "SERVER_STATE")
+    assert secret not in other.body.decode()
+
+
+def test_no_key_to_seal_with(monkeypatch):
+    """It is a failure of the server, and the next request is not told to wait for an answer."""
+    monkeypatch.setenv("CLOCHE_SECRET_KEY", "not a key")
+    asker = Asker()
+    for _ in range(2):
+        answer = asker.post("/v1/keys", {"scopes": ["run"]}, fields=keyed())
+        assert (answer.status, answer.document["code"]) == (500, "INTERNAL")

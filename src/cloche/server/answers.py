@@ -4,7 +4,8 @@ Owns the life of one: pending while the first request is being answered, then ke
 `server.idempotency_ms`. Invariants:
 - of two requests with one key at the same time one is answered, the other is told to wait;
 - a pending answer of a server that died is taken over by who asks next;
-- only a success is kept: a refusal has changed nothing, and a repetition may find another state.
+- only a success is kept: a refusal has changed nothing, and a repetition may find another state;
+- an answer with a secret in it is kept sealed: the store alone gives nobody a key.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from cloche.errors import ClocheError
 from cloche.server.errors import (
     InvalidFieldError,
     PendingKeyError,
     ReusedKeyError,
+    StateError,
     seconds,
 )
 from cloche.store.errors import StoreChangedError
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloche.limits import Limits
+    from cloche.server.ports import Sealer
     from cloche.store.ports import Store
 
 _KIND: Final = "server.answers."
@@ -47,7 +51,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
         created_ns: when the request came first.
         status: None while it is pending.
         fields: of the response, as text.
-        body: its bytes.
+        body: its bytes; sealed where it `is_sealed`.
         run_id: instead of a body: the events of this run are the answer.
     """
 
@@ -58,6 +62,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
     fields: list[tuple[str, str]] = []
     body: bytes = b""
     run_id: str | None = None
+    is_sealed: bool = False
 
 
 class Answers:
@@ -65,14 +70,22 @@ class Answers:
 
     Args:
         server: names this process, so that what a dead one left is known.
+        sealer: seals what holds a secret; its key is not in the store.
     """
 
     def __init__(
-        self, store: Store, limits: Limits, *, server: str, now_ns: Callable[[], int]
+        self,
+        store: Store,
+        limits: Limits,
+        *,
+        server: str,
+        sealer: Sealer,
+        now_ns: Callable[[], int],
     ) -> None:
         self._documents = store.documents
         self._limits = limits.server
         self._server = server
+        self._sealer = sealer
         self._now_ns = now_ns
 
     def begin(self, tenant: str, key: str, digest: str) -> KeptAnswer | None:
@@ -82,6 +95,7 @@ class Answers:
             InvalidFieldError: it is no key.
             ReusedKeyError: another request had this key.
             PendingKeyError: the same one is being answered.
+            StateError: the answer was sealed with a key that this server does not have.
         """
         if _KEY.fullmatch(key) is None:
             raise InvalidFieldError(
@@ -92,7 +106,7 @@ class Answers:
             if kept is not None:
                 answer = msgspec.msgpack.decode(kept.data, type=KeptAnswer)
                 if not self._may_be_replaced(answer, digest):
-                    return answer
+                    return self._opened(tenant, key, answer)
             if self._put(tenant, key, self._pending(digest), kept):
                 return None
 
@@ -134,16 +148,51 @@ class Answers:
         fields: list[tuple[str, str]],
         body: bytes = b"",
         run_id: str | None = None,
+        is_secret: bool = False,
     ) -> None:
-        """Keep the answer to a request that `begin` let pass, if it is one to be kept."""
+        """Keep the answer to a request that `begin` let pass, if it is one to be kept.
+
+        One that `is_secret` is sealed: nobody who reads the store may know it.
+
+        Raises:
+            ClocheError: it cannot be sealed. It is not kept: a repetition is answered afresh.
+        """
         is_final = status < _FAILED
         if not is_final or len(body) > self._limits.idempotency_body_limit_bytes:
             self.forget(tenant, key)
             return
+        if is_secret:
+            body = self._sealed(tenant, key, body)
         answer = msgspec.structs.replace(
-            self._pending(digest), status=status, fields=fields, body=body, run_id=run_id
+            self._pending(digest),
+            status=status,
+            fields=fields,
+            body=body,
+            run_id=run_id,
+            is_sealed=is_secret,
         )
         self._put(tenant, key, answer, self._documents.get(_KIND + tenant, key))
+
+    def _sealed(self, tenant: str, key: str, body: bytes) -> bytes:
+        try:
+            return self._sealer.seal(body.decode(), _bound_to(tenant, key))
+        except ClocheError:
+            self.forget(tenant, key)
+            raise
+
+    def _opened(self, tenant: str, key: str, answer: KeptAnswer) -> KeptAnswer:
+        if not answer.is_sealed:
+            return answer
+        try:
+            text = self._sealer.open("answer", answer.body, _bound_to(tenant, key))
+        except ClocheError as error:
+            raise StateError(
+                kind="answer",
+                id=key,
+                state="sealed with another key of secrets",
+                problem="give the server the key that it had, or use a new Idempotency-Key",
+            ) from error
+        return msgspec.structs.replace(answer, body=text.encode(), is_sealed=False)
 
     def forget(self, tenant: str, key: str) -> None:
         """Let the next request with a key be answered afresh."""
@@ -160,6 +209,11 @@ class Answers:
                         _KIND + tenant, kept.name, revision=kept.revision
                     )
         return count
+
+
+def _bound_to(tenant: str, key: str) -> bytes:
+    """Return what a sealed answer is bound to, so that it opens nowhere else."""
+    return f"cloche answer\0{tenant}\0{key}".encode()
 
 
 def digest_of(method: str, target: str, media_type: str, accepted: str, body: bytes) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cloche._version import __version__
 from cloche.apps.events import job_loop
 from cloche.apps.serving import AppServer
+from cloche.egress.adapters.keys import Sealer
 from cloche.engine.adapters.keys import load_key
 from cloche.errors import ClocheError
 from cloche.server.answers import Answers
@@ -129,7 +130,7 @@ class Server:
             limits=limits,
             host=host,
             keyring=self.keyring,
-            answers=Answers(store, limits, server=server_id, now_ns=host.now_ns),
+            answers=Answers(store, limits, server=server_id, sealer=Sealer(), now_ns=host.now_ns),
             runs=self.runs,
             sessions=TenantSessions(store, limits, owners=owners, stored=stored, effects=effects),
             scripts=self.scripts,

@@ -58,7 +58,7 @@ class Guard:
         """Return what stands before a route, outermost first."""
         if operation.access == "anybody":
             return (self.errors(),)
-        return (self.errors(), self.key(operation.scope), self.once(), self.errors())
+        return (self.errors(), self.key(operation.scope), self.once(operation), self.errors())
 
     def errors(self) -> Middleware:
         """Answer what the rooms raise."""
@@ -146,18 +146,18 @@ class Guard:
 
         return middleware
 
-    def once(self) -> Middleware:
+    def once(self, operation: Operation) -> Middleware:
         """Answer a POST with an Idempotency-Key once, and the same afterwards."""
 
         async def middleware(request: Request, following: Next) -> Response:
             keys = request.headers("idempotency-key")
             if request.method != "POST" or not keys:
                 return await following(request)
-            return await self._once(request, ",".join(keys), following)
+            return await self._once(request, ",".join(keys), following, operation.is_secret)
 
         return middleware
 
-    async def _once(self, request: Request, key: str, following: Next) -> Response:
+    async def _once(self, request: Request, key: str, following: Next, is_secret: bool) -> Response:
         tenant: str = request.context["user"].tenant
         body = await request.read_all(body_limit(self.limits))
         digest = digest_of(
@@ -180,10 +180,10 @@ class Guard:
             # Whatever else happens, nobody is left waiting for an answer that never comes.
             if answer is None:
                 await self.host.call(lambda: self.answers.forget(tenant, key))
-        await self.host.call(lambda: self._keep(tenant, key, digest, answer))
+        await self.host.call(lambda: self._keep(tenant, key, digest, answer, is_secret))
         return answer
 
-    def _keep(self, tenant: str, key: str, digest: str, answer: Response) -> None:
+    def _keep(self, tenant: str, key: str, digest: str, answer: Response, is_secret: bool) -> None:
         fields = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in answer.fields
@@ -192,7 +192,13 @@ class Guard:
         run_id = answer.get(RUN_HEADER)
         if not answer.is_stream:
             self.answers.keep(
-                tenant, key, digest, status=answer.status, fields=fields, body=answer.body
+                tenant,
+                key,
+                digest,
+                status=answer.status,
+                fields=fields,
+                body=answer.body,
+                is_secret=is_secret,
             )
         elif run_id is not None:
             self.answers.keep(

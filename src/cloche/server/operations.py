@@ -40,6 +40,7 @@ class Operation:
         query: (name, type, what it says) of each parameter.
         about: the template of the GET whose answer conditions are about, where it is another one.
         streams: whether the answer may be events.
+        is_secret: whether the answer has something that is told once and kept nowhere.
     """
 
     method: str
@@ -56,3 +57,4 @@ class Operation:
     query: tuple[tuple[str, type, str], ...] = ()
     about: str | None = None
     streams: bool = False
+    is_secret: bool = False

@@ -54,6 +54,16 @@ class Workers(Protocol):
         """Begin nothing more and wait for what was begun; False when that takes too long."""
 
 
+class Sealer(Protocol):
+    """Keeps secrets from who reads a store: its key is elsewhere."""
+
+    def seal(self, text: str, bound_to: bytes) -> bytes:
+        """Return a text sealed. Raises: ClocheError: there is no key."""
+
+    def open(self, name: str, sealed: bytes, bound_to: bytes) -> str:
+        """Return what was sealed. Raises: ClocheError: with another key, or bound otherwise."""
+
+
 class Host(Protocol):
     """The world of one server."""
 
