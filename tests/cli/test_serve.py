@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+import time
+
 import pytest
 from tests.server.process import serving
 
 from cloche.client.errors import ServerAnswerError
+from cloche.limits import Limits
+from cloche.server.audit import Audit
+from cloche.server.pages import PageRequest
+from cloche.store.open import open_store
 
 from .support import cloche
 
@@ -80,6 +87,23 @@ def test_keys_in_words(tmp_path):
     assert "run session" in listed.stdout
     assert "good" in listed.stdout
     assert made.stdout.split("_")[2].strip() not in listed.stdout
+    # What is copied into the next command is in one piece.
+    assert made.stdout.split("_")[1] in listed.stdout
+
+
+def test_keys_are_noted(tmp_path):
+    """What a command does with keys is in the audit of their tenant, as made by no key."""
+    store = str(tmp_path / "s.db")
+    of_acme = ("--tenant", "acme", "--store", store)
+    made = cloche("keys", "new", "--name", "ci", *of_acme, "--json").document
+    new = cloche("keys", "rotate", made["id"], *of_acme, "--json").document
+    cloche("keys", "revoke", new["id"], "--store", store)
+    cloche("keys", "new", "--scope", "root", *of_acme)
+    opened = open_store(store)
+    audit = Audit(opened, Limits(), now_ns=time.time_ns, random_bytes=secrets.token_bytes)
+    noted = [(each.action, each.target) for each in audit.page("acme", PageRequest(limit=9))]
+    opened.close()
+    assert noted == [("key.revoke", new["id"]), ("key.rotate", made["id"]), ("key.make", "ci")]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +112,7 @@ def test_keys_in_words(tmp_path):
         ["new", "--scope", "root"],
         ["new", "--tenant", "Not a tenant"],
         ["new", "--expires", "soon"],
+        ["new", "--expires", "100000000h"],
         ["revoke", "nothing"],
         ["rotate", "../x"],
     ],

@@ -44,7 +44,8 @@ def test_tenants_with_keys_are_listed(store):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("acme", "session_count=5"), "did you mean server.session_count_max?"),
+        (("acme", "session_count=5"), "did you mean session_count_max?"),
+        (("acme", "--unset", "session_count"), "did you mean session_count_max?"),
         (("acme", "drain_ms=5"), "is no limit that a tenant has"),
         (("acme", "session_count_max"), "give LIMIT=VALUE"),
         (("acme", "session_count_max=0"), "session_count_max"),

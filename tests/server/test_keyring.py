@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloche.server.errors import QuotaError, StateError
+from cloche.server.errors import InvalidFieldError, QuotaError, StateError
 from cloche.server.pages import PageRequest
 
 from .support import Asker
@@ -81,6 +81,18 @@ def test_a_key_instead_of_another():
     host.time_ns += MOMENT_NS
     assert ring.owner_of(old_text) is None
     assert ring.owner_of(new_text).id == new.id
+
+
+@pytest.mark.parametrize("overlap_ms", [-1, 10**20])
+def test_an_overlap_that_cannot_be(overlap_ms):
+    """It is refused before another key is made, and the old one stays as it is."""
+    asker = Asker()
+    ring = asker.server.keyring
+    key, text = ring.make(tenant="acme", scopes=("run",))
+    with pytest.raises(InvalidFieldError, match="overlap_ms: it is 0 or more"):
+        ring.rotate("acme", key.id, overlap_ms=overlap_ms)
+    assert [one.id for one in ring.of("acme")] == [key.id]
+    assert ring.owner_of(text).id == key.id
 
 
 def test_what_has_ended_is_not_rotated():

@@ -80,6 +80,10 @@ def test_scopes():
         ({"name": "a" * 101}, "name: it has up to 100 characters, all printable"),
         ({"expires_ns": NOW_NS}, "expires: it is not in the future"),
         (
+            {"expires_ns": 253_402_300_800 * 10**9},
+            "expires: it is behind the year 9999; leave it out for a key that does not end",
+        ),
+        (
             {"tenant": "Acme"},
             "tenant: it has 1 to 63 of a-z, 0-9 and -, and no - at its ends",
         ),

@@ -13,6 +13,7 @@ from cloche.cli.output import print_json, table
 from cloche.cli.session import AsJson, Store, time_text
 
 if TYPE_CHECKING:
+    from cloche.server.audit import Audit
     from cloche.server.keyring import Keyring
     from cloche.server.keys import Key
 
@@ -20,18 +21,20 @@ app = typer.Typer(help="Keys of a server: who may ask it for what.", no_args_is_
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
-_PAGE: Final = 1000
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of a key: the part behind clk_.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="For whom it acts.")]
 
 
-def _keyring(store: str | None) -> Keyring:
+def _opened(store: str | None) -> tuple[Keyring, Audit]:
     from cloche.exec.stores import store_at  # noqa: PLC0415 - keeps --help fast
     from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
+    from cloche.server.audit import Audit  # noqa: PLC0415
     from cloche.server.keyring import Keyring  # noqa: PLC0415
 
-    opened = store_at(served_store(store))
-    return Keyring(opened, load_limits(), now_ns=time.time_ns, random_bytes=secrets.token_bytes)
+    opened, limits = store_at(served_store(store)), load_limits()
+    keyring = Keyring(opened, limits, now_ns=time.time_ns, random_bytes=secrets.token_bytes)
+    audit = Audit(opened, limits, now_ns=time.time_ns, random_bytes=secrets.token_bytes)
+    return keyring, audit
 
 
 def _settle() -> None:
@@ -66,7 +69,7 @@ def _show_new(key: Key, text: str, *, as_json: bool) -> None:
 def new_command(
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="run, session, approve or admin; repeatable."),
+        typer.Option("--scope", help="run, session, approve, app or admin; repeatable."),
     ] = None,
     tenant: Tenant = "default",
     name: Annotated[str, typer.Option("--name", help="What people call it.")] = "",
@@ -83,16 +86,16 @@ def new_command(
     if expires is not None:
         expires_ns = time.time_ns() + parse_quantity(expires, "ms") * NS_PER_MS
     scopes: Any = tuple(scope or ("run", "session"))
-    key, text = _keyring(store).make(tenant=tenant, scopes=scopes, name=name, expires_ns=expires_ns)
+    keyring, audit = _opened(store)
+    with audit.noted(tenant, None, "key.make", name, {"tenant": tenant, "scopes": scopes}):
+        key, text = keyring.make(tenant=tenant, scopes=scopes, name=name, expires_ns=expires_ns)
     _show_new(key, text, as_json=as_json)
 
 
 @app.command("list")
 def list_command(tenant: Tenant = "default", store: Store = None, as_json: AsJson = False) -> None:
     """List the keys of a tenant, revoked ones too."""
-    from cloche.server.pages import PageRequest  # noqa: PLC0415
-
-    keys = _keyring(store).page(tenant, PageRequest(limit=_PAGE))
+    keys = _opened(store)[0].of(tenant)
     if as_json:
         print_json({"keys": [_document(key) for key in keys]})
         return
@@ -109,7 +112,9 @@ def list_command(tenant: Tenant = "default", store: Store = None, as_json: AsJso
         ]
         for key in keys
     ]
-    table("Keys", ["id", "name", "scopes", "state", "made", "last used", "ends"], rows)
+    table(
+        "Keys", ["id", "name", "scopes", "state", "made", "last used", "ends"], rows, whole={"id"}
+    )
 
 
 def _time(time_ns: int | None) -> str:
@@ -130,7 +135,9 @@ def rotate_command(
     from cloche.limits import parse_quantity  # noqa: PLC0415
 
     overlap_ms = parse_quantity(overlap, "ms")
-    made, text = _keyring(store).rotate(tenant, key, overlap_ms=overlap_ms)
+    keyring, audit = _opened(store)
+    with audit.noted(tenant, None, "key.rotate", key):
+        made, text = keyring.rotate(tenant, key, overlap_ms=overlap_ms)
     _settle()
     _show_new(made, text, as_json=as_json)
 
@@ -138,7 +145,9 @@ def rotate_command(
 @app.command("revoke")
 def revoke_command(key: KeyId, store: Store = None, as_json: AsJson = False) -> None:
     """End a key now, whose it may be."""
-    ended = _keyring(store).revoke(None, key)
+    keyring, audit = _opened(store)
+    with audit.noted(keyring.get(key).tenant, None, "key.revoke", key):
+        ended = keyring.revoke(None, key)
     _settle()
     if as_json:
         print_json(_document(ended))

@@ -100,11 +100,13 @@ def set_command(
 ) -> None:
     """Give a tenant limits of its own; the others stay. A server that runs hears of it at once."""
     from cloche.server.audit import Audit  # noqa: PLC0415
+    from cloche.server.tenants import check_limit  # noqa: PLC0415
 
     opened, limits, tenants = _opened(store)
     kept = tenants.settings(tenant)
     own = {} if kept is None else dict(kept.limits)
     for name in unset or ():
+        check_limit(name)
         own.pop(name, None)
     own |= dict(_read(text) for text in settings or ())
     audit = Audit(opened, limits, now_ns=time.time_ns, random_bytes=secrets.token_bytes)
@@ -121,9 +123,11 @@ def _read(text: str) -> tuple[str, int]:
     from cloche.limits import parse_quantity  # noqa: PLC0415
     from cloche.limits.limits import find  # noqa: PLC0415
     from cloche.server.errors import InvalidFieldError  # noqa: PLC0415
+    from cloche.server.tenants import check_limit  # noqa: PLC0415
 
     name, equals, value = text.partition("=")
     if not equals:
         raise InvalidFieldError(field=text, problem="give LIMIT=VALUE")
+    check_limit(name)
     spec = find(f"server.{name}", "the command line")
     return name, parse_quantity(value, spec.unit, name)

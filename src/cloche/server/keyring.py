@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cloche.server.errors import QuotaError, StateError, UnknownObjectError
-from cloche.server.keys import RANDOM_BYTES, Key, id_in, is_proof, make
+from cloche.server.errors import InvalidFieldError, QuotaError, StateError, UnknownObjectError
+from cloche.server.keys import EXPIRES_NS_MAX, RANDOM_BYTES, Key, id_in, is_proof, make
 from cloche.store.errors import StoreChangedError
 from cloche.store.rows import Document
 
@@ -135,6 +135,10 @@ class Keyring:
             self._replace_if_unchanged(kept, key)
         return key
 
+    def get(self, key_id: str) -> Key:
+        """Return the key of an id, whose it may be. Raises: UnknownObjectError: there is none."""
+        return self._get(None, key_id)[1]
+
     def good(self, key_id: str) -> Key | None:
         """Return the key of an id, None when there is none that is good now."""
         try:
@@ -159,6 +163,10 @@ class Keyring:
                 if len(found) > wanted.limit:
                     break
         return found
+
+    def of(self, tenant: str) -> list[Key]:
+        """Return all keys of a tenant by id."""
+        return [key for key in self._all() if key.tenant == tenant]
 
     def has_any(self) -> bool:
         """Whether there ever was a key."""
@@ -190,10 +198,14 @@ class Keyring:
 
         Raises:
             UnknownObjectError: there is none. StateError: it ended already.
-            QuotaError: see `make`.
+            QuotaError: see `make`. InvalidFieldError: the overlap is negative, or too long.
         """
         _, old = self._get(tenant, key_id)
         now_ns = self._now_ns()
+        end_ns = now_ns + overlap_ms * NS_PER_MS
+        if not now_ns <= end_ns <= EXPIRES_NS_MAX:
+            problem = "it is 0 or more, and ends before the year 10000"
+            raise InvalidFieldError(field="overlap_ms", problem=problem)
         if not old.is_good(now_ns):
             raise StateError(
                 kind="key", id=key_id, state="revoked or expired", problem="make a new one"
@@ -201,7 +213,7 @@ class Keyring:
         made = self.make(
             tenant=old.tenant, scopes=old.scopes, name=old.name, expires_ns=old.expires_ns
         )
-        self._end(tenant, key_id, now_ns + overlap_ms * NS_PER_MS)
+        self._end(tenant, key_id, end_ns)
         return made
 
     def _end(self, tenant: str | None, key_id: str, end_ns: int) -> Key:

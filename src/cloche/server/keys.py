@@ -31,6 +31,8 @@ _KEY: Final = re.compile(r"clk_([a-z2-7]{12})_[A-Za-z0-9_-]{43}")
 _ID_LENGTH: Final = 12
 _TENANT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME_LENGTH_MAX: Final = 100
+# 9999-12-31T23:59:59Z: what every calendar can show.
+EXPIRES_NS_MAX: Final = 253_402_300_799_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,7 @@ def make(
         name: up to 100 printable characters.
         scopes: at least one.
         now_ns: now.
-        expires_ns: after now, or None for never.
+        expires_ns: after now and not behind the year 9999, or None for never.
 
     Raises:
         InvalidFieldError: one of these is not so.
@@ -109,6 +111,9 @@ def make(
         raise InvalidFieldError(field="scopes", problem=f"at least one of {', '.join(SCOPES)}")
     if expires_ns is not None and expires_ns <= now_ns:
         raise InvalidFieldError(field="expires", problem="it is not in the future")
+    if expires_ns is not None and expires_ns > EXPIRES_NS_MAX:
+        problem = "it is behind the year 9999; leave it out for a key that does not end"
+        raise InvalidFieldError(field="expires", problem=problem)
     identity = b32encode(randomness[:ID_BYTES]).decode().lower()[:_ID_LENGTH]
     secret = urlsafe_b64encode(randomness[ID_BYTES:]).decode().rstrip("=")
     text = f"{PREFIX}_{identity}_{secret}"

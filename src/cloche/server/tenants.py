@@ -142,8 +142,7 @@ class Tenants:
         """
         check_tenant(tenant)
         for name in limits:
-            if name not in TENANT_LIMITS:
-                raise InvalidFieldError(field=f"limits.{name}", problem=_unknown(name))
+            check_limit(name)
         self._limits.replace({"server": dict(limits)})
         data = msgspec.json.encode(Settings(limits=dict(sorted(limits.items()))))
         kept = self._documents.get(KIND, tenant)
@@ -152,6 +151,12 @@ class Tenants:
             document = replace(kept, data=data, revision=kept.revision + 1)
         self._documents.put(document)
         self.refresh()
+
+
+def check_limit(name: str) -> None:
+    """Raise unless a tenant may have a limit of this name. Raises: InvalidFieldError."""
+    if name not in TENANT_LIMITS:
+        raise InvalidFieldError(field=f"limits.{name}", problem=_unknown(name))
 
 
 def _bounds_of(limits: ServerLimits) -> TenantBounds:
