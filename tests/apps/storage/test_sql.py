@@ -111,6 +111,7 @@ def test_what_was_long_ago_is_forgotten(storage, app):
         ("DROP TABLE _cloche_effects", "a name that begins with _cloche"),
         ("ALTER TABLE _cloche_effects RENAME TO x", "a name that begins with _cloche"),
         ("CREATE INDEX i ON _cloche_effects (key)", "a name that begins with _cloche"),
+        ("ALTER TABLE t RENAME TO _Cloche_t", "a name that begins with _cloche"),
         (
             "CREATE TRIGGER r AFTER INSERT ON _cloche_effects BEGIN SELECT 1; END",
             "a name that begins with _cloche",

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 PAGE_BYTES: Final = 4096
 OWN_TABLE: Final = "_cloche_effects"
 _OWN_PREFIX: Final = "_cloche"
+_OWN_NAME: Final = f"a name that begins with {_OWN_PREFIX}"
 _MAKE_OWN_TABLE: Final = (
     f"CREATE TABLE IF NOT EXISTS {OWN_TABLE} "
     "(key TEXT PRIMARY KEY, value TEXT NOT NULL, remembered_ns INTEGER NOT NULL)"
@@ -257,6 +258,7 @@ class _Connection:
         self._raw: sqlite3.Connection | None = None
         self._is_own = False  # whether what is prepared now is ours
         self._denied = ""
+        self._is_altered = False  # whether something may have got another name
         self._deadline_s = math.inf
         self._timeout_ms = limits.apps.sql_timeout_ms
 
@@ -368,10 +370,11 @@ class _Connection:
         if self._is_own or (self._writes and action == sqlite3.SQLITE_ANALYZE):
             return sqlite3.SQLITE_OK
         if any(name is not None and name.lower().startswith(_OWN_PREFIX) for name in (one, two)):
-            self._denied = f"a name that begins with {_OWN_PREFIX}"
+            self._denied = _OWN_NAME
         elif action == sqlite3.SQLITE_FUNCTION and (two or "").lower() in _DENIED_FUNCTIONS:
             self._denied = f"the function {two}"
         elif action in _READS or (self._writes and action in _WRITES):
+            self._is_altered = self._is_altered or action == sqlite3.SQLITE_ALTER_TABLE
             return sqlite3.SQLITE_OK
         elif action in _WRITES:
             self._denied = "writing in query (use execute)"
@@ -414,12 +417,22 @@ class _Connection:
             rows.append([_value(value, budget) for value in row])
         if not self._writes:
             return {"columns": columns, "rows": rows}
+        self._check_names()
         return {
             "changes": raw.total_changes - before,
             "last_id": cursor.lastrowid,
             "columns": columns,
             "rows": rows,
         }
+
+    def _check_names(self) -> None:
+        """Refuse a new name that is ours: SQLite does not tell the authorizer what it is."""
+        if not self._is_altered:
+            return
+        self._is_altered = False
+        names = self.own("SELECT lower(name) FROM sqlite_master WHERE name != ?", OWN_TABLE)
+        if any(name.startswith(_OWN_PREFIX) for (name,) in names):
+            raise SqlDeniedError(action=_OWN_NAME)
 
     def _translate(self, error: sqlite3.Error | sqlite3.Warning) -> AppStorageError:
         if self._denied:
