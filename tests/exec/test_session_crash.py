@@ -24,6 +24,8 @@ from tests.cli.support import cloche
 from cloche.exec.session import Session, sessions_of
 from cloche.store.open import open_store
 
+# Hundreds of processes, one after the other.
+pytestmark = pytest.mark.timeout(900)
 CHILD = Path(__file__).with_name("crash_child.py")
 LEASE_MS = "100"
 LANGUAGES = ("python", "javascript")
@@ -57,7 +59,7 @@ class World:
 
     def close(self):
         """End the process that forks the others."""
-        self._server.communicate(timeout=30)
+        self._server.communicate(timeout=60)
 
     def work(self, **plan):
         """Let one process work, and note what it acknowledged; return its answer."""
