@@ -22,7 +22,7 @@ import pytest
 from tests.egress.support import authority, response
 from tests.exec.net_support import net_world
 
-from .faults import settled
+from .faults import WAIT_S, settled
 from .process import serving
 
 MAIN = """
@@ -90,7 +90,7 @@ def world(folder):
 
 def keep_asking(url, is_over, seen, problems):
     """Ask until it is over; keep what was answered, and what is no answer."""
-    with httpx.Client(base_url=url, headers=SHOP, timeout=30) as http:
+    with httpx.Client(base_url=url, headers=SHOP, timeout=WAIT_S) as http:
         while not is_over.is_set():
             begun_s = time.monotonic()
             answer = http.get("/")
@@ -111,7 +111,7 @@ def test_changed_under_load(tmp_path, instances):
 
     def ticks(server):
         """Return what the schedule has written so far."""
-        return httpx.get(f"{server.url}/ticks", headers=SHOP, timeout=30).json()
+        return httpx.get(f"{server.url}/ticks", headers=SHOP, timeout=WAIT_S).json()
 
     def fired(server, version):
         """Let a minute pass: the version that answers has its schedule called, once."""

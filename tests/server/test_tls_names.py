@@ -15,7 +15,7 @@ import pytest
 import trustme
 from tests.cli.support import cloche
 
-from .faults import settled
+from .faults import WAIT_S, settled
 from .process import serving
 
 NAMES = ["a.example", "*.b.example"]
@@ -44,7 +44,7 @@ class Visitor:
 
     def __init__(self, server, host, context):
         place = urlsplit(server.url)
-        sock = socket.create_connection((place.hostname, place.port), timeout=30)
+        sock = socket.create_connection((place.hostname, place.port), timeout=WAIT_S)
         self.sock = context.wrap_socket(sock, server_hostname=host)
         self.connection = http.client.HTTPConnection(host)
         self.connection.sock = self.sock
@@ -147,7 +147,7 @@ def shown_to(place, name):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection((place.hostname, place.port), timeout=30) as sock,
+        socket.create_connection((place.hostname, place.port), timeout=WAIT_S) as sock,
         context.wrap_socket(sock, server_hostname=name) as wrapped,
     ):
         return ssl.DER_cert_to_PEM_cert(wrapped.getpeercert(binary_form=True))
