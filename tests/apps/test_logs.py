@@ -77,6 +77,7 @@ def test_reading_some(logs):
     assert messages(logs, level="info") == ["m2", "m4", "m6", "m8"]
     assert messages(logs, level="error") == ["m4", "m8"]
     assert messages(logs, request="r1") == ["m1", "m2"]
+    assert messages(logs, request="r", limit=100) == [f"m{number}" for number in range(1, 9)]
     assert messages(logs, after_ms=6) == ["m7", "m8"]
     assert messages(logs, limit=2) == ["m7", "m8"]
 

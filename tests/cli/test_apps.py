@@ -10,6 +10,9 @@ import httpx
 import pytest
 from tests.server.process import serving
 
+from cloche.apps.logs import LogLine
+from cloche.cli.apps import new_lines
+
 from .support import cloche, environment
 
 get = functools.partial(httpx.get, timeout=60)
@@ -127,6 +130,21 @@ def test_logs_and_replay(world):
     again = world.json("replay", found["/x?y=1"]["id"])
     assert (again["same"], again["status"]) == (True, 500)
     assert world.run("replay", found["/tea"]["id"], "--body").stdout == "teapot"
+    # A log shows how ids begin, and that is enough.
+    beginning = found["/tea"]["id"][:8]
+    assert "asked" in world.run("logs", "hello", "--request", beginning).stdout
+    assert world.json("replay", beginning)["request"] == found["/tea"]["id"]
+
+
+def test_following_lines_of_one_moment():
+    """Lines are shown once each, also equal ones, and those that come late with an older time."""
+
+    def line(at_ms, message):
+        return LogLine(at_ms=at_ms, level="info", message=message)
+
+    known = [line(5, "a"), line(7, "b"), line(7, "b")]
+    found = [line(5, "a"), line(6, "late"), *known[1:], line(7, "b"), line(8, "c")]
+    assert [each.message for each in new_lines(found, known)] == ["late", "b", "c"]
 
 
 def test_wrong_use(world):

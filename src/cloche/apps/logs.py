@@ -196,7 +196,7 @@ class AppLogs:
         Args:
             app: whose.
             level: the least grave that is wanted.
-            request: of this request alone.
+            request: of the requests alone whose id begins so.
             after_ms: written behind this time.
             limit: how many at most.
         """
@@ -210,7 +210,7 @@ class AppLogs:
             for line in lines
             if LEVELS.index(line.level) >= least
             and line.at_ms > after_ms
-            and request in ("", line.request)
+            and line.request.startswith(request)
         ]
         return found[-limit:]
 

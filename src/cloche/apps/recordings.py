@@ -172,6 +172,11 @@ class Recordings:
             if each is not None
         ]
 
+    def ids(self, app: AppName, beginning: str) -> list[str]:
+        """Return the ids of recorded requests of an app that begin so."""
+        ids = (name.rpartition("-")[2] for name in self._known(app))
+        return [each for each in ids if each.startswith(beginning)]
+
     def find(self, request_id: str) -> RecordedRequest:
         """Return a recorded request of any app.
 

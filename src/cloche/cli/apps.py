@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -21,8 +22,11 @@ from cloche.cli.session import AsJson, Store, time_text
 from cloche.errors import ClocheError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloche.apps.logs import LogLine
     from cloche.apps.open import Apps
+    from cloche.apps.recordings import RecordedRequest
     from cloche.apps.registry import App, Version
     from cloche.apps.routing import AppName
 
@@ -33,8 +37,11 @@ _FILES: Final = {
     "cloche.app.json.txt": "cloche.app.json",
     "index.html.txt": "static/index.html",
 }
+_BEGINNING_MIN: Final = 4  # digits of an id that are taken for its beginning
 _SHORT: Final = 12  # digits of a version that people are shown
 _POLL_S: Final = 0.5
+_OVERLAP_MS: Final = 2000
+_LINES_MAX: Final = 100_000
 
 Name = Annotated[str, typer.Argument(metavar="APP", help="Name of the app.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="Whose app it is.")]
@@ -254,7 +261,7 @@ def versions_command(
         for each in versions
     ]
     columns = ["version", "id", "answers", "files", "bytes", "who", "made (UTC)"]
-    table(f"Versions of {name}", columns, rows)
+    table(f"Versions of {name}", columns, rows, whole={"version", "id"})
 
 
 def _state(version: Version, found: App) -> str:
@@ -428,8 +435,10 @@ def logs_command(
     level: Annotated[
         Literal["debug", "info", "warn", "error"], typer.Option("--level", help="The least grave.")
     ] = "debug",
-    request: Annotated[str, typer.Option("--request", help="Of one request.")] = "",
-    count: Annotated[int, typer.Option("-n", min=1, max=100_000, help="How many lines.")] = 100,
+    request: Annotated[
+        str, typer.Option("--request", help="Of one request; the beginning of its id will do.")
+    ] = "",
+    count: Annotated[int, typer.Option("-n", min=1, max=_LINES_MAX, help="How many lines.")] = 100,
     tenant: Tenant = "default",
     store: Store = None,
     as_json: AsJson = False,
@@ -439,19 +448,38 @@ def logs_command(
 
     apps, app_name = _apps(store), _name(name, tenant)
     apps.registry.app(app_name)
-    lines = apps.logs.read(app_name, level=level, request=request, limit=count)
-    shown = 0
-    while True:
-        for line in lines[shown:]:
-            _print_line(line, as_json=as_json)
-        if not follow:
-            return
-        shown = len(lines)
-        time.sleep(_POLL_S)
-        after_ms = lines[0].at_ms - 1 if lines else -1
-        lines = apps.logs.read(
-            app_name, level=level, request=request, after_ms=after_ms, limit=100_000
+
+    def read(after_ms: int) -> list[LogLine]:
+        return apps.logs.read(
+            app_name, level=level, request=request, after_ms=after_ms, limit=_LINES_MAX
         )
+
+    known = read(-1)
+    for line in known[-count:]:
+        _print_line(line, as_json=as_json)
+    while follow:
+        time.sleep(_POLL_S)
+        # Lines of one moment may be kept in any order.
+        newest_ms = max((line.at_ms for line in known), default=-1)
+        found = read(max(newest_ms - _OVERLAP_MS, -1))
+        for line in new_lines(found, known):
+            _print_line(line, as_json=as_json)
+        known = found
+
+
+def new_lines(found: Sequence[LogLine], known: Sequence[LogLine]) -> list[LogLine]:
+    """Return the lines that are found more often than they are known, in their order."""
+    import msgspec
+
+    left = Counter(map(msgspec.json.encode, known))
+    new = []
+    for line in found:
+        text = msgspec.json.encode(line)
+        if left[text]:
+            left[text] -= 1
+        else:
+            new.append(line)
+    return new
 
 
 def _print_line(line: LogLine, *, as_json: bool) -> None:
@@ -503,12 +531,15 @@ def requests_command(
         for each in found
     ]
     columns = ["request", "when (UTC)", "what", "status", "ms", "failed with"]
-    table(f"Recorded requests of {name}", columns, rows)
+    table(f"Recorded requests of {name}", columns, rows, whole={"request"})
 
 
 @app.command("replay")
 def replay_command(
-    request: Annotated[str, typer.Argument(metavar="REQUEST", help="Id of a recorded request.")],
+    request: Annotated[
+        str,
+        typer.Argument(metavar="REQUEST", help="Id of a recorded request, or how it begins."),
+    ],
     body: Annotated[bool, typer.Option("--body", help="Print the body of the response.")] = False,
     store: Store = None,
     as_json: AsJson = False,
@@ -517,7 +548,7 @@ def replay_command(
     from cloche.apps.replaying import replay_request
 
     apps = _apps(store)
-    found = apps.recordings.find(request)
+    found = _recorded(apps, request)
     response = replay_request(apps, found)
     if body and response is not None:
         sys.stdout.buffer.write(response.body)
@@ -530,3 +561,19 @@ def replay_command(
         return
     asked = f"{found.method} {found.target}".strip() or found.kind
     typer.echo(f"{asked}: the same bytes again" + (f", status {status}" if status else ""))
+
+
+def _recorded(apps: Apps, wanted: str) -> RecordedRequest:
+    """Return the one recorded request whose id is wanted, or begins so."""
+    from cloche.apps.registry import app_name_of
+
+    found: set[str] = set()
+    if len(wanted) >= _BEGINNING_MIN:
+        for name in apps.registry.state()[1].apps:
+            found.update(apps.recordings.ids(app_name_of(name), wanted))
+    if len(found) > 1:
+        problem = (
+            f"{len(found)} recorded requests begin with {wanted!r}: {', '.join(sorted(found))}"
+        )
+        raise typer.BadParameter(problem, param_hint="REQUEST")
+    return apps.recordings.find(min(found, default=wanted))

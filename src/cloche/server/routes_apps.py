@@ -54,7 +54,7 @@ _SHARES: Final = range(1, 100)
 _LIST_COUNT_MAX: Final = 1000
 _LOG_QUERY: Final = (
     ("level", str, "The least grave: debug, info, warn or error."),
-    ("request", str, "Of this request."),
+    ("request", str, "Of requests whose id begins so."),
     ("after_ms", int, "Written behind this time."),
     ("limit", int, "How many lines."),
 )
@@ -287,7 +287,7 @@ class AppRoutes:
                     line = await asyncio.wait_for(lines.get(), _LOOK_S)
                 except TimeoutError:
                     continue
-                if LEVELS.index(line.level) >= least and wanted in ("", line.request):
+                if LEVELS.index(line.level) >= least and line.request.startswith(wanted):
                     yield event(msgspec.json.encode(_line(line)).decode(), name="line")
         finally:
             stop()
