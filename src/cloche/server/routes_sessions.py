@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cloche.server.adapters.file_archives import MEDIA_TYPES, pack, unpack
 from cloche.server.context import query, text
 from cloche.server.documents import (
     CwdDocument,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BYTES: Final = "application/octet-stream"
+_ZIP: Final = "application/zip"
 _READ_ONLY: Final = ("read_only", bool, "Whether programs may not change it.")
 _FILE_COUNT_MAX: Final = 1000
 
@@ -56,6 +58,7 @@ class SessionRoutes:
             )
 
         where = ("path", str, "The directory; the working directory where it is not given.")
+        below = ("path", str, "The directory that they come to; else as their names say.")
         deep = ("recursive", bool, "Whether what is in its directories is listed too.")
         return [
             route("POST", "", self.create_session, body=SessionBody, answer=SessionDocument,
@@ -68,7 +71,8 @@ class SessionRoutes:
             route("GET", "/:id/files", self.list_files, answer=FileList,
                   query=(where, deep, *PAGE_QUERY)),
             route("POST", "/:id/files", self.upload_files, answer=FileList,
-                  request_type="multipart/form-data", query=(_READ_ONLY,)),
+                  request_type="multipart/form-data", query=(below, _READ_ONLY)),
+            route("GET", "/:id/archive", self.download_files, media_type=_ZIP, query=(where,)),
             route("GET", "/:id/files/*path", self.download_file, media_type=_BYTES),
             route("PUT", "/:id/files/*path", self.upload_file, status=204, request_type=_BYTES,
                   query=(_READ_ONLY,)),
@@ -144,24 +148,43 @@ class SessionRoutes:
         return FileList(items=list(page.items), next=page.next)
 
     async def upload_files(self, request: Request) -> FileList:
-        """Upload the files of a form; the name of each is its path."""
-        tenant, name = tenant_of(request), request.params["id"]
-        most = self._context.limits.storage.max_upload
-        parts = await request.multipart(
-            MultipartCaps(
-                part_count_max=_FILE_COUNT_MAX, part_limit_bytes=most, total_limit_bytes=most
-            )
-        )
-        files = [(part.filename, part.content) for part in parts if part.filename]
-        if not files:
-            raise InvalidFieldError(field="body", problem="has no part with a filename")
+        """Upload the files of a form, the name of each is its path; or of a ZIP, tar, tar.gz."""
+        tenant, name, limits = tenant_of(request), request.params["id"], self._context.limits
+        most = limits.storage.max_upload
+        where = text(request, "path")
         read_only = query(request, "read_only", bool, default=False)
+        files: list[tuple[str, bytes]] = []
+        archive = b""
+        if request.media_type in MEDIA_TYPES:
+            archive = await request.read_all(most)
+        else:
+            parts = await request.multipart(
+                MultipartCaps(
+                    part_count_max=_FILE_COUNT_MAX, part_limit_bytes=most, total_limit_bytes=most
+                )
+            )
+            files = [(part.filename, part.content) for part in parts if part.filename]
+            if not files:
+                raise InvalidFieldError(field="body", problem="has no part with a filename")
 
         def upload() -> FileList:
-            put = self._sessions.put_files(tenant, name, files, read_only=read_only)
-            return FileList(items=put)
+            self._sessions.row(tenant, name)
+            found = [
+                (f"{where.rstrip('/')}/{path.lstrip('/')}" if where else path, content)
+                for path, content in files or unpack(archive, limits)
+            ]
+            return FileList(
+                items=self._sessions.put_files(tenant, name, found, read_only=read_only)
+            )
 
         return await self._context.call(upload)
+
+    async def download_files(self, request: Request) -> Response:
+        """Return a directory with all below it as a ZIP; links are left out."""
+        tenant, name = tenant_of(request), request.params["id"]
+        path = text(request, "path", ".")
+        content = await self._context.call(lambda: pack(self._sessions.tree(tenant, name, path)))
+        return data(content, content_type=_ZIP).with_field(b"content-disposition", b"attachment")
 
     async def upload_file(self, request: Request) -> Response:
         """Put the bytes of the body in place as a file; folders are made."""

@@ -21,7 +21,7 @@ from cloche.server.requests import files_of, limits_of, policy_of
 from cloche.store.rows import check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cloche.exec.session_log import Step
     from cloche.limits import Limits
@@ -174,6 +174,21 @@ class TenantSessions:
                 )
             )
         return put
+
+    def tree(self, tenant: str, id_or_name: str, path: str) -> Iterator[tuple[str, bytes | None]]:
+        """Return what is below a directory: its path from there, and its content.
+
+        None is the content of a directory. What is no file and no directory is left out.
+        """
+        _check_path(path)
+        session = self.handle(tenant, id_or_name)
+        root = normal_path(path, session.working_dir)
+        length = len(root.rstrip("/")) + 1
+        for entry in session.list_files(root, recursive=True):
+            if entry.kind == "directory":
+                yield entry.path[length:], None
+            elif entry.kind == "file":
+                yield entry.path[length:], session.download(entry.path)
 
     def file(self, tenant: str, id_or_name: str, path: str) -> bytes:
         """Return the content of a file."""
