@@ -520,10 +520,17 @@ class _Work:
         target: str = "",
         kind: str = "fetch",
     ) -> None:
-        """Tell of the end of a run; None when the host failed."""
+        """Tell of the end of a run, which is running until then; None when the host failed."""
+        try:
+            self._tell_end(execution, method, target, kind)
+        finally:
+            self._numbers.running -= 1
+
+    def _tell_end(
+        self, execution: AppExecution | None, method: str, target: str, kind: str
+    ) -> None:
         duration_ms = (self._now_ns() - self._began_ns) / NS_PER_MS
         numbers, failure = self._numbers, None if execution is None else execution.failure
-        numbers.running -= 1
         numbers.requests += 1
         numbers.duration_ms += duration_ms
         self.log.close()
