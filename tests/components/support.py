@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -21,14 +22,21 @@ CACHE = user_cache_path("cloche-tests") / "components"
 
 
 def built():
-    """Return the component, built once for the sources as they are."""
+    """Return the component, built once for the sources as they are, by one process of the tests."""
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with CACHE.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _built()
+
+
+def _built():
     path = CACHE / python_inputs()[:32] / "exec-python.wasm"
     if not path.exists():
         shutil.rmtree(CACHE, ignore_errors=True)  # what older sources made
         path.parent.mkdir(parents=True)
         command = [sys.executable, "-c", "from cloche.cli import main; main()", "components"]
         command += ["build", "--out", str(path), "--json"]
-        done = subprocess.run(command, capture_output=True, check=True, timeout=200)
+        done = subprocess.run(command, capture_output=True, check=True, timeout=500)
         data = path.read_bytes()
         assert json.loads(done.stdout)["component"] == {
             "path": str(path),

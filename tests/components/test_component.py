@@ -9,6 +9,8 @@ from wasmtime import WasmtimeError
 
 from cloche.components.build import ComponentToolError
 
+pytestmark = pytest.mark.timeout(600)  # the first of the tests builds, and it is any of them
+
 
 @pytest.fixture(scope="session")
 def compiled():
@@ -26,7 +28,6 @@ def host(compiled):
     return support.Host(*compiled)
 
 
-@pytest.mark.timeout(240)  # the first of the tests builds
 def test_a_program_runs(host):
     """The result has the output, the exit code and the time; no stage to compile, no memory."""
     result = host.run("import sys\nprint('hello')\nprint('aside', file=sys.stderr)")

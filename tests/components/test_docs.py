@@ -13,7 +13,7 @@ from cloche.components.build import ComponentToolError, wit_path
 PAGE = (Path(__file__).parents[2] / "docs" / "golem-exec.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.timeout(240)  # it may be the one that builds
+@pytest.mark.timeout(600)  # it may be the one that builds
 def test_the_host_on_the_page(monkeypatch, capsys):
     """Prints what its comments say."""
     try:
