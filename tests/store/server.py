@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 
 NOBODY = 65534
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 100
 INIT_OPTIONS = "-U cloche -A trust --no-sync -E UTF8 --locale=C.UTF-8".split()
 COUNTER = count()
 
@@ -102,7 +102,7 @@ class Server:
     def kill(self):
         """End it at once, as a crash does."""
         os.kill(self.process.pid, 3)  # SIGQUIT: immediate shutdown, recovery at the next start
-        self.process.wait(30)
+        self.process.wait(100)
 
     def stop(self):
         """Stop it and remove its folder."""

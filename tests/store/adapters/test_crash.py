@@ -101,7 +101,7 @@ def run_and_kill(url, line_count):
     # What was in the pipe was said before the kill, too.
     lines += [line for line in writer.stdout.read().splitlines(keepends=True) if line[-1] == "\n"]
     writer.stdout.close()
-    assert writer.wait(30) == -signal.SIGKILL
+    assert writer.wait(100) == -signal.SIGKILL
     return [(kind, *map(int, rest)) for kind, *rest in map(str.split, lines)]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cloche.store.adapters.grouping import Grouping
 
-WAIT_S = 30
+WAIT_S = 60
 
 
 class Recorder:
@@ -155,7 +155,8 @@ def test_writers_wait_for_room():
     outside = threading.Thread(target=grouping.submit, args=("c",), kwargs=item)
     outside.start()
     threads.append(outside)
-    outside.join(0.05)
+    while not grouping._room._cond._waiters:
+        pass
     assert [waiter.item for waiter in grouping._queue] == ["a", "b"]
     finish(commit, threads, 3)
     assert [item for group in commit.groups for item in group] == ["first", "a", "b", "c"]
