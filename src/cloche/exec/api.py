@@ -10,6 +10,7 @@ import queue
 import secrets
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -304,7 +305,7 @@ async def run_streaming(
     cancel = CancelToken()
 
     def put(event: ExecEvent | BaseException) -> None:
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed, maybe just now: nobody listens any more
             loop.call_soon_threadsafe(produced.put_nowait, event)
 
     threading.Thread(
