@@ -13,7 +13,13 @@ import pytest
 
 from apps.storage.support import App
 from cloche.apps.bundle import bundle_of
-from cloche.apps.errors import AppEnvironmentError, AppRouteError, BuildError, ManifestError
+from cloche.apps.errors import (
+    AppEnvironmentError,
+    AppRouteError,
+    AppVariableError,
+    BuildError,
+    ManifestError,
+)
 from cloche.apps.open import open_apps
 from cloche.apps.routing import AppName
 from cloche.apps.serving import AppServer
@@ -284,6 +290,51 @@ def test_environment(world):
     world.apps.registry.set_env(SHOP, {"COLOR": "blue"}, who="ann")
     world.server.refresh()
     assert world.get("/") == (200, b"blue")
+
+
+def test_variables_that_cannot_be(world):
+    """They are refused by name and change nothing, in a deployment as later."""
+    world.deploy()
+    for name, value in (("1A", "x"), ("", "x"), ("A=B", "x"), ("A", "x\0")):
+        with pytest.raises(AppVariableError, match="the environment cannot have"):
+            world.apps.set_env(SHOP, {name: value}, who="ann")
+        with pytest.raises(AppVariableError):
+            world.deploy(env={name: value})
+    assert world.apps.registry.app(SHOP).env == {}
+    world.apps.set_env(SHOP, {"1A": None}, who="ann")  # what is not there can be removed
+
+
+def test_schedules_of_a_canary(world):
+    """They wait until it answers everybody, and go with it."""
+
+    def deploy(cron, **options):
+        schedules = [{"cron": cron}]
+        world.deploy(manifest={"name": "shop", "schedules": schedules}, **options)
+        return world.apps.storage.desk.next_due_ns()
+
+    rare = deploy("0 0 29 2 *")
+    assert deploy("* * * * *", canary_share=10) == rare
+    world.apps.rollback(SHOP, who="ann")
+    assert world.apps.storage.desk.next_due_ns() == rare
+    assert deploy("* * * * *", canary_share=10) == rare
+    world.apps.promote(SHOP, who="ann")
+    assert world.apps.storage.desk.next_due_ns() < rare
+
+
+def test_a_rollback_to_what_cannot_start(world):
+    """It is refused, and what answers goes on."""
+    manifest = {"name": "shop", "main": "main.js", "env": {"COLOR": None}}
+    world.deploy(manifest=manifest, env={"COLOR": "red"})
+    world.deploy(HELLO.replace("hello", "two"))
+    world.apps.set_env(SHOP, {"COLOR": None}, who="ann")
+    for to in ("", "v1"):
+        with pytest.raises(AppEnvironmentError):
+            world.apps.rollback(SHOP, who="ann", to=to)
+        assert world.get("/") == (200, b"two /")
+    world.apps.set_env(SHOP, {"COLOR": "blue"}, who="ann")
+    world.apps.rollback(SHOP, who="ann")
+    world.server.refresh()
+    assert world.get("/") == (200, b"hello /")
 
 
 def test_routes_of_the_server(world):

@@ -146,6 +146,15 @@ class AppUnknownError(AppError):
         super().__init__(f"there is no app {name!r}; `cloche app list` shows them", name=name)
 
 
+class AppVariableError(AppError):
+    """A variable cannot be set; nothing was changed."""
+
+    code = "APP_VARIABLE"
+
+    def __init__(self, *, name: str, problem: str) -> None:
+        super().__init__(f"the environment cannot have {name!r}: {problem}", name=name)
+
+
 class AppVersionError(AppError):
     """A version that is asked for is none of the app, or not kept any more."""
 

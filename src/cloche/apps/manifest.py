@@ -407,14 +407,23 @@ def _env(value: object, limits: Limits) -> tuple[tuple[str, str | None], ...]:
     if not isinstance(value, dict):
         raise ManifestError(where="env", problem=f"is {_kind(value)}; it must be a table of names")
     for name, default in value.items():
-        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-            problem = f"has {name!r}; names have letters, digits and _, and begin with no digit"
-            raise ManifestError(where="env", problem=problem)
-        if default is not None and (not isinstance(default, str) or "\0" in default):
+        problem = variable_problem(name, "")
+        if problem:
+            raise ManifestError(where="env", problem=f"has {name!r}; {problem}")
+        if default is not None and variable_problem(name, default):
             raise ManifestError(where=f"env.{name}", problem="must be a text without NUL, or null")
     found = sorted(value.items())
     limit_value = limits.apps.environment_count_max
     return _bounded("env", found, "apps.environment_count_max", limit_value)
+
+
+def variable_problem(name: object, value: object) -> str:
+    """Return why there cannot be such a variable; nothing where there can."""
+    if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        return "names have letters, digits and _, and begin with no digit"
+    if not isinstance(value, str) or "\0" in value:
+        return "its value must be a text without NUL"
+    return ""
 
 
 def _storage(value: object) -> tuple[str, ...]:

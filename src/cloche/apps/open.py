@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cloche.apps.adapters.host import AppHost
-from cloche.apps.errors import AppRouteError
+from cloche.apps.errors import AppRouteError, AppVariableError
 from cloche.apps.hostnames import HostNames
 from cloche.apps.logs import AppLogs
-from cloche.apps.manifest import find_manifest
+from cloche.apps.manifest import find_manifest, variable_problem
 from cloche.apps.recordings import Recordings
 from cloche.apps.registry import Registry
 from cloche.apps.routing import OWN_TENANT
@@ -92,8 +92,9 @@ class Apps:
 
         Raises:
             ManifestError, BuildError: what is wrong with it; nothing was deployed.
-            AppRouteError, AppEnvironmentError, TooManyAppsError: nor here.
+            AppRouteError, AppEnvironmentError, AppVariableError, TooManyAppsError: nor here.
         """
+        _check_variables(env or {})
         manifest = find_manifest(bundle, self.limits, name=name.name)
         before = self.registry.apps(name.tenant).get(name.name)
         hosts = self._hosts_of(name, manifest, before, deployer)
@@ -119,13 +120,21 @@ class Apps:
             raise
         if not self.registry.has_version(name, version.id):
             self.registry.keep(name, bundle, who=who)  # the app was removed meanwhile
-        self.schedule(name, ready.manifest)
+        if app.live == version.id:  # those of a canary wait until it answers everybody
+            self.schedule(name, ready.manifest)
         return version, app
 
     def rollback(self, name: AppName, *, who: str, to: str = "") -> App:
-        """Let another version answer, and its schedules be those of the app; see `Registry`."""
-        app = self.registry.rollback(name, who=who, to=to)
-        return self._settled(name, app)
+        """Let another version answer, and its schedules be those of the app; see `Registry`.
+
+        Raises:
+            AppEnvironmentError, BuildError, ManifestError: that version cannot start any more, as
+                with the environment that the app has by now; what answered goes on.
+        """
+        registry = self.registry
+        target = registry.version(name, to).id if to else registry.version_before(name)
+        self.versions.get(name, target, registry.app(name).env)
+        return self._settled(name, registry.rollback(name, who=who, to=to))
 
     def promote(self, name: AppName, *, who: str) -> App:
         """Let the canary answer everybody; see `Registry`."""
@@ -141,8 +150,10 @@ class Apps:
 
         Raises:
             AppUnknownError: there is no such app.
-            ManifestError, BuildError: it cannot; nothing was changed.
+            AppVariableError: there cannot be such a variable; nothing was changed.
+            ManifestError, BuildError: it cannot; nor here.
         """
+        _check_variables(changes)
         app = self.registry.app(name)
         values = {**app.env, **{key: value for key, value in changes.items() if value is not None}}
         for key, value in changes.items():
@@ -200,6 +211,13 @@ class Apps:
                 raise AppRouteError(route=prefix, problem=problem)
         place = name.name if own else f"~{name.tenant}/{name.name}"
         return (f"{PREFIX}/{place}", *(one.rstrip("/") for one in manifest.paths))
+
+
+def _check_variables(changes: Mapping[str, str | None]) -> None:
+    for name, value in changes.items():
+        problem = "" if value is None else variable_problem(name, value)
+        if problem:
+            raise AppVariableError(name=name, problem=problem)
 
 
 def open_apps(

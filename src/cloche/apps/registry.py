@@ -337,6 +337,15 @@ class Registry:
         self._prune(name, app)
         return app
 
+    def version_before(self, name: AppName) -> str:
+        """Return which version `rollback` without a version lets answer.
+
+        Raises:
+            AppVersionError: there is none.
+        """
+        kept = {version.id for version in self.versions(name)}
+        return _version_before(name, self.app(name), kept)
+
     def rollback(self, name: AppName, *, who: str, to: str = "") -> App:
         """Let another version answer at once: the canary goes, or else the one before answers.
 
@@ -353,15 +362,12 @@ class Registry:
 
         def change(state: State) -> App:
             app = _app_in(state, name)
-            if target:
-                return app.answering(target)
-            if app.canary:
-                return app.answering(app.live)
+            found = target or _version_before(name, app, kept)
+            after = app.answering(found)
+            if target or found == app.live:
+                return after
             left = [version_id for version_id in app.before if version_id in kept]
-            if not left:
-                problem = "has none before it that could answer again"
-                raise AppVersionError(app=str(name), version=app.live, problem=problem)
-            return msgspec.structs.replace(app.answering(left[0]), before=tuple(left[1:]))
+            return msgspec.structs.replace(after, before=tuple(left[1:]))
 
         return self._change(name, change, action="rollback", who=who)
 
@@ -513,6 +519,16 @@ class Registry:
 
 def _holder(name: AppName, version_id: str) -> str:
     return f"app {name} {version_id}"
+
+
+def _version_before(name: AppName, app: App, kept: set[str]) -> str:
+    if app.canary:
+        return app.live
+    for version_id in app.before:
+        if version_id in kept:
+            return version_id
+    problem = "has none before it that could answer again"
+    raise AppVersionError(app=str(name), version=app.live, problem=problem)
 
 
 def _app_in(state: State, name: AppName) -> App:

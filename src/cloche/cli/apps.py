@@ -181,12 +181,12 @@ def deploy_command(
     )
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
+def _pairs(texts: list[str], hint: str = "--env") -> dict[str, str]:
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--env")
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=hint)
         found[key] = value
     return found
 
@@ -395,7 +395,7 @@ def env_command(
     found = apps.registry.app(app_name)
     if changes:
         pairs: dict[str, str | None] = {
-            key: value or None for key, value in _pairs(changes).items()
+            key: value or None for key, value in _pairs(changes, "NAME=VALUE").items()
         }
         found = apps.set_env(app_name, pairs, who=_who())
     if as_json:
