@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 COMMANDS = sorted(set(re.findall(r"(bench/\w+\.py[^`\n)]*)", PAGE)))
 SCRIPTS = sorted({command.split()[0] for command in COMMANDS})
-TIMEOUT_S = 60
+TIMEOUT_S = 110
 PEERS = ("uvicorn", "granian", "aiohttp", "Starlette", "FastAPI")
 
 

@@ -76,7 +76,10 @@ def test_a_warning_stops_the_checks() -> None:
     assert settings["mypy"]["strict"] is True
     checks = (ROOT / ".ci" / "run").read_text().splitlines()
     assert checks[2] == "set -euo pipefail"
-    assert checks[4:6] == ["make arch lint types", "make test"]
+    assert [line for line in checks if "make " in line] == [
+        "make arch lint types",
+        "if ! make test; then",
+    ]
 
 
 def test_the_front_page_says_how_to_begin() -> None:
