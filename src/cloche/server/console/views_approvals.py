@@ -65,7 +65,7 @@ class ApprovalViews:
             one=one,
             fields=fields_of(one.shown, one.args_sha256),
             lines=[(text, text.startswith(">")) for text in one.excerpt.splitlines()],
-            session=one.session_id.partition("/")[2],
+            session=_session(one),
         )
 
     async def approve(self, request: Request) -> Response:
@@ -95,6 +95,12 @@ class ApprovalViews:
         changed = "" if args is None else ", with changed arguments"
         says = f"{done.tool} of run {done.run_id[:12]} is {done.status}{changed}."
         return go(request, f"{HOME}/approvals", says)
+
+
+def _session(one: Approval) -> str:
+    """Return the name of the session, empty where the script is in one of its own."""
+    name = one.session_id.partition("/")[2]
+    return "" if name == one.run_id else name
 
 
 def _verdict(known: dict[str, Verdict], form: Pairs) -> Verdict:
