@@ -242,7 +242,9 @@ def talk(api, path, *messages, name="shop.localhost", **options):
 
     async def main():
         url = f"ws://{name}:{port}{path}"
-        async with connect(url, host="127.0.0.1", port=port, **options) as socket:
+        async with connect(
+            url, host="127.0.0.1", port=port, open_timeout=WAIT_S, **options
+        ) as socket:
             answers = [socket.subprotocol]
             for message in messages:
                 await socket.send(message)

@@ -57,7 +57,11 @@ def attached(server, session_id, talk, *, key=None, subprotocols=None, headers=N
 
     async def main():
         async with connect(
-            url, additional_headers=headers, subprotocols=subprotocols, max_size=None
+            url,
+            additional_headers=headers,
+            subprotocols=subprotocols,
+            max_size=None,
+            open_timeout=WAIT_S,
         ) as socket:
             return await talk(Attached(socket))
 
