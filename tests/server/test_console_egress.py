@@ -97,6 +97,25 @@ def test_the_log(asker, person, other):
     assert "Nothing was called." in other.see("/console/egress?errors=1")
 
 
+def test_what_made_a_call(asker, person):
+    """A call leads to the run or the webhook that made it, and nowhere where there is neither."""
+    run = asker.post("/v1/run", {"code": "1", "language": "python"}).document["id"]
+    database = open_database()
+    database.store(
+        [
+            Record(at_ns=n, run_id=caller, scope="global", outcome="denied", method="GET",
+                   host="h.example", path="/", code="NET_BLOCKED", reason="unlisted", tenant="")
+            for n, caller in enumerate([run, "whk-0123456789", "gone"])
+        ],
+        0,
+    )  # fmt: skip
+    database.close()
+    page = person.see("/console/egress")
+    assert f'href="/console/runs/{run}"' in page
+    assert 'href="/console/webhooks/whk-0123456789"' in page
+    assert "<td><code>gone</code></td>" in page
+
+
 def test_a_secret(person):
     """A value is written, replaced and forgotten; no page shows it."""
     form = {"name": "API_KEY", "domains": "api.example.com, b.example", "inject_as": "bearer"}

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     Sender = Callable[[Webhook, dict[str, str], bytes], Future[int]]
 
+WEBHOOK_PREFIX: Final = "whk-"  # of an id
 _HOOKS: Final = "server.webhooks"
 _OUTBOX: Final = "server.deliveries"
 _ID_BYTES: Final = 12
@@ -105,7 +106,7 @@ class Webhooks:
             InvalidFieldError: the URL is none. QuotaError: the tenant has too many.
         """
         hook = Webhook(
-            id=f"whk-{self._host.random_bytes(_ID_BYTES).hex()}",
+            id=f"{WEBHOOK_PREFIX}{self._host.random_bytes(_ID_BYTES).hex()}",
             tenant=tenant,
             url=check_url(url),
             events=check_events(events),

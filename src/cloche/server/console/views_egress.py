@@ -6,15 +6,17 @@ and calls. The value of a secret is taken from a form and never given back.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.egress.allowlist import GLOBAL_SCOPE
 from cloche.egress.secrets import INJECT_AS
 from cloche.server.console.console import Route, field, many, section
-from cloche.server.console.pages import HOME, go
+from cloche.server.console.pages import HOME, go, part
 from cloche.server.context import text
+from cloche.server.deliveries import WEBHOOK_PREFIX
 from cloche.server.documents_admin import CallBody, EntryBody, SecretBody
-from cloche.server.errors import InvalidFieldError
+from cloche.server.errors import InvalidFieldError, UnknownObjectError
 from cloche.server.guard import key_of
 from cloche.server.pages import PageRequest
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
@@ -58,6 +60,8 @@ class EgressViews:
         records = await call(
             lambda: self._net.calls(tenant, PageRequest(limit=_LOG_SHOWN), errors=errors)
         )
+        callers = {each.run_id for each in records[:_LOG_SHOWN]}
+        places = await call(lambda: {each: self._place(tenant, each) for each in callers})
         rows = await call(lambda: self._net.entries(tenant))
         url, method = text(request, "url").strip(), text(request, "method", "GET").strip()
         scope = text(request, "scope", GLOBAL_SCOPE).strip() or GLOBAL_SCOPE
@@ -69,6 +73,7 @@ class EgressViews:
             request,
             "egress",
             records=records[:_LOG_SHOWN],
+            places=places,
             errors=errors,
             url=url,
             method=method,
@@ -77,6 +82,19 @@ class EgressViews:
             entry_count=len(rows),
             verdict=verdict,
         )
+
+    def _place(self, tenant: str, caller: str) -> str:
+        """Return the page of what made a call; empty where it has none, or is gone."""
+        if caller.startswith(WEBHOOK_PREFIX):
+            return f"{HOME}/webhooks/{part(caller)}"
+        for section_path, find in (
+            ("scripts", self._context.scripts.kept),
+            ("runs", self._context.runs.find),
+        ):
+            with suppress(UnknownObjectError):
+                find(tenant, caller)
+                return f"{HOME}/{section_path}/{part(caller)}"
+        return ""  # a request of an app, or a run that is kept no more
 
     async def put_entry(self, request: Request) -> Response:
         """Add an entry to a list, or change it."""
