@@ -29,19 +29,19 @@ PNG = base64.b64decode(
 )
 
 
-def asked(folder, ask):
+def asked(folder, ask, *options, **callbacks):
     """Return what a coroutine function returns that is given a client's session."""
 
     async def main():
         parameters = StdioServerParameters(
             command=START[0],
-            args=[*START[1:], "mcp", "--store", str(folder / "s.db")],
+            args=[*START[1:], "mcp", "--store", str(folder / "s.db"), *options],
             env=environment(CLOCHE_KEY_FILE=str(folder / "key")),
         )
         with (folder / "stderr.txt").open("w") as errors:
             async with (
                 stdio_client(parameters, errlog=errors) as streams,
-                ClientSession(*streams) as session,
+                ClientSession(*streams, **callbacks) as session,
             ):
                 await session.initialize()
                 return await ask(session)

@@ -45,4 +45,15 @@ def place(name: str) -> str:
     return name
 
 
+@tool(name="send", requires_approval=True)
+def send_otherwise(to: str) -> str:
+    """Send a letter in another way.
+
+    Args:
+        to: who gets it.
+    """
+    return f"another sent to {to}"
+
+
 TOOLS = ToolSet(send, double, place)
+OTHERS = ToolSet(send_otherwise)

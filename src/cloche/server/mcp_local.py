@@ -1,19 +1,23 @@
 """The MCP tools on a store of one's own: what `cloche mcp` speaks of on standard input and output.
 
-Who started the process is who asks, and who decides about calls of scripts.
+Who started the process is who asks, and who decides about calls of scripts. Invariants: a run or
+script ends when nobody waits for it any more; a script goes on with the set of tools that it began
+with, or not at all.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cloche.exec.adapters.effects import CancelToken
 from cloche.exec.api import execute, make_request
 from cloche.exec.session import Session, sessions_of
 from cloche.exec.types import File, Limits
 from cloche.gate.policy import Policy
 from cloche.script.harness import ScriptHarness
-from cloche.server.errors import InvalidFieldError
+from cloche.server.errors import InvalidFieldError, UnknownObjectError
 from cloche.server.journals import journal_lines
 from cloche.server.mcp_backend import Outcome
 from cloche.server.mcp_pictures import Pictures
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LIST_COUNT_MAX: Final = 1000
+_STOP_TIMEOUT_S: Final = 10.0  # a program stops within a tick; a tool that it waits for may not
 
 
 class LocalBackend:
@@ -54,6 +59,7 @@ class LocalBackend:
             for name, each in (tools or {}).items()
         }
         self._toolless = ScriptHarness(limits=limits, store=store)
+        self._sets: dict[str, str] = {}  # of the scripts that wait, by their runs
 
     async def run_code(
         self,
@@ -67,7 +73,7 @@ class LocalBackend:
     ) -> Outcome:
         """Run a program once."""
 
-        def work() -> Outcome:
+        def work(cancel: CancelToken) -> Outcome:
             request = make_request(
                 code,
                 language=language,
@@ -76,11 +82,13 @@ class LocalBackend:
                 limits=_limits(timeout_ms),
                 policy=Policy(),
             )
-            done = execute(request, on_output=lambda _stream, data: on_output(_text(data)))
+            done = execute(
+                request, on_output=lambda _stream, data: on_output(_text(data)), cancel=cancel
+            )
             images = drawn(done.files, given=request.files, cwd=request.cwd)
             return Outcome(document=_document(done), images=images)
 
-        return await _called(work)
+        return await _stoppable(work)
 
     async def session_create(self, language: Language, name: str | None) -> dict[str, Any]:
         """Create a session."""
@@ -98,17 +106,18 @@ class LocalBackend:
     ) -> Outcome:
         """Run a program in a session."""
 
-        def work() -> Outcome:
+        def work(cancel: CancelToken) -> Outcome:
             opened = self._open(session)
             pictures = Pictures(opened)
             done = opened.execute(
                 code,
                 limits=_limits(timeout_ms),
                 on_output=lambda _stream, data: on_output(_text(data)),
+                cancel=cancel,
             )
             return Outcome(document=_document(done), images=pictures.new())
 
-        return await _called(work)
+        return await _stoppable(work)
 
     async def session_fork(self, session: str, name: str | None) -> dict[str, Any]:
         """Create a session in the same state."""
@@ -147,18 +156,22 @@ class LocalBackend:
             raise InvalidFieldError(
                 field="tools", problem=f"there is no set {tools!r}; there are: {known}"
             )
-        result = await _called(lambda: harness.run(source, language=language, params=params))
+        result = await _stoppable(
+            lambda cancel: harness.run(source, language=language, params=params, cancel=cancel)
+        )
+        if result.status == "suspended":
+            self._sets[result.run_id] = tools
         return {"tools": tools, **result.to_document()}
 
     async def script_status(self, run_id: str) -> dict[str, Any]:
         """Return what has become of a script, gone on with where a decision lets it."""
-        # Whichever set it began with: a script whose tools are elsewhere is shown as it is.
         result = await _called(lambda: self._toolless.result(run_id))
         if result.status == "suspended":
-            names = {call.tool for call in result.tool_calls}
-            able = [each for each in self._harnesses.values() if names <= each.tools.keys()]
-            if able:
-                result = await _called(lambda: able[0].resume(run_id))
+            harness = self._harness(run_id, {call.tool for call in result.tool_calls})
+            if harness is not None:
+                result = await _stoppable(lambda cancel: harness.resume(run_id, cancel=cancel))
+        if result.status != "suspended":
+            self._sets.pop(run_id, None)
         return result.to_document()
 
     async def approvals(self, run_id: str) -> Sequence[Approval]:
@@ -168,11 +181,32 @@ class LocalBackend:
 
     async def decide(self, approval_id: str, made: Made) -> None:
         """Decide about a call."""
-        await _called(lambda: self._toolless.decide(approval_id, made))
+
+        def work() -> None:
+            found = [each for each in self._toolless.pending if each.id == approval_id]
+            # Only who has the tool can check other arguments.
+            harness = self._harness(found[0].run_id, {found[0].tool}) if found else None
+            (harness or self._toolless).decide(approval_id, made)
+
+        await _called(work)
 
     async def journal(self, run_id: str) -> str:
         """Return the journal of a run or script as JSON Lines."""
-        return await _called(lambda: "".join(journal_lines(self._store, run_id, self._limits)))
+
+        def lines() -> str:
+            found = "".join(journal_lines(self._store, run_id, self._limits))
+            if not found:
+                raise UnknownObjectError(kind="journal of run", id=run_id)
+            return found
+
+        return await _called(lines)
+
+    def _harness(self, run_id: str, names: set[str]) -> ScriptHarness | None:
+        """Return that with the tools of a script; None where there is none, or more than one."""
+        if run_id in self._sets:
+            return self._harnesses[self._sets[run_id]]
+        able = [each for each in self._harnesses.values() if names <= each.tools.keys()]
+        return able[0] if len(able) == 1 else None
 
     def _open(self, name: str) -> Session:
         return Session.open(name, store=self._store)
@@ -187,6 +221,23 @@ async def _called(work: Callable[[], T]) -> T:
     import anyio.to_thread  # noqa: PLC0415 - comes with the extra
 
     return await anyio.to_thread.run_sync(work)
+
+
+async def _stoppable(work: Callable[[CancelToken], T]) -> T:
+    """Return what a function returns, called on a thread; it is stopped when nobody waits."""
+    import anyio.to_thread  # noqa: PLC0415 - comes with the extra
+
+    cancel = CancelToken()
+    running = asyncio.ensure_future(anyio.to_thread.run_sync(work, cancel))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        cancel.cancel()
+        running.add_done_callback(lambda done: done.cancelled() or done.exception())  # for nobody
+        # Else the next run would find its session busy.
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([running], timeout=_STOP_TIMEOUT_S)
+        raise
 
 
 def _limits(timeout_ms: int | None) -> Limits | None:

@@ -16,7 +16,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote
 
+from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation
 from mcp.server.fastmcp import Context, FastMCP, Image
+from mcp.shared.exceptions import McpError
 from mcp.types import (
     CallToolResult,
     ClientCapabilities,
@@ -27,6 +29,7 @@ from mcp.types import (
 from pydantic import BaseModel, Field
 
 from cloche._version import __version__
+from cloche.errors import ClocheError
 from cloche.script.approvals import Made
 from cloche.server.errors import InvalidFieldError
 from cloche.server.mcp_backend import Language, ScriptLanguage  # noqa: TC001 - read at run time
@@ -58,6 +61,9 @@ class Decision(BaseModel):
     approve: bool = Field(description="Whether the call may happen")
     reason: str = Field(default="", description="What the script is told if it may not")
     args_json: str = Field(default="", description="Other arguments, as a JSON object")
+
+
+Said = AcceptedElicitation[Decision] | DeclinedElicitation
 
 
 def make_tools(backend_of: BackendOf, *, who: Callable[[Asked], str]) -> FastMCP:
@@ -228,16 +234,22 @@ class _Tools:
 
     async def _asked(self, ctx: Asked, backend: Backend, found: dict[str, Any]) -> dict[str, Any]:
         """Ask the person at the client about calls, until the script ends or nobody answers."""
+        problem = ""
         for _ in range(QUESTION_COUNT_MAX):
             if found["status"] != "suspended":
                 break
             waiting = await backend.approvals(found["run_id"])
             if not waiting:
                 break
-            made = await _question(ctx, waiting[0], self._who(ctx))
-            if made is None:
+            said = await _question(ctx, waiting[0], problem)
+            if said is None:
                 break
-            await backend.decide(waiting[0].id, made)
+            try:
+                await backend.decide(waiting[0].id, _made(said, self._who(ctx)))
+                problem = ""
+            except ClocheError as error:
+                # What they wrote was wrong, or another one was faster: what is so now says which.
+                problem = str(error)
             found = await backend.script_status(found["run_id"])
         return found
 
@@ -254,27 +266,47 @@ class _Tools:
         return await self._backend_of(ctx).journal(unquote(run_id))
 
 
-async def _question(ctx: Asked, one: Approval, who: str) -> Made | None:
-    """Return what a person says to a call, None for nothing."""
+async def _question(ctx: Asked, one: Approval, problem: str) -> Said | None:
+    """Return what a person says to a call, None where nobody answers.
+
+    Args:
+        ctx: of the request.
+        one: what the script waits for.
+        problem: what was wrong with what they said before.
+    """
     text = (
         f"A script asks to call {one.tool} with\n{json.dumps(one.shown, ensure_ascii=False)}\n\n"
         f"{one.excerpt}"
     )
-    answer = await ctx.elicit(text, Decision)
-    if answer.action == "cancel":
-        return None
-    if answer.action == "decline" or not answer.data.approve:
-        reason = answer.data.reason if answer.action == "accept" else "the user declined"
-        return Made(verdict="reject", who=who, reason=reason)
+    if problem:
+        text = f"That was not done: {problem}\n\n{text}"
+    try:
+        answer = await ctx.elicit(text, Decision)
+    except (McpError, ValueError):
+        return None  # the client refuses to ask, or what it sends is no such form
+    return None if answer.action == "cancel" else answer
+
+
+def _made(answer: Said, who: str) -> Made:
+    """Return a person's answer as a decision.
+
+    Raises:
+        InvalidFieldError: the arguments are no JSON object.
+    """
+    if answer.action == "decline":
+        return Made(verdict="reject", who=who, reason="the user declined")
+    said = answer.data
+    if not said.approve:
+        return Made(verdict="reject", who=who, reason=said.reason)
     args = None
-    if answer.data.args_json.strip():
+    if said.args_json.strip():
         try:
-            args = json.loads(answer.data.args_json)
-        except ValueError as error:
+            args = json.loads(said.args_json)
+        except (ValueError, RecursionError) as error:
             raise InvalidFieldError(field="args_json", problem=str(error)) from None
         if not isinstance(args, dict):
             raise InvalidFieldError(field="args_json", problem="is no object")
-    return Made(verdict="approve", who=who, reason=answer.data.reason, args=args)
+    return Made(verdict="approve", who=who, reason=said.reason, args=args)
 
 
 def _has_forms(ctx: Asked) -> bool:
