@@ -8,7 +8,7 @@ import cloche
 from cloche.errors import ClocheError
 
 # How long a program takes here says nothing: machines are busy.
-PATIENT = cloche.Limits().replace({"guests": {"timeout_ms": 60_000}})
+PATIENT = cloche.Limits().replace({"guests": {"timeout_ms": 600_000}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

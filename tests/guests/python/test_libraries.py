@@ -9,6 +9,9 @@ import pytest
 
 from .driver import output, run
 
+# Large libraries take most of a minute to load on a machine that has others to serve.
+pytestmark = pytest.mark.timeout(600)
+
 # What CPython lists as standard and this build has not: for other systems, or for what a sandbox
 # has not (terminals, screens, users, processes, TLS).
 ABSENT = set(
