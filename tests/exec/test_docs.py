@@ -47,6 +47,7 @@ def path(tmp_path):
     return f"{program.parent}:{os.environ['PATH']}"
 
 
+@pytest.mark.timeout(600)  # a process for each command
 @pytest.mark.parametrize("number", range(len(CONSOLES)))
 def test_console_example(number, path, tmp_path):
     """Each command prints what the page shows below it."""

@@ -76,6 +76,7 @@ def test_python_example(page, number, variables):
             opened.close()
 
 
+@pytest.mark.timeout(600)  # a process for each command
 @pytest.mark.parametrize(("page", "number"), numbered("console"))
 def test_console_example(page, number, variables, tmp_path):
     """Each command prints what the page shows below it."""
