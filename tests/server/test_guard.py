@@ -70,7 +70,7 @@ def test_only_these_are_for_anybody():
 
 # What a key needs for the routes below each part of a path.
 SCOPE_OF = {
-    **dict.fromkeys(("run", "runs", "scripts", "messages"), "run"),
+    **dict.fromkeys(("run", "runs", "scripts", "messages", "tools"), "run"),
     **dict.fromkeys(("sessions", "promises"), "session"),
     "approvals": "approve",
     "apps": "app",

@@ -120,8 +120,8 @@ def test_a_program_that_never_ends(asker):
             403,
             "SERVER_POLICY",
             (
-                "this server performs no effects of kind net; start it with --allow-net for "
-                "outbound HTTP"
+                "this server performs no effects of kind net; a policy here names durable, and "
+                "with --allow-net http and net"
             ),
         ),
         (

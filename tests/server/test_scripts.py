@@ -423,3 +423,60 @@ def test_nothing_of_a_job_stays(asker):
         assert kept() is None
     finally:
         gc.enable()
+
+
+def test_tools(asker):
+    """They are listed by set, with what they take and whether they ask; a model is told of them."""
+    listed = asker.get("/v1/tools").document
+    assert [(each["id"], each["asks"]) for each in listed["items"]] == [
+        ("default/double", "no"),
+        ("default/place", "no"),
+        ("default/send", "yes"),
+    ]
+    assert listed["items"][0] == {
+        "id": "default/double",
+        "tools": "default",
+        "name": "double",
+        "description": "Double a number.",
+        "parameters": {
+            "type": "object",
+            "properties": {"number": {"description": "which.", "type": "integer"}},
+            "required": ["number"],
+            "additionalProperties": False,
+        },
+        "returns": {"type": "integer"},
+        "read_only": False,
+        "asks": "no",
+    }
+    page = asker.get("/v1/tools?tools=default&limit=2").document
+    assert page["next"] == "default/place"
+    rest = asker.get(f"/v1/tools?limit=2&after={page['next']}").document
+    assert page["items"] + rest["items"] == listed["items"]
+    assert rest["next"] is None
+    python = asker.get("/v1/tools/default/prompt?language=python")
+    assert "def double(" in python.body.decode()
+    assert "double(" in asker.get("/v1/tools/default/prompt").body.decode()
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/v1/tools?tools=nope", 404),
+        ("/v1/tools/nope/prompt", 404),
+        ("/v1/tools/default/prompt?language=ruby", 422),
+    ],
+)
+def test_tools_that_are_not_there(asker, target, status):
+    """A set or a language that is none is an error; a server without tools has an empty list."""
+    assert asker.get(target).status == status
+    assert Asker().get("/v1/tools").document == {"items": [], "next": None}
+
+
+def test_wrong_arguments_are_not_tried_again(asker):
+    """They are refused without `Retry-After`: the same again would be refused, too."""
+    start(asker)
+    decide = f"/v1/approvals/{waiting(asker)[0]['id']}/approve"
+    answer = asker.post(decide, {"args": {"to": 5}})
+    assert (answer.status, answer.document["code"]) == (422, "TOOL_VALIDATION")
+    assert "retry-after" not in answer.fields
+    assert asker.post(decide, {"args": {"to": "bob"}}).status == 200

@@ -275,6 +275,30 @@ class ScriptList(Answer, frozen=True, kw_only=True):
     next: str | None
 
 
+class ToolDocument(Answer, frozen=True, kw_only=True):
+    """A tool that scripts may call, as the name `tools` of its set and its own name say it.
+
+    `parameters` and `returns` are JSON Schema; `asks` says whether a person is asked before a call,
+    `rule` that this depends on the arguments.
+    """
+
+    id: str
+    tools: str
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    returns: dict[str, Any]
+    read_only: bool
+    asks: Literal["yes", "no", "rule"]
+
+
+class ToolList(Answer, frozen=True, kw_only=True):
+    """A page of tools, by set and name."""
+
+    items: list[ToolDocument]
+    next: str | None
+
+
 class MessageDocument(Answer, frozen=True, kw_only=True):
     """What became of the scripts of a message, in their order."""
 

@@ -198,11 +198,12 @@ class PolicyRefusedError(ServerError):
     code = "SERVER_POLICY"
     status = 403
 
-    def __init__(self, *, kinds: list[str]) -> None:
+    def __init__(self, *, kinds: list[str], known: list[str]) -> None:
         super().__init__(
-            f"this server performs no effects of kind {', '.join(kinds)}; "
-            "start it with --allow-net for outbound HTTP",
+            f"this server performs no effects of kind {', '.join(kinds)}; a policy here names "
+            f"{', '.join(known)}, and with --allow-net http and net",
             kinds=kinds,
+            known=known,
         )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cloche.web.app import Middleware, Next
     from cloche.web.request import Request
 
+UNPROCESSABLE: Final = 422
 REALM: Final = "cloche"
 CHALLENGE: Final = f'Bearer realm="{REALM}"'
 RUN_HEADER: Final = b"cloche-run"
@@ -79,7 +80,8 @@ class Guard:
                 if status is None:
                     raise
                 answer = error(raised, status)
-                if raised.retryable:
+                # What is malformed is so in a second, too: it may be sent again when it is mended.
+                if raised.retryable and status != UNPROCESSABLE:
                     seconds = -(-self.limits.server.retry_after_ms // 1000)
                     answer = answer.with_field(b"retry-after", b"%d" % seconds)
                 return answer

@@ -56,7 +56,7 @@ def policy_of(
         return None
     refused = sorted(document.keys() - effects)
     if refused:
-        raise PolicyRefusedError(kinds=refused)
+        raise PolicyRefusedError(kinds=refused, known=sorted(effects))
     policy = Policy.from_document(document)
     if policy.net is None:
         return policy

@@ -1,10 +1,11 @@
-"""Routes of scripts and of the approvals that they wait for."""
+"""Routes of scripts, of the tools that they may call, and of the approvals that they wait for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from cloche.script.approvals import Made
+from cloche.script.stubs import prompt
 from cloche.server.context import text
 from cloche.server.decisions import approval_document
 from cloche.server.documents import (
@@ -18,8 +19,10 @@ from cloche.server.documents import (
     ScriptDocument,
     ScriptList,
     TimelineDocument,
+    ToolDocument,
+    ToolList,
 )
-from cloche.server.errors import InvalidFieldError
+from cloche.server.errors import InvalidFieldError, UnknownObjectError
 from cloche.server.guard import key_of, tenant_of
 from cloche.server.journals import journal_lines, timeline
 from cloche.server.operations import Operation
@@ -27,10 +30,12 @@ from cloche.server.pages import PAGE_QUERY, page_of
 from cloche.server.scripts import document_of
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, json, stream
+from cloche.web.response import text as plain
 
 if TYPE_CHECKING:
     from cloche.script.approvals import Verdict
     from cloche.script.items import ScriptResult
+    from cloche.script.tools import Tool, ToolSet
     from cloche.server.context import Context
     from cloche.server.documents import KeptScript
     from cloche.server.scripts import Job
@@ -39,7 +44,7 @@ _LINES: Final = "application/jsonl"
 
 
 class ScriptRoutes:
-    """Handlers of `/v1/scripts`, `/v1/messages` and `/v1/approvals`."""
+    """Handlers of `/v1/scripts`, `/v1/messages`, `/v1/tools` and `/v1/approvals`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -66,6 +71,11 @@ class ScriptRoutes:
                       scope="run", answer=ScriptDocument),
             Operation(method="POST", template=f"{script}/rollback", handler=self.rollback_script,
                       scope="run", answer=ScriptDocument),
+            Operation(method="GET", template="/v1/tools", handler=self.list_tools, scope="run",
+                      answer=ToolList, query=(("tools", str, "Of this set."), *PAGE_QUERY)),
+            Operation(method="GET", template="/v1/tools/:set/prompt", handler=self.tools_prompt,
+                      scope="run", media_type="text/plain",
+                      query=(("language", str, "`typescript`, or `python`."),)),
             Operation(method="GET", template="/v1/approvals", handler=self.list_approvals,
                       scope="approve", answer=ApprovalList,
                       query=(("run", str, "Of this script."), *PAGE_QUERY)),
@@ -164,6 +174,33 @@ class ScriptRoutes:
         job = await self._context.call(lambda: self._context.scripts.rollback(tenant, run_id))
         return await self._done(tenant, job)
 
+    # --- tools ---
+
+    async def list_tools(self, request: Request) -> ToolList:
+        """List the tools that scripts may call, with what they take and whether they ask."""
+        wanted = text(request, "tools")
+        sets = {wanted: self._set(wanted)} if wanted else self._context.scripts.sets
+        found = [
+            _tool_document(name, tool) for name in sorted(sets) for tool in sets[name].values()
+        ]
+        page = self._context.cut(request, found, lambda each: each.id, kind="tool")
+        return ToolList(items=list(page.items), next=page.next)
+
+    async def tools_prompt(self, request: Request) -> Response:
+        """Return what to tell a model so that it writes scripts for a set of tools."""
+        tools, language = self._set(request.params["set"]), text(request, "language", "typescript")
+        if language == "python":
+            return plain(prompt(tools, language="python"))
+        if language == "typescript":
+            return plain(prompt(tools, language="typescript"))
+        raise InvalidFieldError(field="language", problem="is typescript or python")
+
+    def _set(self, name: str) -> ToolSet:
+        found = self._context.scripts.sets.get(name)
+        if found is None:
+            raise UnknownObjectError(kind="tool set", id=name)
+        return found
+
     # --- approvals ---
 
     async def list_approvals(self, request: Request) -> ApprovalList:
@@ -202,3 +239,12 @@ class ScriptRoutes:
             lambda: self._context.decisions.decide(tenant, approval_id, made)
         )
         return approval_document(one)
+
+
+def _tool_document(tools: str, tool: Tool) -> ToolDocument:
+    asks: Literal["yes", "no", "rule"] = "no" if tool.read_only else "yes"
+    if isinstance(tool.requires_approval, bool):
+        asks = "yes" if tool.requires_approval else "no"
+    elif tool.requires_approval is not None:
+        asks = "rule"
+    return ToolDocument(id=f"{tools}/{tool.name}", tools=tools, asks=asks, **tool.describe())

@@ -111,6 +111,7 @@ class Scripts:
         self._jobs: dict[str, Job] = {}
         self._left: dict[str, str] = {}  # what a dead server left: id and tenant
         self._sets = {name: self._harness(tools) for name, tools in sets.items()}
+        self.sets: Mapping[str, ToolSet] = {name: each.tools for name, each in self._sets.items()}
         self._toolless = self._harness()  # knows what became of scripts whatever their tools
 
     def _harness(self, *tools: ToolSet) -> ScriptHarness:

@@ -140,9 +140,8 @@ def _zip(content: bytes, room: _Room) -> Iterator[tuple[str, bytes]]:
 
 
 def _tar(content: bytes, room: _Room) -> Iterator[tuple[str, bytes]]:
-    plain: IO[bytes] = io.BytesIO(content)
-    if content[:2] == _GZIP:
-        plain = gzip.GzipFile(fileobj=plain)
+    packed = io.BytesIO(content)
+    plain = gzip.GzipFile(fileobj=packed) if content[:2] == _GZIP else packed
     # As a stream: an index that lies about places leads nowhere.
     with tarfile.open(fileobj=_Counted(plain, room.plain_limit_bytes), mode="r|") as archive:
         for entry in archive:
@@ -158,7 +157,7 @@ def _tar(content: bytes, room: _Room) -> Iterator[tuple[str, bytes]]:
 class _Counted(io.RawIOBase):
     """Bytes up to a bound: heads of a tar, which are read whole, may claim any size, too."""
 
-    def __init__(self, plain: IO[bytes], limit_bytes: int) -> None:
+    def __init__(self, plain: gzip.GzipFile | io.BytesIO, limit_bytes: int) -> None:
         self._plain = plain
         self._left_bytes = limit_bytes
 
