@@ -27,6 +27,7 @@ from cloche.gate.policy import Policy
 from cloche.gate.ports import EffectFailure, EffectSuspended
 from cloche.limits.adapters.settings import guest_modules, load_limits
 from cloche.server import worker_frames as frames
+from cloche.server.adapters import processes as adapter
 from cloche.server.adapters.conversation import Conversation
 from cloche.server.adapters.hardening import has_seccomp, landlock_version
 from cloche.server.adapters.processes import Processes
@@ -332,6 +333,31 @@ def test_stuck(workers):
     os.kill(before, signal.SIGSTOP)
     with pytest.raises(WorkerLostError, match="it did not stop a run in time"):
         impatient.execute(asked("print(1)", limits=limits))
+    assert pid(workers) != before
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_more_than_a_socket_holds(workers, waits):
+    """It is sent as room comes, also where an event loop has made the socket never wait."""
+    workers.execute(asked("1"))
+    process = workers.processes.pick()
+    request = asked("import sys\nprint(len(sys.stdin.read()))", stdin=b"x" * 8_000_000)
+    process._socket.setblocking(waits)
+    try:
+        assert workers.execute(request).result.run.stdout == "8000000\n"
+    finally:
+        process._socket.setblocking(True)
+    assert pid(workers) == process.pid
+
+
+def test_deaf(workers, monkeypatch):
+    """A worker that takes nothing of what is sent to it is ended."""
+    workers.execute(asked("1"))
+    monkeypatch.setattr(adapter, "_DEAF_S", 0.2)
+    before = pid(workers)
+    os.kill(before, signal.SIGSTOP)
+    with pytest.raises(WorkerLostError, match="it did not listen"):
+        workers.execute(asked("1", stdin=b"x" * 8_000_000))
     assert pid(workers) != before
 
 

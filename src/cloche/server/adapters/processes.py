@@ -17,8 +17,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -108,9 +108,6 @@ class WorkerProcess:
         self._socket, theirs = socket.socketpair()
         for side in (self._socket, theirs):
             side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
-        # A worker always listens, also while it computes; who does not would hold threads here.
-        deaf = struct.pack("@ll", _DEAF_S, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, deaf)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this very Python
                 [sys.executable, "-P", "-m", "cloche.server.worker",
@@ -174,22 +171,42 @@ class WorkerProcess:
         """
         data = frames.encode(frame, self._limit_bytes)
         with self._sending:
-            try:
-                count = socket.send_fds(self._socket, [data], descriptors)
-            except BlockingIOError:
-                self.kill(_DEAF)
-            except OSError:
-                pass  # it is lost, and its boxes know it
-            else:
+            count = self._send_some(
+                lambda: socket.send_fds(self._socket, [data], descriptors, socket.MSG_DONTWAIT)
+            )
+            if count:
                 self._send_all(data[count:])
 
     def _send_all(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            piece = left
+            count = self._send_some(lambda: self._socket.send(piece, socket.MSG_DONTWAIT))  # noqa: B023
+            if not count:
+                return
+            left = left[count:]
+
+    def _send_some(self, send: Callable[[], int]) -> int:
+        """Return how much was sent, after waiting for room; nothing to a worker that is lost.
+
+        Whether the socket itself waits is not ours to say: some event loops say it does not.
+        """
         try:
-            self._socket.sendall(data)
-        except BlockingIOError:
-            self.kill(_DEAF)  # a frame that was begun cannot be ended any more
-        except OSError:
-            pass  # it is lost, and its boxes know it
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    return send()
+                if not self._waited_for_room():
+                    # A worker always listens, also while it computes; who does not would hold
+                    # threads here. A frame that was begun cannot be ended any more.
+                    self.kill(_DEAF)
+                    return 0
+        except (OSError, ValueError):
+            return 0  # it is lost, and its boxes know it
+
+    def _waited_for_room(self) -> bool:
+        room = select.poll()
+        room.register(self._socket.fileno(), select.POLLOUT)
+        return bool(room.poll(_DEAF_S * MS_PER_S))
 
     def send_now(self, frame: frames.Frame) -> bool:
         """Send a frame without waiting; False when that cannot be, and nothing was sent."""
@@ -252,6 +269,8 @@ class WorkerProcess:
             data = self._socket.recv(_RECEIVE_BYTES)
             for body in self._buffer.feed(data):
                 self._take(frames.decode_from_worker(body))
+        except BlockingIOError:
+            return True  # there was nothing after all
         except OSError:
             return False  # the process ended with bytes under way
         except Exception as error:  # noqa: BLE001 - whatever it says wrongly, it is not believed
