@@ -47,6 +47,11 @@ def duration_text(duration_ms: float | None) -> str:
     return f"{int(seconds // _S_PER_MINUTE)} min {int(seconds % _S_PER_MINUTE)} s"
 
 
+def took_text(duration_ms: int | None) -> str:
+    """Return a duration that was counted in whole milliseconds: none of them is less than one."""
+    return "< 1 ms" if duration_ms == 0 else duration_text(duration_ms)
+
+
 def size_text(size_bytes: int | None) -> str:
     """Return a size in binary units."""
     if size_bytes is None:
@@ -95,4 +100,5 @@ FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "size": size_text,
     "time": time_text,
     "time_attribute": time_attribute,
+    "took": took_text,
 }
