@@ -103,6 +103,19 @@ def test_kept_in_a_callback():
     assert (kept, type(raised)) == ([], LookupError)
 
 
+class Finalized:
+    """Gets a signal while it is finalized, some calls deep."""
+
+    def __del__(self):
+        other()
+
+
+def test_kept_in_a_finalizer():
+    """What is raised while garbage is collected is kept: it would be printed and forgotten."""
+    kept, raised = guarded(lambda: Finalized() and None)
+    assert ([type(error) for error in kept], raised) == ([LookupError], None)
+
+
 def test_raised_when_the_guard_is_done():
     """What comes while the guard gives the handlers back is raised when it has."""
     guard = SignalGuard(lambda error: False)

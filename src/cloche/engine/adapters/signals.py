@@ -5,7 +5,8 @@ is inside a callback, most likely at its very first instruction, before its `try
 raises there (KeyboardInterrupt) leaves the callback, which then has no result: ctypes hands
 whatever lay on the stack to the C side, and the process dies. So handlers are held by a guard: it
 lets them run at once, and keeps what they raise in those places until the guest has ended.
-Elsewhere, as in a host function that waits, they raise as always.
+The same goes for finalizers, which run wherever garbage is collected: what is raised in one is
+printed and forgotten. Elsewhere, as in a host function that waits, they raise as always.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class SignalGuard:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         handler = self._held[number]
         code = None if frame is None else frame.f_code
-        if code not in self._callbacks and code not in self._own:
+        is_lost = code in self._callbacks or code in self._own or _is_finalizing(frame)
+        if not is_lost:
             handler(number, frame)
             return
         try:
@@ -104,3 +106,12 @@ class SignalGuard:
         error, self._pending = self._pending, None
         if error is not None:
             raise error
+
+
+def _is_finalizing(frame: FrameType | None) -> bool:
+    """Whether a frame, or one that it was called from, is a finalizer's."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
