@@ -76,10 +76,10 @@ def test_many_tenants(asker, person):
     for number in range(40):
         asker.new_key("run", tenant=f"t{number:02}")
     page = person.see("/console/tenants?limit=200")
-    assert page.count('<tr><th scope="row">') == 25
+    assert page.count('<tr><th scope="row"') == 25
     older = re.search(r'href="(/console/tenants\?after=[^"]+)"', page)[1]
     assert page.count(">Older</a>") == 1
-    assert person.see(older).count('<tr><th scope="row">') == 17
+    assert person.see(older).count('<tr><th scope="row"') == 17
 
 
 def test_the_audit(asker, person):
