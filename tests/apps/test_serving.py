@@ -218,16 +218,20 @@ def test_a_client_that_leaves(world):
     world.deploy(
         "def handle(request):\n"
         "    if request.path == '/':\n        return 'here'\n"
+        "    if request.path == '/late':\n        return slow()\n"
         "    def forever():\n        while True:\n            yield 'x' * 10_000\n"
-        "    return forever()\n",
+        "    return forever()\n"
+        "def slow():\n"
+        "    import time\n"
+        "    yield 'x'\n    time.sleep(100)\n",
         suffix="py",
         manifest={"name": "shop", "main": "main.py", "instances": "fresh"},
     )
 
-    async def leave():
+    async def leave(path):
         request = Request(
             method="GET",
-            target="/forever",
+            target=path,
             services=FixtureServices(),
             fields=[(b"host", b"shop.localhost")],
         )
@@ -236,9 +240,13 @@ def test_a_client_that_leaves(world):
             break
         await response.body.aclose()
 
-    world.run(leave())
-    world.settle()
-    assert world.server.numbers[SHOP].requests == 1
+    for path in ("/forever", "/late"):
+        world.run(leave(path))
+        world.settle()
+    numbers = world.server.numbers[SHOP]
+    assert (numbers.requests, numbers.failures) == (2, 0)
+    assert world.apps.logs.read(SHOP) == []
+    assert world.apps.recordings.page(SHOP) == []
     assert world.get("/") == (200, b"here")
 
 

@@ -282,8 +282,8 @@ class Answer:
             if self.status:
                 self._reply.abort()
                 return
-            self.status = status
             self._reply.start(status, lines, len(body))
+            self.status = status
             if not self._is_head:
                 self._reply.write(body)
             self._reply.end()

@@ -41,7 +41,11 @@ class ReplySink(Protocol):
         """The response is whole."""
 
     def abort(self) -> None:
-        """The response stops in its middle: its client must not take it for whole."""
+        """The response stops in its middle: its client must not take it for whole.
+
+        Raises:
+            ClientGoneError: the client left before.
+        """
 
 
 class BodyReader(Protocol):

@@ -94,11 +94,12 @@ class Exchange:
     def finish(self, execution: Execution) -> AppExecution:
         """Answer what the app left unanswered, now that its run is over."""
         answer = self._answer
-        # A client that left is nobody's fault.
-        failure: ClocheError | None = None if answer.client_gone else execution.error
+        failure: ClocheError | None = execution.error
         if not answer.is_ended and not answer.client_gone:
             failure = failure or NoResponseError("the handler ended and answered nothing")
             self._fail(*self._told(failure))
+        if answer.client_gone:  # that is nobody's fault, nor is what its run was stopped with
+            failure = None
         return AppExecution(
             **fields_of(execution),
             status=answer.status,

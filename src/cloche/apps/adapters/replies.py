@@ -63,6 +63,7 @@ class Reply:
 
     def start(self, status: int, lines: Sequence[Line], length_bytes: int | None) -> None:
         """See `ReplySink`."""
+        self._check_there()
         if length_bytes is not None and length_bytes <= self._limit_bytes:
             self._head = (status, tuple(lines), length_bytes)
             return
@@ -103,6 +104,7 @@ class Reply:
 
     def abort(self) -> None:
         """See `ReplySink`."""
+        self._check_there()
         with self._lock:
             self._is_over = self._is_broken = True
         if self._head is not None:
@@ -118,6 +120,10 @@ class Reply:
                 self._begun.set_exception(error)
 
         self._to_loop(give_up)
+
+    def _check_there(self) -> None:
+        if self._is_gone:
+            raise ClientGoneError
 
     def _to_loop(self, work: Callable[[], object]) -> None:
         if threading.get_ident() == self._thread:
