@@ -29,6 +29,7 @@ from cloche.exec.session import sessions_of
 from cloche.exec.stores import VARIABLE
 from cloche.limits.adapters.settings import guest_modules, load_limits
 from cloche.script.adapters.modules import load_tools
+from cloche.server.adapters.one_server import only_server
 from cloche.server.adapters.processes import Processes
 from cloche.server.adapters.remote import WorkerRunner
 from cloche.server.adapters.remote_apps import RemoteApps
@@ -129,7 +130,8 @@ def run_server(settings: ServeSettings, say: Callable[[str], None]) -> int:
     log = JsonLines(sys.stderr.buffer)
     use_store(store.url)
     try:
-        return _Process(settings, limits, store, log, say, tools).run(bind, tls)
+        with only_server(store.url):
+            return _Process(settings, limits, store, log, say, tools).run(bind, tls)
     finally:
         use_store(None)
         log.close()
