@@ -98,8 +98,9 @@ def test_pictures_of_a_program(server):
     """What a program draws by itself is shown, not what it was given, and no more than fits."""
     many = (
         "import pathlib\npathlib.Path('plots').mkdir()\n"
-        "for n in range(20): open(f'plots/{n:02}.png', 'wb').write(b'x' * (n + 1))\n"
-        "open('huge.jpg', 'wb').write(bytes(9 << 20))"
+        "start = bytes.fromhex('89504e470d0a1a0a')\n"
+        "for n in range(20): open(f'plots/{n:02}.png', 'wb').write(start + bytes(n))\n"
+        "open('huge.jpg', 'wb').write(bytes.fromhex('ffd8ff') + bytes(9 << 20))"
     )
 
     async def ask(session):

@@ -138,3 +138,47 @@ def test_a_journal_that_is_not_there(tmp_path):
         return str(raised.value)
 
     assert asked(tmp_path, ask).endswith("there is no journal of run 'none'")
+
+
+def test_arguments_that_a_tool_does_not_have(tmp_path):
+    """They are an error that names them, as are numbers out of range."""
+
+    async def ask(session):
+        wrong = [
+            await session.call_tool(name, arguments)
+            for name, arguments in (
+                ("run_code", {"code": "1", "timeout": 5}),
+                ("run_code", {"code": "1", "timeout_ms": 0}),
+                ("session_revert", {"session": "x", "last": 0}),
+                ("session_list", {"tenant": "x"}),
+            )
+        ]
+        tools = (await session.list_tools()).tools
+        return wrong, tools
+
+    wrong, tools = asked(tmp_path, ask)
+    assert all(each.isError for each in wrong)
+    assert [each.content[0].text.split("\n")[1] for each in wrong] == [
+        "timeout",
+        "timeout_ms",
+        "last",
+        "tenant",
+    ]
+    assert all(tool.inputSchema["additionalProperties"] is False for tool in tools)
+
+
+def test_what_is_no_picture(tmp_path):
+    """A file with the name of a picture is shown as one if it begins as one."""
+
+    async def ask(session):
+        code = "for kind in ('png', 'jpg', 'gif', 'webp'): open('a.' + kind, 'w').write('text')"
+        await called(session, "session_create", name="work")
+        return (
+            await session.call_tool("run_code", {"code": code}),
+            await session.call_tool("session_run", {"session": "work", "code": code}),
+            await session.call_tool("read_file", {"session": "work", "path": "a.png"}),
+        )
+
+    run, in_session, file = asked(tmp_path, ask)
+    assert [each.type for each in run.content + in_session.content] == ["text", "text"]
+    assert file.content[0].text == "text"

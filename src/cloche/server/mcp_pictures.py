@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from cloche.server.pictures import fitting, picture_kind
+from cloche.server.pictures import fitting, picture_kind, shown_kind
 
 if TYPE_CHECKING:
     from cloche.exec.session import Session
@@ -23,7 +23,7 @@ class Pictures:
         return {
             path: content
             for path, content in self._all().items()
-            if self._before.get(path) != _digest(content)
+            if self._before.get(path) != _digest(content) and shown_kind(path, content)
         }
 
     def _all(self) -> dict[str, bytes]:

@@ -102,6 +102,7 @@ def add_mcp(app: App, context: Context, guard: Guard) -> None:
         enable_dns_rebinding_protection=False
     )
     server.settings.max_sessions = context.limits.server.mcp_session_count_max
+    server.settings.max_request_body_size = body_limit(context.limits)
     bridge = _Bridge(server.streamable_http_app())
 
     async def answer(request: Request) -> Response:

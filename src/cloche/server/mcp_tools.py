@@ -13,7 +13,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from urllib.parse import unquote
 
 from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation
@@ -33,10 +33,12 @@ from cloche.errors import ClocheError
 from cloche.script.approvals import Made
 from cloche.server.errors import InvalidFieldError
 from cloche.server.mcp_backend import Language, ScriptLanguage  # noqa: TC001 - read at run time
-from cloche.server.pictures import picture_kind
+from cloche.server.pictures import picture_kind, shown_kind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from mcp.server.fastmcp.tools import Tool
 
     from cloche.script.approvals import Approval
     from cloche.server.mcp_backend import Backend, Listener, Outcome
@@ -63,6 +65,8 @@ class Decision(BaseModel):
     args_json: str = Field(default="", description="Other arguments, as a JSON object")
 
 
+TimeoutMs = Annotated[int | None, Field(ge=1, description="How long it may run")]
+RunCount = Annotated[int, Field(ge=1, description="How many")]
 Said = AcceptedElicitation[Decision] | DeclinedElicitation
 
 
@@ -92,6 +96,8 @@ def make_tools(backend_of: BackendOf, *, who: Callable[[Asked], str]) -> FastMCP
     ):
         server.add_tool(each)
     server.add_tool(tools.read_file, structured_output=False)
+    for added in server._tool_manager.list_tools():
+        _refuse_others(added)
     server.resource(
         "cloche://sessions/{session}/files/{path}",
         name="session_file",
@@ -105,6 +111,14 @@ def make_tools(backend_of: BackendOf, *, who: Callable[[Asked], str]) -> FastMCP
         mime_type="application/jsonl",
     )(tools.run_journal)
     return server
+
+
+def _refuse_others(added: Tool) -> None:
+    """See that an argument which a tool does not have is an error, and not passed over."""
+    model = added.fn_metadata.arg_model
+    model.model_config["extra"] = "forbid"
+    model.model_rebuild(force=True)
+    added.parameters = model.model_json_schema(by_alias=True)
 
 
 class _Tools:
@@ -123,9 +137,12 @@ class _Tools:
         language: Language = "python",
         files: dict[str, str] | None = None,
         stdin: str = "",
-        timeout_ms: int | None = None,
+        timeout_ms: TimeoutMs = None,
     ) -> CallToolResult:
-        """Run a program in a fresh sandbox; return what it printed, its exit code, its error."""
+        """Run a program in a fresh sandbox; return what it printed, its exit code, its error.
+
+        Pictures that it writes as files, as with `plt.savefig("plot.png")`, are shown.
+        """
         backend = self._backend_of(ctx)
         return await _told(
             ctx,
@@ -140,7 +157,7 @@ class _Tools:
         )
 
     async def session_run(
-        self, ctx: Asked, session: str, code: str, timeout_ms: int | None = None
+        self, ctx: Asked, session: str, code: str, timeout_ms: TimeoutMs = None
     ) -> CallToolResult:
         """Run a program in a session, by id or name; pictures that it writes are shown."""
         backend = self._backend_of(ctx)
@@ -167,7 +184,7 @@ class _Tools:
         """Create a second session in the same state; the two go their own ways."""
         return await self._backend_of(ctx).session_fork(session, name)
 
-    async def session_revert(self, ctx: Asked, session: str, last: int = 1) -> str:
+    async def session_revert(self, ctx: Asked, session: str, last: RunCount = 1) -> str:
         """Undo the last runs of a session."""
         await self._backend_of(ctx).session_revert(session, last)
         return f"undid {last} runs"
@@ -193,7 +210,7 @@ class _Tools:
     async def read_file(self, ctx: Asked, session: str, path: str) -> Any:
         """Read a file of a session: text, an image as an image, other bytes in base64."""
         data = await self._backend_of(ctx).read_file(session, path)
-        kind = picture_kind(path)
+        kind = shown_kind(path, data)
         if kind is not None:
             return Image(data=data, format=kind)
         try:
@@ -216,6 +233,10 @@ class _Tools:
         params: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Run a program that calls tools, as `await tools.name({…})`, and returns a value.
+
+        TypeScript and JavaScript are the body of an async function; the value of Python is that of
+        its last expression, and its tools take keywords. `tools.search("words")` finds tools,
+        `tools.describe("name")` explains one; `context.params` has the parameters.
 
         A person may have to approve a call: if you are told that the script is suspended, tell your
         user, and ask for `script_status` later.

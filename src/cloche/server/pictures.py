@@ -1,11 +1,14 @@
 """The pictures that a program wrote: what a model is shown beside what was printed.
 
 Pure: which files are pictures, which of them are new, and how many a message has room for.
+Invariant: what is shown begins as a picture of its kind does, since models refuse a whole message
+for one that does not.
 """
 
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,6 +23,12 @@ PICTURES: Final = {
     ".gif": "gif",
     ".webp": "webp",
 }
+_STARTS: Final = {
+    "png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "jpeg": re.compile(rb"\xff\xd8\xff"),
+    "gif": re.compile(rb"GIF8[79]a"),
+    "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+}
 COUNT_MAX: Final = 8
 TOTAL_LIMIT_BYTES: Final = 8 << 20  # what a message of a model may hold, about
 
@@ -27,6 +36,12 @@ TOTAL_LIMIT_BYTES: Final = 8 << 20  # what a message of a model may hold, about
 def picture_kind(path: str) -> str | None:
     """Return the subtype of `image/` that a path's suffix says, None for no picture."""
     return PICTURES.get(posixpath.splitext(path)[1].lower())
+
+
+def shown_kind(path: str, content: bytes) -> str | None:
+    """Return the subtype of `image/` of a file that begins as its suffix says, else None."""
+    kind = picture_kind(path)
+    return kind if kind is not None and _STARTS[kind].match(content) else None
 
 
 def drawn(
@@ -44,14 +59,14 @@ def drawn(
         {
             one.path: one.content
             for one in files
-            if picture_kind(one.path) is not None and before.get(one.path) != one.content
+            if shown_kind(one.path, one.content) is not None and before.get(one.path) != one.content
         }
     )
 
 
 def bounded(found: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return as many of these pictures as a message may hold, in the order of their paths."""
-    sizes = {path: len(found[path]) for path in sorted(found)}
+    sizes = {path: len(found[path]) for path in sorted(found) if shown_kind(path, found[path])}
     return {path: found[path] for path in fitting(sizes)}
 
 
