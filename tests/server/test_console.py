@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloche.server.console.pages import HOME, SECTIONS
+from cloche.store.rows import Document
 
 from .console_support import SCRIPT, Person, check_page, text_of
 from .support import Asker
@@ -234,3 +235,15 @@ def test_a_name_is_shown_as_text(asker):
     page = Person(asker, asker.new_key("run", name=SCRIPT)).see("/console")
     assert SCRIPT not in page
     assert "&lt;script&gt;" in page
+
+
+def test_a_failure_of_the_server_is_a_page(asker, admin):
+    """Who meets a defect of the server reads that it failed; what it was is in the log alone."""
+    broken = Document(kind="server.scripts.default", name="broken", data=b"{")
+    asker.store.documents.put(broken)
+    answer = admin.send("GET", "/console/scripts/broken")
+    assert answer.status == 500
+    check_page(answer)
+    assert b"the server failed; the failure was logged" in answer.body
+    assert b"<code>INTERNAL</code>" in answer.body
+    assert "DecodeError" in str(admin.services.records)

@@ -392,6 +392,33 @@ def test_a_phone(server, chromium):
     tab.look("phone-run")
 
 
+def test_long_names(server, chromium):
+    """What has a long name, or none, makes no page wider than the window."""
+    name, word = "n" * 200, "w" * 250
+    with httpx.Client(base_url=server.url, headers=_bearer(server.key), timeout=60) as asker:
+        session = asker.post("/v1/sessions", json={"language": "python", "name": name}).json()
+        code = f"open('{name}', 'w').write('{word}')\nopen('empty', 'w')\nimport os\nos.mkdir('d')"
+        asker.post(f"/v1/sessions/{session['id']}/run", json={"code": code})
+        hook = asker.post("/v1/webhooks", json={"url": f"https://hooks.example.com/{word}"}).json()
+        asker.post("/v1/net/allowlist", json={"entry": f"GET https://long.example.com/{word}"})
+        _deploy(server, "long", "one")
+        _visit(server, word, app="long")
+        asker.post("/v1/apps/long/env", json={"set": {"N" * 120: "v"}})
+        asked = asker.get("/v1/apps/long/requests").json()["items"][0]["id"]
+    place = f"sessions/{session['id']}"
+    paths = (
+        f"{place} {place}/file?path=/{name} {place}/file?path=/empty sessions egress webhooks"
+        f" webhooks/{hook['id']} egress?url=https://a.example.com/{word} apps/long"
+        f" apps/long/requests apps/long/requests/{asked} audit"
+    )
+    for width in (1200, 390):
+        tab = Tab(chromium, server, viewport={"width": width, "height": 800})
+        tab.sign_in(server.key)
+        for number, path in enumerate(paths.split()):
+            tab.page.goto(f"/console/{path}")
+            tab.look(f"long-{width}-{number}")
+
+
 def test_the_keyboard(server, chromium):
     """The first Tab leads to a link over the sections, and what has the focus is seen."""
     tab = Tab(chromium, server)

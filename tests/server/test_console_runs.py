@@ -104,6 +104,8 @@ def test_a_run_that_waits_is_live(asker, person):
     assert person.do(f"{place}/cancel") == place
     page = person.see(place)
     assert 'class="status cancelled"' in page
+    assert "It was stopped before its end." in page
+    assert "INTERNAL" not in page
     assert "The run was asked to stop." in page
     assert "The run was asked to stop." not in person.see(place)
     asker.host.workers.release()

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from cloche.server.console.shown import cut, duration_text, size_text, took_text
+from cloche.server.console.shown import (
+    cut,
+    duration_text,
+    size_text,
+    time_attribute,
+    time_text,
+    took_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +26,20 @@ def test_a_duration(duration_ms, looks):
 def test_a_duration_in_whole_milliseconds():
     """What took less than a millisecond did not take none."""
     assert [took_text(each) for each in (0, 1, 1500, None)] == ["< 1 ms", "1 ms", "1.5 s", "–"]  # noqa: RUF001 - a dash for people
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "looks", "attribute"),
+    [
+        (None, "never", ""),
+        (0, "1970-01-01 00:00:00", "1970-01-01T00:00:00Z"),
+        (10**15, "after the year 9999", ""),
+        (10**30, "after the year 9999", ""),
+    ],
+)
+def test_a_time(time_ms, looks, attribute):
+    """A time is UTC to the second, and one that no calendar has breaks no page."""
+    assert (time_text(time_ms), time_attribute(time_ms)) == (looks, attribute)
 
 
 def test_a_size():

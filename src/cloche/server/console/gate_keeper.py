@@ -128,10 +128,12 @@ class GateKeeper:
                 if status is None or isinstance(raised, TemplateError):
                     return self._own_failure(request, raised)
                 return self._failure(request, raised, status)
+            except Exception as raised:  # noqa: BLE001 - it is logged; a person gets a page of it
+                return self._own_failure(request, raised)
 
         return middleware
 
-    def _own_failure(self, request: Request, raised: ClocheError) -> Response:
+    def _own_failure(self, request: Request, raised: Exception) -> Response:
         """Answer what is the server's own; what it was stays in the log."""
         status = answer_failure(request, raised).status
         message = INTERNAL_DOCUMENT["message"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MS_PER_S: Final = 1000
+_TOO_LATE: Final = "after the year 9999"
 _S_PER_MINUTE: Final = 60
 _KIB: Final = 1024
 _UNITS: Final = ("B", "KiB", "MiB", "GiB")
@@ -23,14 +24,22 @@ def time_text(time_ms: int | None) -> str:
     """Return a time as UTC to the second; milliseconds of the Unix epoch."""
     if time_ms is None:
         return "never"
-    return f"{datetime.fromtimestamp(time_ms / MS_PER_S, UTC):%Y-%m-%d %H:%M:%S}"
+    at = _time(time_ms)
+    return _TOO_LATE if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def time_attribute(time_ms: int | None) -> str:
     """Return a time as the attribute `datetime` has it."""
-    if time_ms is None:
-        return ""
-    return f"{datetime.fromtimestamp(time_ms / MS_PER_S, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    at = None if time_ms is None else _time(time_ms)
+    return "" if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _time(time_ms: int) -> datetime | None:
+    """Return a time, None for one that no calendar has: a page shows whatever is kept."""
+    try:
+        return datetime.fromtimestamp(time_ms / MS_PER_S, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def duration_text(duration_ms: float | None) -> str:
