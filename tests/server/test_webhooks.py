@@ -269,6 +269,70 @@ def test_gone(asker, receiver):
     assert len(receiver.messages) == 2
 
 
+def test_what_waits_when_it_is_gone(asker, receiver):
+    """What was to be told before the 410 waits for another secret, too."""
+    receiver.answers = [500, 500, 410]
+    hook = created(asker)
+    asker.run("print(1)")
+    asker.run("print(2)")
+    deliver = asker.server.webhooks.deliver_due
+    deliver()
+    asker.host.time_ns += 5000 * MS
+    asker.server.webhooks._limits = asker.limits.replace(
+        {"server": {"webhook_concurrency_max": 1}}
+    ).server
+    deliver()
+    asker.host.time_ns += 86_400_000 * MS
+    assert deliver() == 0
+    assert len(receiver.messages) == 3
+    asker.post(f"/v1/webhooks/{hook['id']}/rotate")
+    assert deliver() == 1
+
+
+def test_what_waits_for_ever(asker, receiver):
+    """What waits for another secret is forgotten like what has failed."""
+    receiver.answers = [410, 500]
+    hook = created(asker)
+    asker.run("print(1)")
+    asker.run("print(2)")
+    asker.server.webhooks.deliver_due()
+    assert len(asker.server.webhooks.deliveries("default", hook["id"])) == 2
+    asker.host.time_ns += 8 * 86_400_000 * MS
+    asker.server.webhooks.deliver_due()
+    assert asker.server.webhooks.deliveries("default", hook["id"]) == []
+
+
+def test_a_dead_receiver_holds_up_nobody(receiver):
+    """However much waits for it, each round has a message of everybody else."""
+    asker = Asker(webhook_concurrency_max=2)
+    asker.server.webhooks._send = receiver
+    dead, alive = created(asker), created(asker, url="https://alive.example.org/")
+    for _ in range(5):
+        asker.server.webhooks.ping("default", dead["id"])
+    asker.host.time_ns += MS
+    asker.server.webhooks.ping("default", alive["id"])
+    receiver.answers = [500, 200]
+    assert asker.server.webhooks.deliver_due() == 1
+    assert [hook.id for hook, _, _ in receiver.messages] == [dead["id"], alive["id"]]
+    listed = asker.get(f"/v1/webhooks/{dead['id']}/deliveries").document
+    assert (len(listed["items"]), listed["next"]) == (5, None)
+    page = asker.get(f"/v1/webhooks/{dead['id']}/deliveries?limit=4").document
+    rest = asker.get(f"/v1/webhooks/{dead['id']}/deliveries?limit=4&after={page['next']}").document
+    assert page["items"] + rest["items"] == listed["items"]
+
+
+def test_the_outbox_is_shared(receiver):
+    """A tenant fills half of it while others have webhooks, so that theirs are kept."""
+    asker = Asker(webhook_delivery_count_max=4)
+    asker.server.webhooks._send = receiver
+    one, other = created(asker)["id"], asker.server.webhooks.create("other", URL, [])[0].id
+    for _ in range(5):
+        asker.server.webhooks.ping("default", one)
+        asker.server.webhooks.ping("other", other)
+    assert len(asker.server.webhooks.deliveries("default", one)) == 2
+    assert len(asker.server.webhooks.deliveries("other", other)) == 2
+
+
 def test_removing(asker, receiver):
     """A webhook that is removed is told nothing, not even what waited."""
     hook = created(asker)

@@ -10,6 +10,7 @@ Owns the outbox of one store. Invariants:
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -46,6 +47,7 @@ _HOOKS: Final = "server.webhooks"
 _OUTBOX: Final = "server.deliveries"
 _ID_BYTES: Final = 12
 _PAGE: Final = 1000
+_SHARED: Final = 2  # of several tenants one has at most this part of the outbox: a half
 
 
 class Webhooks:
@@ -199,12 +201,23 @@ class Webhooks:
             key = delivery.id
             if key in self._outbox:
                 return self._outbox[key]
-            if len(self._outbox) >= self._limits.webhook_delivery_count_max:
+            if self._is_full(hook.tenant):
                 self._log({"event": "webhook", "webhook": hook.id, "message": "the outbox is full"})
                 return delivery
             self._put(_OUTBOX, key, delivery)
             self._outbox[key] = delivery
         return delivery
+
+    def _is_full(self, tenant: str) -> bool:
+        """Whether nothing more of a tenant is kept: all of it is full, or its own share."""
+        most = self._limits.webhook_delivery_count_max
+        if len(self._outbox) >= most:
+            return True
+        tenants = {each.tenant for each in self._hooks.values()}
+        if len(tenants) == 1 or len(self._outbox) * _SHARED < most:
+            return False
+        own = sum(each.tenant == tenant for each in self._outbox.values())
+        return own * _SHARED >= most
 
     # --- sending ---
 
@@ -215,18 +228,33 @@ class Webhooks:
         """
         now_ns = self._host.now_ns()
         self._forget_old(now_ns)
+        due = self._due(now_ns)[: self._limits.webhook_concurrency_max]
+        sent = [(name, each, self._begin(each)) for name, each in due]
+        return sum(self._end(name, each, answer) for name, each, answer in sent)
+
+    def _due(self, now_ns: int) -> list[tuple[str, Delivery]]:
+        """Return what is due: of each webhook the oldest first, and one of each in turn.
+
+        A receiver that is dead, and has a thousand messages waiting, holds up nobody else's.
+        """
         with self._lock:
             due = [
                 (name, each)
                 for name, each in self._outbox.items()
-                if each.state == "pending" and each.next_ns <= now_ns
+                if each.state == "pending" and each.next_ns <= now_ns and self._is_told(each)
             ]
         due.sort(key=lambda pair: (pair[1].next_ns, pair[0]))
-        sent = [
-            (name, each, self._begin(each))
-            for name, each in due[: self._limits.webhook_concurrency_max]
-        ]
-        return sum(self._end(name, each, answer) for name, each, answer in sent)
+        turns: Counter[str] = Counter()
+        ranked: list[tuple[int, tuple[str, Delivery]]] = []
+        for pair in due:
+            ranked.append((turns[pair[1].webhook], pair))
+            turns[pair[1].webhook] += 1
+        ranked.sort(key=lambda one: one[0])
+        return [pair for _, pair in ranked]
+
+    def _is_told(self, delivery: Delivery) -> bool:
+        hook = self._hooks.get(delivery.webhook)
+        return hook is None or not hook.disabled
 
     def _begin(self, delivery: Delivery) -> Future[int] | None:
         with self._lock:
@@ -273,7 +301,8 @@ class Webhooks:
             old = [
                 name
                 for name, each in self._outbox.items()
-                if each.state == "failed" and each.created_ns < oldest_ns
+                if each.created_ns < oldest_ns
+                and (each.state == "failed" or not self._is_told(each))
             ]
             for name in old:
                 self._remove(name)

@@ -533,6 +533,7 @@ class DeliveryList(Answer, frozen=True, kw_only=True):
     """What a webhook has not taken, oldest first."""
 
     items: list[DeliveryDocument]
+    next: str | None = None
 
 
 # --- the server ---

@@ -14,6 +14,7 @@ from cloche.server.documents import (
 )
 from cloche.server.guard import key_of, tenant_of
 from cloche.server.operations import Operation
+from cloche.server.pages import PAGE_QUERY
 from cloche.server.webhooks import NS_PER_MS, check_events, check_url
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response, json
@@ -48,7 +49,7 @@ class WebhookRoutes:
             Operation(method="POST", template=f"{one}/ping", handler=self.ping_webhook,
                       scope="admin", answer=DeliveryDocument, status=202),
             Operation(method="GET", template=f"{one}/deliveries", handler=self.list_deliveries,
-                      scope="admin", answer=DeliveryList),
+                      scope="admin", answer=DeliveryList, query=PAGE_QUERY),
         ]  # fmt: skip
 
     async def list_webhooks(self, request: Request) -> WebhookList:
@@ -104,7 +105,9 @@ class WebhookRoutes:
         """List what a webhook has not taken, oldest first."""
         tenant, hook_id = tenant_of(request), request.params["id"]
         found = await self._context.call(lambda: self._context.webhooks.deliveries(tenant, hook_id))
-        return DeliveryList(items=[delivery_document(each) for each in found])
+        page = self._context.cut(request, found, lambda each: each.id, kind="delivery")
+        items = [delivery_document(each) for each in page.items]
+        return DeliveryList(items=items, next=page.next)
 
 
 def created(context: Context, key: Key, url: str, events: list[Event]) -> tuple[Webhook, str]:
