@@ -10,6 +10,7 @@ import cloche
 from cloche.client.asynchronous import AsyncClient
 from cloche.client.errors import ServerAnswerError, ServerUnreachableError
 from cloche.client.synchronous import Client
+from cloche.client.wire import KeyMalformedError
 from cloche.exec.errors import (
     CompilationFailedError,
     FileAccessError,
@@ -20,9 +21,11 @@ from cloche.exec.errors import (
     SessionExistsError,
     SessionNotFoundError,
     TimeoutExceededError,
+    UnsupportedLanguageError,
 )
 from cloche.exec.types import Failed, File, Finished, StderrChunk, StdoutChunk
 from cloche.exec.types import Limits as RunLimits
+from cloche.limits.errors import LimitRangeError
 
 from .process import GUEST_MS, serving
 
@@ -194,6 +197,53 @@ def test_errors_of_sessions(client):
     with pytest.raises(RunSuspendedError):
         session.run("await cloche.sleep(3600)")
     session.delete()
+
+
+def test_paths_of_files(client):
+    """They lead from the working directory, as at home, and never out of the session's files."""
+    for made in (client.Session.create("python"), cloche.Session.create("python")):
+        with made as session:
+            session.write_file("/there/a.txt", b"there")
+            session.set_working_dir("/there")
+            session.write_file("b ü?#%.txt", b"b")
+            session.write_file("../../../keys", b"no key")
+            paths = [entry.path for entry in session.list_files("/", recursive=True)]
+            assert paths == ["/keys", "/there", "/there/a.txt", "/there/b ü?#%.txt"]
+            assert session.download("./a.txt") == b"there"
+            assert session.download("../keys") == b"no key"
+            session.remove("b ü?#%.txt")
+            with pytest.raises(InvalidRunError):
+                session.download("")
+            session.delete()
+    for name in (".", ".."):
+        with pytest.raises(InvalidRunError):
+            client.Session.open(name)
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "kind"),
+    [
+        ("puts 1", {"language": "ruby"}, UnsupportedLanguageError),
+        ("print('\ud800')", {"language": "python"}, InvalidRunError),
+        ("1", {"language": "python", "limits": RunLimits(time_ms=0)}, LimitRangeError),
+    ],
+)
+def test_what_cannot_run_is_the_same(client, code, options, kind):
+    """It raises what the local call raises."""
+    for run in (cloche.run, client.run):
+        with pytest.raises(kind) as raised:
+            run(code, **options)
+        assert type(raised.value) is kind
+
+
+def test_what_is_no_key(server):
+    """White space around a key is left out; what cannot be one is refused, and never repeated."""
+    with cloche.Client(server.url, f" {server.key}\n") as client:
+        assert client.run("print(1)", language="python").run.stdout == "1\n"
+    for key in ("", "clk_secret\nx", "clk_secr\u00e9t", None):
+        with pytest.raises(KeyMalformedError) as raised:
+            cloche.Client(server.url, key)
+        assert "secr" not in str(raised.value)
 
 
 def test_keys(client, server):

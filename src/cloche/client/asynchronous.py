@@ -21,6 +21,7 @@ from cloche.client.wire import (
     pause_s,
     sending_of,
 )
+from cloche.exec.session_log import normal_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -377,15 +378,20 @@ class AsyncRemoteSession:
 
     async def write_file(self, path: str, content: bytes, *, read_only: bool = False) -> None:
         """Put bytes in place as a file."""
+        path = await self._absolute(path)
         await self._client._send(calls.write_file(self.id, path, content, read_only=read_only))
 
     async def download(self, path: str) -> bytes:
         """Return the content of a file."""
-        return await self._client._send(calls.download(self.id, path))
+        return await self._client._send(calls.download(self.id, await self._absolute(path)))
 
     async def remove(self, path: str) -> None:
         """Remove a file or an empty directory."""
-        await self._client._send(calls.remove(self.id, path))
+        await self._client._send(calls.remove(self.id, await self._absolute(path)))
+
+    async def _absolute(self, path: str) -> str:
+        """Return where a path leads; from where, if it does not begin at /, the server knows."""
+        return normal_path(path, "/" if path.startswith("/") else await self.working_dir())
 
     async def list_files(self, path: str = ".", *, recursive: bool = False) -> list[FileDocument]:
         """Return what is in a directory, sorted by path."""

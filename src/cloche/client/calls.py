@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from cloche.client.errors import error_of, run_error
-from cloche.exec.errors import RunSuspendedError
+from cloche.exec.errors import InvalidRunError, RunSuspendedError
 from cloche.exec.types import (
     Encoding,
     ExecEvent,
@@ -84,7 +84,7 @@ class Call(Generic[T]):
     def payload(self) -> tuple[bytes | None, str]:
         """Return the bytes of the body, and their type."""
         if self.body is not None:
-            return msgspec.json.encode(self.body), "application/json"
+            return _encoded(self.body), "application/json"
         return self.content, self.media_type
 
     def answer(self, reply: Reply) -> T:
@@ -96,6 +96,21 @@ class Call(Generic[T]):
         if reply.status >= _FAILED:
             raise refusal(reply)
         return self.read(reply)
+
+
+def _encoded(body: object) -> bytes:
+    """Return a body as JSON.
+
+    Raises:
+        InvalidRunError: a text in it is no valid Unicode.
+    """
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        at = f"{error.object[error.start : error.end]!r} at {error.start}"
+        raise InvalidRunError(
+            f"a text cannot be sent: {at}; it must be valid Unicode without lone surrogates"
+        ) from None
 
 
 def refusal(reply: Reply) -> Exception:
@@ -532,12 +547,22 @@ def _session(name: str, rest: str = "") -> str:
 
 
 def _file(name: str, path: str) -> str:
-    parts = [part for part in path.split("/") if part not in ("", ".")]
+    parts = [part for part in path.split("/") if part]
     return _session(name, "files/" + "/".join(map(_part, parts)))
 
 
 def _part(text: str) -> str:
-    return quote(text, safe="")
+    """Return a name as one part of a path.
+
+    Raises:
+        InvalidRunError: it would lead elsewhere, or is no valid Unicode.
+    """
+    if text in {".", ".."}:
+        raise InvalidRunError(f"{text!r} is no name: in a path it leads elsewhere")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise InvalidRunError(f"{text!r} is no name: it is not valid Unicode") from None
 
 
 def _query(**values: object) -> dict[str, str]:

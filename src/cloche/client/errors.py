@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from cloche.errors import Blame, ClocheError
 from cloche.exec import errors as exec_errors
 from cloche.exec.errors import ExecError, RunNotFoundError, SessionExistsError, SessionNotFoundError
+from cloche.limits import errors as limits_errors
 
 if TYPE_CHECKING:
     from cloche.exec.types import ExecResult
@@ -49,7 +50,7 @@ class ServerAnswerError(ClientError):
 
 _BY_CODE: Final[dict[str, type[ClocheError]]] = {
     kind.code: kind
-    for kind in vars(exec_errors).values()
+    for kind in (*vars(exec_errors).values(), *vars(limits_errors).values())
     if isinstance(kind, type) and issubclass(kind, ClocheError) and "code" in vars(kind)
 }
 _MISSING: Final[dict[str, type[ClocheError]]] = {
@@ -66,7 +67,8 @@ def error_of(status: int, document: dict[str, Any]) -> ClocheError:
     if code == "SERVER_NAME_TAKEN":
         return SessionExistsError(str(fields.get("name", "")))
     kind = _BY_CODE.get(str(code))
-    if kind is None or issubclass(kind, ExecError):
+    # Those that a guest is to blame for come with a run.
+    if kind is None or (issubclass(kind, ExecError) and kind.blame == "guest"):
         return ServerAnswerError(status=status, document=document)
     return _rebuilt(kind, document)
 
@@ -87,4 +89,6 @@ def _rebuilt(kind: type[ClocheError], document: dict[str, Any]) -> ClocheError:
     error = kind.__new__(kind)
     ClocheError.__init__(error, str(document.get("message", "")), **(document.get("fields") or {}))
     error.retryable = document.get("retryable") is True
+    if isinstance(error, ExecError):
+        error.__dict__["result"] = None  # where nothing ran
     return error

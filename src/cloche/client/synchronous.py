@@ -20,6 +20,7 @@ from cloche.client.wire import (
     pause_s,
     sending_of,
 )
+from cloche.exec.session_log import normal_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -356,15 +357,20 @@ class RemoteSession:
 
     def write_file(self, path: str, content: bytes, *, read_only: bool = False) -> None:
         """Put bytes in place as a file."""
+        path = self._absolute(path)
         self._client._send(calls.write_file(self.id, path, content, read_only=read_only))
 
     def download(self, path: str) -> bytes:
         """Return the content of a file."""
-        return self._client._send(calls.download(self.id, path))
+        return self._client._send(calls.download(self.id, self._absolute(path)))
 
     def remove(self, path: str) -> None:
         """Remove a file or an empty directory."""
-        self._client._send(calls.remove(self.id, path))
+        self._client._send(calls.remove(self.id, self._absolute(path)))
+
+    def _absolute(self, path: str) -> str:
+        """Return where a path leads; from where, if it does not begin at /, the server knows."""
+        return normal_path(path, "/" if path.startswith("/") else self.working_dir)
 
     def list_files(self, path: str = ".", *, recursive: bool = False) -> list[FileDocument]:
         """Return what is in a directory, sorted by path."""

@@ -33,6 +33,16 @@ class HttpMissingError(ClocheError):
         super().__init__("the client needs httpx; install it with `pip install cloche[client]`")
 
 
+class KeyMalformedError(ClocheError):
+    """What was given as a key of a server cannot be one."""
+
+    code = "CLIENT_KEY"
+    blame = "caller"
+
+    def __init__(self) -> None:
+        super().__init__("this is no key of a server; one begins with clk_ and has no white space")
+
+
 def httpx_module() -> Any:
     """Return httpx.
 
@@ -109,5 +119,15 @@ def pause_s(reply: Reply | None, retry_after: str | None, attempt: int) -> float
 
 
 def default_headers(key: str) -> dict[str, str]:
-    """Return what every request has."""
+    """Return what every request has.
+
+    Args:
+        key: of a server; white space around it, as of a file that it was read from, is left out.
+
+    Raises:
+        KeyMalformedError: no key looks like this. It is not in the message, which may be logged.
+    """
+    key = key.strip() if isinstance(key, str) else ""
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise KeyMalformedError
     return {"authorization": f"Bearer {key}", "user-agent": "cloche-client"}
