@@ -55,7 +55,8 @@ DROPPED: Final = frozenset(
 DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 CLOSE_NORMAL: Final = 1000  # RFC 6455 section 7.4.1
 CLOSE_FAILED: Final = 1011
-CLOSE_CODES: Final = range(3000, 5000)
+# What a server may say of itself (going away, refused data, policy, too big, failed), and own ones.
+CLOSE_CODES: Final = frozenset({CLOSE_NORMAL, 1001, 1003, *range(1007, 1012), *range(3000, 5000)})
 CLOSE_REASON_LIMIT_BYTES: Final = 123
 POLL_S: Final = 0.1  # how often who waits for a message looks whether the run is over
 TEXTS_KEPT: Final = 64  # heads and questions that are made once
@@ -393,8 +394,8 @@ class Conversation:
         """Close with a code that applications may use (RFC 6455 section 7.4)."""
         code = args.get("code", CLOSE_NORMAL) if isinstance(args, dict) else None
         reason = args.get("reason", "") if isinstance(args, dict) else None
-        if type(code) is not int or (code != CLOSE_NORMAL and code not in CLOSE_CODES):
-            raise _bad("a code is 1000, or from 3000 to 4999")
+        if type(code) is not int or code not in CLOSE_CODES:
+            raise _bad("a code is 1000, 1001, 1003, from 1007 to 1011, or from 3000 to 4999")
         if not isinstance(reason, str) or len(reason.encode()) > CLOSE_REASON_LIMIT_BYTES:
             raise _bad(f"a reason is a text of at most {CLOSE_REASON_LIMIT_BYTES} bytes")
         self._check_open()

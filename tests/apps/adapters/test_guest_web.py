@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from types import ModuleType
 
 import pytest
 
 from apps.adapters.test_host_streams import Pieces, Slow
-from apps.support import ask, build, parts
+from apps.adapters.test_sockets import Client
+from apps.support import Log, ask, build, host, parts
 from cloche.apps.adapters.guest_web import ROOT, wants_web, web_files
+from cloche.apps.messages import AppRequest
 from cloche.web.adapters.fixture import FixtureServices
 from cloche.web.request import Request
 
@@ -198,22 +201,122 @@ def count():
     assert [ask(built).json for _ in range(2)] == [{"n": 1}, {"n": 1}]
 
 
-def test_websockets_are_refused():
-    """A guest has no connection to keep."""
-    code = """
+SOCKETS = """
+import asyncio
 from cloche.web.app import App
+from cloche.web.errors import BadRequestError
 from cloche.web.websocket.channel import WebSocket
+
 app = App()
-@app.websocket("/ws")
-async def talk(socket: WebSocket):
-    pass
+
+@app.on_start
+async def start(state):
+    state["n"] = 1
+
+@app.get("/")
+def page():
+    return "page"
+
+@app.websocket("/rooms/:id", subprotocols=("chat",))
+async def talk(socket: WebSocket, id: int, room: str = "none"):
+    await socket.send_json({"id": id, "room": room, "n": app.state["n"]})
+    async for message in socket:
+        if message == "bad":
+            raise BadRequestError(where="message", problem="it is bad")
+        if message == "break":
+            raise ValueError("broken")
+        if message == "bye":
+            await socket.close(4001, "tschüß")
+            await socket.send("nobody hears it")
+        await socket.send(message)
+
+@app.websocket("/ticks")
+async def ticks(socket: WebSocket):
+    async def tick():
+        for n in range(3):
+            await socket.send(str(n))
+            await asyncio.sleep(0.01)
+    ticking = asyncio.create_task(tick())
+    await socket.receive()
+    await ticking
+    await socket.send("end")
 """
-    headers = {
-        "connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
-        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }  # fmt: skip
-    asked = ask(build(code, "python"), "/ws", headers=headers)
-    assert (asked.status, asked.json["code"]) == (501, "APP_WEBSOCKET")
+HANDSHAKE = (
+    (b"host", b"app.example"),
+    (b"connection", b"upgrade"),
+    (b"upgrade", b"websocket"),
+    (b"sec-websocket-version", b"13"),
+    (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    (b"sec-websocket-protocol", b"other, chat"),
+)
+
+
+def connect(target, *says, code=SOCKETS, log=None, client=None):
+    """Open a WebSocket of an application and say something; return client and execution."""
+    client = client or Client(*says)
+    request = AppRequest(method="GET", target=target, lines=HANDSHAKE, host="app.example")
+    return client, host().handle_socket(build(code, "python"), request, client, log=log)
+
+
+def test_websockets():
+    """Routes take them as on a server: arguments, subprotocol, texts and bytes; beside a page."""
+    client, execution = connect("/rooms/7?room=a", "hi", b"\x00", None)
+    assert execution.failure is None
+    assert client.protocol == "chat"
+    assert json.loads(client.got[0]) == {"id": 7, "room": "a", "n": 1}
+    assert client.got[1:] == ["hi", b"\x00"]
+    assert client.closed == (1000, "")
+    assert ask(build(SOCKETS, "python")).text == "page"
+
+
+@pytest.mark.parametrize(
+    ("says", "closed"),
+    [
+        ("bye", (4001, "tschüß")),
+        ("bad", (1008, "WEB_BAD_REQUEST")),
+        ("break", (1011, "")),
+    ],
+)
+def test_how_websockets_end(says, closed):
+    """By the code that the handler says, or by what it raises; what broke stands in the log."""
+    log = Log()
+    client, execution = connect("/rooms/7", says, "more", log=log)
+    assert execution.failure is None
+    assert (client.closed, len(client.got)) == (closed, 1)
+    assert ("broken" in str(log.lines)) is (says == "break")
+
+
+def test_websockets_that_are_refused():
+    """A path that takes none, and arguments that are none: nothing is accepted."""
+    for target in ("/", "/nothing", "/rooms/x"):
+        client, execution = connect(target)
+        assert (client.protocol, execution.status) == ("not accepted", 403)
+
+
+class Patient(Client):
+    """Says something when it has heard three messages."""
+
+    def receive(self, timeout_s):
+        """Return a message, in time."""
+        if len(self.got) < 3:
+            self.heard.acquire(timeout=timeout_s)
+            raise TimeoutError
+        return "go on"
+
+
+def test_talking_while_nothing_comes():
+    """A handler sends while it waits for a message."""
+    client, execution = connect("/ticks", client=Patient())
+    assert execution.failure is None
+    assert client.got == ["0", "1", "2", "end"]
+
+
+def test_who_takes_websockets():
+    """A function of the module goes first; without routes there is no handler."""
+    assert "websocket" in build(SOCKETS, "python").handlers
+    assert "websocket" not in build(CODE, "python").handlers
+    own = SOCKETS + "\ndef websocket(socket):\n    socket.accept()\n    socket.send('own')\n"
+    assert connect("/rooms/7", code=own)[0].got == ["own"]
 
 
 def test_only_who_imports_it_has_it():
