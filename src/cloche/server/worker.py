@@ -67,6 +67,7 @@ _OPEN_FILE_MAX: Final = 1024
 _READY_MAX: Final = 8  # instances that wait, beside those that run
 _PATIENCE_S: Final = 0.002  # how long the server may not be heard while something is executed
 _FOLLOWER_MAX: Final = 2
+_CALM_COUNT: Final = 25  # looks that find nothing before the main thread looks no more
 
 
 class JobRunner(Runner):
@@ -163,13 +164,17 @@ class Worker:
 
     def watch(self) -> None:
         """Hand over for threads that execute something for a while. The main thread's work."""
+        calm_count = 0
         while True:
             self._is_watched.wait()
             time.sleep(_PATIENCE_S)
             with self._state:
                 job = self._led
                 is_late = time.monotonic() - self._led_since_s >= _PATIENCE_S
-                if job is None:
+                # Between two jobs it goes on: to be waked for each would take longer than to look.
+                calm_count = calm_count + 1 if job is None else 0
+                if calm_count > _CALM_COUNT:
+                    calm_count = 0
                     self._is_watched.clear()
             if job is not None and is_late:
                 self._hand_over(job)
