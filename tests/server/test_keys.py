@@ -88,6 +88,12 @@ def test_scopes():
             "tenant: it has 1 to 63 of a-z, 0-9 and -, and no - at its ends",
         ),
         ({"tenant": "-a"}, "tenant: it has 1 to 63 of a-z, 0-9 and -, and no - at its ends"),
+        ({"apps": ("shop",)}, "apps: such a key has the scope app alone"),
+        (
+            {"apps": ("shop",), "scopes": ("app", "admin")},
+            "apps: such a key has the scope app alone",
+        ),
+        ({"apps": ("Shop",), "scopes": ("app",)}, "apps: up to 100 names of apps"),
         ({"tenant": ""}, "tenant: it has 1 to 63 of a-z, 0-9 and -, and no - at its ends"),
     ],
 )

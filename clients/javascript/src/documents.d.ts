@@ -230,8 +230,9 @@ export interface HostDocument {
   host: string;
 }
 
-/** A key to be made. */
+/** A key to be made; with `apps` it is for these alone, and has the scope `app`. */
 export interface KeyBody {
+  apps?: Array<string>;
   expires_ms?: number | null;
   name?: string;
   scopes: Array<"admin" | "app" | "approve" | "run" | "session">;
@@ -240,6 +241,7 @@ export interface KeyBody {
 
 /** A key; its text is there only when it was just made. */
 export interface KeyDocument {
+  apps: Array<string>;
   created_ms: number;
   expires_ms: number | null;
   id: string;

@@ -50,6 +50,7 @@ def _document(key: Key) -> dict[str, Any]:
         "tenant": key.tenant,
         "name": key.name,
         "scopes": list(key.scopes),
+        "apps": list(key.apps),
         "created_ns": key.created_ns,
         "expires_ns": key.expires_ns,
         "used_ns": key.used_ns,
@@ -72,6 +73,10 @@ def new_command(
         typer.Option("--scope", help="run, session, approve, app or admin; repeatable."),
     ] = None,
     tenant: Tenant = "default",
+    apps: Annotated[
+        list[str] | None,
+        typer.Option("--app", help="For this app alone, with --scope app; repeatable."),
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="What people call it.")] = "",
     expires: Annotated[
         str | None, typer.Option("--expires", help="After how long it ends, such as 12h.")
@@ -79,16 +84,22 @@ def new_command(
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print it, once. Without a scope it may run, and use sessions."""
+    """Make a key and print it, once.
+
+    Without a scope it may run, and use sessions; with --app it is for this app alone.
+    """
     from cloche.limits import parse_quantity  # noqa: PLC0415
 
     expires_ns = None
     if expires is not None:
         expires_ns = time.time_ns() + parse_quantity(expires, "ms") * NS_PER_MS
-    scopes: Any = tuple(scope or ("run", "session"))
+    usual = ("app",) if apps else ("run", "session")
+    scopes: Any = tuple(scope or usual)
     keyring, audit = _opened(store)
     with audit.noted(tenant, None, "key.make", name, {"tenant": tenant, "scopes": scopes}):
-        key, text = keyring.make(tenant=tenant, scopes=scopes, name=name, expires_ns=expires_ns)
+        key, text = keyring.make(
+            tenant=tenant, scopes=scopes, name=name, expires_ns=expires_ns, apps=tuple(apps or ())
+        )
     _show_new(key, text, as_json=as_json)
 
 
@@ -104,7 +115,7 @@ def list_command(tenant: Tenant = "default", store: Store = None, as_json: AsJso
         [
             key.id,
             key.name,
-            " ".join(key.scopes),
+            " ".join([*key.scopes, *(f"({app})" for app in key.apps)]),
             "good" if key.is_good(now_ns) else "ended",
             _time(key.created_ns),
             _time(key.used_ns),

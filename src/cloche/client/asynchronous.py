@@ -258,10 +258,14 @@ class AsyncClient:
         name: str = "",
         tenant: str | None = None,
         expires_ms: int | None = None,
+        apps: Iterable[str] = (),
     ) -> KeyDocument:
-        """Make a key; its text is in `key` of what is returned, and nowhere else."""
+        """Make a key; its text is in `key` of what is returned, and nowhere else.
+
+        With `apps` it is for these alone, and has the scope `app`.
+        """
         return await self._send(
-            calls.create_key(scopes, name=name, tenant=tenant, expires_ms=expires_ms)
+            calls.create_key(scopes, name=name, tenant=tenant, expires_ms=expires_ms, apps=apps)
         )
 
     async def list_keys(self, *, limit: int | None = None, after: str | None = None) -> KeyList:

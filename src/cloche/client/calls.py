@@ -494,10 +494,17 @@ def import_session(archive: bytes, name: str | None) -> Call[SessionDocument]:
 
 
 def create_key(
-    scopes: Iterable[str], *, name: str, tenant: str | None, expires_ms: int | None
+    scopes: Iterable[str],
+    *,
+    name: str,
+    tenant: str | None,
+    expires_ms: int | None,
+    apps: Iterable[str],
 ) -> Call[KeyDocument]:
     """Make a key."""
     body = {"scopes": list(scopes), "name": name, "tenant": tenant, "expires_ms": expires_ms}
+    if named := list(apps):
+        body["apps"] = named
     return Call(method="POST", path="/v1/keys", body=body, read=_struct(KeyDocument))
 
 

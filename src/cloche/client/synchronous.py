@@ -245,9 +245,15 @@ class Client:
         name: str = "",
         tenant: str | None = None,
         expires_ms: int | None = None,
+        apps: Iterable[str] = (),
     ) -> KeyDocument:
-        """Make a key; its text is in `key` of what is returned, and nowhere else."""
-        return self._send(calls.create_key(scopes, name=name, tenant=tenant, expires_ms=expires_ms))
+        """Make a key; its text is in `key` of what is returned, and nowhere else.
+
+        With `apps` it is for these alone, and has the scope `app`.
+        """
+        return self._send(
+            calls.create_key(scopes, name=name, tenant=tenant, expires_ms=expires_ms, apps=apps)
+        )
 
     def list_keys(self, *, limit: int | None = None, after: str | None = None) -> KeyList:
         """Return a page of keys."""

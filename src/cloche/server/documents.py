@@ -455,12 +455,13 @@ class HistoryDocument(Answer, frozen=True, kw_only=True):
 
 
 class KeyBody(Body, frozen=True, kw_only=True):
-    """A key to be made."""
+    """A key to be made; with `apps` it is for these alone, and has the scope `app`."""
 
     scopes: list[Scope]
     name: str = ""
     tenant: str | None = None
     expires_ms: int | None = None
+    apps: list[str] = []
 
 
 class RotateBody(Body, frozen=True, kw_only=True):
@@ -477,6 +478,7 @@ class KeyDocument(Answer, frozen=True, kw_only=True):
     name: str
     scopes: list[Scope]
     created_ms: int
+    apps: list[str] = []
     expires_ms: int | None = None
     used_ms: int | None = None
     revoked_ms: int | None = None

@@ -70,6 +70,7 @@ class Keyring:
         scopes: tuple[Scope, ...],
         name: str = "",
         expires_ns: int | None = None,
+        apps: tuple[str, ...] = (),
     ) -> tuple[Key, str]:
         """Make a key; return it and its text, which is not kept.
 
@@ -85,6 +86,7 @@ class Keyring:
             scopes=scopes,
             now_ns=now_ns,
             expires_ns=expires_ns,
+            apps=apps,
         )
         count = sum(1 for found in self._all() if found.tenant == tenant and found.is_good(now_ns))
         if count >= self._limits.key_count_max:
@@ -211,7 +213,11 @@ class Keyring:
                 kind="key", id=key_id, state="revoked or expired", problem="make a new one"
             )
         made = self.make(
-            tenant=old.tenant, scopes=old.scopes, name=old.name, expires_ns=old.expires_ns
+            tenant=old.tenant,
+            scopes=old.scopes,
+            name=old.name,
+            expires_ns=old.expires_ns,
+            apps=old.apps,
         )
         self._end(tenant, key_id, end_ns)
         return made

@@ -31,6 +31,7 @@ _KEY: Final = re.compile(r"clk_([a-z2-7]{12})_[A-Za-z0-9_-]{43}")
 _ID_LENGTH: Final = 12
 _TENANT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME_LENGTH_MAX: Final = 100
+_APP_COUNT_MAX: Final = 100
 # 9999-12-31T23:59:59Z: what every calendar can show.
 EXPIRES_NS_MAX: Final = 253_402_300_799_000_000_000
 
@@ -45,6 +46,7 @@ class Key:
         name: what people call it.
         scopes: sorted, each once.
         digest: SHA-256 of the whole key, 32 bytes.
+        apps: the only apps that it is for, sorted; empty for all of the tenant.
         created_ns: and the other times: nanoseconds of the Unix epoch, None for never.
     """
 
@@ -54,6 +56,7 @@ class Key:
     scopes: tuple[Scope, ...]
     digest: bytes
     created_ns: int
+    apps: tuple[str, ...] = ()
     expires_ns: int | None = None
     used_ns: int | None = None
     revoked_ns: int | None = None
@@ -77,6 +80,10 @@ class Key:
         """Whether it has a scope; admin has all."""
         return scope in self.scopes or "admin" in self.scopes
 
+    def may_use(self, app: str) -> bool:
+        """Whether it is for an app of its tenant, as far as it is for apps."""
+        return not self.apps or app in self.apps
+
 
 def make(
     randomness: bytes,
@@ -86,6 +93,7 @@ def make(
     scopes: tuple[Scope, ...],
     now_ns: int,
     expires_ns: int | None = None,
+    apps: tuple[str, ...] = (),
 ) -> tuple[Key, str]:
     """Return a key as it is kept, and as its owner has to keep it.
 
@@ -96,6 +104,7 @@ def make(
         scopes: at least one.
         now_ns: now.
         expires_ns: after now and not behind the year 9999, or None for never.
+        apps: names of the apps that it is for, with the scope `app` alone; empty for all.
 
     Raises:
         InvalidFieldError: one of these is not so.
@@ -114,6 +123,11 @@ def make(
     if expires_ns is not None and expires_ns > EXPIRES_NS_MAX:
         problem = "it is behind the year 9999; leave it out for a key that does not end"
         raise InvalidFieldError(field="expires", problem=problem)
+    if apps and set(scopes) != {"app"}:
+        raise InvalidFieldError(field="apps", problem="such a key has the scope app alone")
+    if len(apps) > _APP_COUNT_MAX or not all(map(_TENANT.fullmatch, apps)):
+        problem = f"up to {_APP_COUNT_MAX} names of apps"
+        raise InvalidFieldError(field="apps", problem=problem)
     identity = b32encode(randomness[:ID_BYTES]).decode().lower()[:_ID_LENGTH]
     secret = urlsafe_b64encode(randomness[ID_BYTES:]).decode().rstrip("=")
     text = f"{PREFIX}_{identity}_{secret}"
@@ -124,6 +138,7 @@ def make(
         scopes=tuple(sorted(set(scopes))),
         digest=digest_of(text),
         created_ns=now_ns,
+        apps=tuple(sorted(set(apps))),
         expires_ns=expires_ns,
     )
     return key, text

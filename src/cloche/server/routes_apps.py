@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cloche.apps.adapters.archives import read_archive
-from cloche.apps.errors import RecordingUnknownError
+from cloche.apps.errors import AppUnknownError, RecordingUnknownError
 from cloche.apps.kinds import LEVELS, Level
 from cloche.apps.replaying import replay_request
 from cloche.apps.routing import AppName
@@ -116,12 +116,13 @@ class AppRoutes:
 
     async def list_apps(self, request: Request) -> AppList:
         """List the apps of the tenant."""
-        tenant = tenant_of(request)
+        tenant, key = tenant_of(request), key_of(request)
         found = await self._context.call(lambda: self._apps.registry.apps(tenant))
         return AppList(
             items=[
                 self._document(request, AppName(tenant=tenant, name=name), app)
                 for name, app in found.items()
+                if key.may_use(name)
             ]
         )
 
@@ -364,7 +365,15 @@ def deployer_of(request: Request) -> Deployer:
 
 
 def _name(request: Request) -> AppName:
-    return AppName(tenant=tenant_of(request), name=request.params["name"])
+    """Return which app a request is about.
+
+    Raises:
+        AppUnknownError: its key is for others.
+    """
+    name = AppName(tenant=tenant_of(request), name=request.params["name"])
+    if not key_of(request).may_use(name.name):
+        raise AppUnknownError(name=name.name)
+    return name
 
 
 def _limit(request: Request) -> int:

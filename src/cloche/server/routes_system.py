@@ -85,10 +85,16 @@ class SystemRoutes:
         scopes, actor = tuple(body.scopes), key_of(request)
 
         def make() -> tuple[Key, str]:
-            details = {"tenant": tenant, "scopes": scopes}
+            details: dict[str, object] = {"tenant": tenant, "scopes": scopes}
+            if body.apps:
+                details["apps"] = body.apps
             with self._context.audit.noted(own, actor, "key.make", body.name, details):
                 return self._context.keyring.make(
-                    tenant=tenant, scopes=scopes, name=body.name, expires_ns=expires_ns
+                    tenant=tenant,
+                    scopes=scopes,
+                    name=body.name,
+                    expires_ns=expires_ns,
+                    apps=tuple(body.apps),
                 )
 
         key, secret = await self._context.call(make)
@@ -183,6 +189,7 @@ def _key_document(key: Key, secret: str | None = None) -> KeyDocument:
         name=key.name,
         scopes=list(key.scopes),
         created_ms=key.created_ns // NS_PER_MS,
+        apps=list(key.apps),
         expires_ms=_ms(key.expires_ns),
         used_ms=_ms(key.used_ns),
         revoked_ms=_ms(key.revoked_ns),

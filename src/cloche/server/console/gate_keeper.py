@@ -107,7 +107,8 @@ class GateKeeper:
 
         def found() -> Key | None:
             is_ended = self._context.signed_out.has(sign_in)
-            return None if is_ended else self._context.keyring.good(key_id)
+            key = None if is_ended else self._context.keyring.good(key_id)
+            return None if key is None or key.apps else key
 
         return await self._context.call(found)
 
@@ -158,7 +159,8 @@ class GateKeeper:
         text = (form.get("key") or "").strip()
         key = await self._context.call(lambda: self._context.keyring.owner_of(text))
         place = form.get("next") or HOME
-        if key is None:
+        # Pages show all apps of a tenant: a key for some of them is none for pages.
+        if key is None or key.apps:
             return self._pages.page(
                 request, "sign_in", status=401, next=_checked(place), failed=True
             )
