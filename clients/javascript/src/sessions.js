@@ -57,8 +57,11 @@ export class Session {
     return { method: "POST", path: `${this.#path}/${rest}`, body: sent, signal, idempotencyKey };
   }
 
-  #file(path) {
-    return `${this.#path}/files/${fileParts(path)}`;
+  /** Return the address of a file; from where its path leads, if not from /, the server knows. */
+  async #file(path, signal) {
+    const parts = fileParts(path);
+    const from = path.startsWith("/") ? "/" : await this.workingDir({ signal });
+    return `${this.#path}/files/${from === "/" ? parts : `${fileParts(from)}/${parts}`}`;
   }
 
   // --- runs ---
@@ -92,18 +95,18 @@ export class Session {
   }
 
   async writeFile(path, content, { readOnly = false, signal } = {}) {
-    const address = this.#file(path) + (readOnly ? "?read_only=true" : "");
+    const address = (await this.#file(path, signal)) + (readOnly ? "?read_only=true" : "");
     const body = await bytesOf(content);
     await this.#wire.send({ method: "PUT", path: address, body, type: BYTES, signal });
   }
 
   /** Return the bytes of a file. */
   async download(path, { signal } = {}) {
-    return this.#wire.send({ path: this.#file(path), signal });
+    return this.#wire.send({ path: await this.#file(path, signal), signal });
   }
 
   async remove(path, { signal } = {}) {
-    await this.#wire.send({ method: "DELETE", path: this.#file(path), signal });
+    await this.#wire.send({ method: "DELETE", path: await this.#file(path, signal), signal });
   }
 
   /** Return what is in a directory, sorted by path. */

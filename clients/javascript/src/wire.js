@@ -4,7 +4,7 @@
 // again is safe; what is tried again is a connection that broke and a server that said when to come
 // back, nothing else; an aborted call is never tried again.
 
-import { ClocheError, refusalOf, unreachable } from "./errors.js";
+import { ClocheError, refusalOf, unreachable, unusable } from "./errors.js";
 
 const WAIT_MS_MAX = 10_000;
 const BREAK_MS = 200; // before a connection that broke is tried again; doubles each time
@@ -55,7 +55,11 @@ export class Wire {
     }
     this.url = new URL(url).href.replace(/\/+$/, "");
     this.attemptCount = attemptCount;
-    this.headers = new Headers({ authorization: `Bearer ${key}` });
+    // White space around it is that of a file that it was read from. Else the platform's error
+    // would have the key in its message.
+    const shown = String(key ?? "").trim();
+    if (!/^[!-~]+$/.test(shown)) throw unusable("key", "it begins with clk_ and has no white space");
+    this.headers = new Headers({ authorization: `Bearer ${shown}` });
     this.fetch = (...args) => fetch(...args); // browsers want `fetch` to be called on no object
   }
 

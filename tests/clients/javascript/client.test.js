@@ -384,6 +384,12 @@ test("files go up and come down, whatever they are called", async () => {
   }
   await session.setWorkingDir("/d");
   assert.equal(await session.workingDir(), "/d");
+  await session.writeFile("in d", "");
+  await session.writeFile("/in root", "");
+  const paths = (await session.listFiles("/")).map((each) => each.path);
+  assert.ok(paths.includes("/in root") && !paths.includes("/in d"));
+  assert.equal((await session.download("/d/in d")).length, 0);
+  await session.remove("in d");
   await session.delete();
 });
 
@@ -587,8 +593,15 @@ test("limits are told with their schema", async () => {
   assert.ok(limits.server.heartbeat_ms >= schema.server.heartbeat_ms.min);
 });
 
+test("a key that cannot be one is refused, and not repeated", async () => {
+  for (const key of ["", undefined, "clk_secret\nx", "clk_secr\u2603t"]) {
+    const error = await errorOf((async () => new Client(URL_OF_SERVER, key))());
+    assert.equal(error.code, "CLIENT_VALUE");
+    assert.ok(!error.message.includes("secr"));
+  }
+});
+
 test("values that cannot be right are refused at once", () => {
   assert.throws(() => new Client("not an address", KEY), TypeError);
-  assert.throws(() => new Client(URL_OF_SERVER, "a\nb"), TypeError);
   assert.throws(() => new Client(URL_OF_SERVER, KEY, { attemptCount: 0 }), RangeError);
 });
