@@ -62,5 +62,5 @@ def test_the_manifest_of_the_page():
 
 def test_there_are_examples():
     """The expressions above find them."""
-    assert len(examples()) == 9
-    assert sum(len(asked) for _, _, asked in examples()) == 11
+    assert len(examples()) == 10
+    assert sum(len(asked) for _, _, asked in examples()) == 12
