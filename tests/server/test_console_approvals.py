@@ -83,7 +83,12 @@ def test_a_call_is_approved_as_it_is(asker, person):
     assert "Nothing waits for a person." in person.see("/console/approvals")
     run_id = ask(asker)
     place = place_of(person)
+    assert '"urgent": false' in text_of(person.send("GET", "/console/approvals"))
+    link = f'href="/console/scripts/{run_id}"'
+    assert link in Person(asker, asker.key).see("/console/approvals")
+    assert link not in person.see("/console/approvals")  # it may not see scripts
     page = person.see(place)
+    assert "<dt>Session</dt><dd>none</dd>" in page
     assert "The script, line 2</h2>" in page
     assert "<mark>&gt;   2 return await tools.send(" in page
     assert person.do(f"{place}/approve", verdict="approve", **form_of(page)) == "/console/approvals"

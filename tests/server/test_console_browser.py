@@ -419,6 +419,16 @@ def test_long_names(server, chromium):
             tab.look(f"long-{width}-{number}")
 
 
+def test_a_connection_that_is_over(server, chromium):
+    """Where a browser does not try again by itself, the page says what to do."""
+    _deploy(server, "over", "one")
+    tab = Tab(chromium, server)
+    tab.sign_in(server.key)
+    tab.page.route("**/tail?*", lambda route: route.fulfill(content_type="text/html", body=""))
+    tab.page.goto("/console/apps/over/logs")
+    tab.page.wait_for_selector("text=The server has ended the connection. Load the page again")
+
+
 def test_the_keyboard(server, chromium):
     """The first Tab leads to a link over the sections, and what has the focus is seen."""
     tab = Tab(chromium, server)

@@ -102,7 +102,13 @@ def pretty(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False)
 
 
+def compact(value: Any) -> str:
+    """Return a value of JSON in one line."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 FILTERS: Final[Mapping[str, Callable[..., str]]] = {
+    "compact": compact,
     "cut": cut,
     "duration": duration_text,
     "pretty": pretty,

@@ -3,6 +3,7 @@
 
 const CHARACTERS_MAX = 200000; // of live output: what is older stays on the server
 const POLL_MS = 1500;
+const OVER = "The server has ended the connection. Load the page again to go on.";
 const LINES_MAX = 2000; // of a log that is followed, likewise
 
 // Live output: <div data-events="URL"> with <pre data-stream="stdout"> and one for stderr.
@@ -22,6 +23,15 @@ function listen(place) {
     source.close();
     location.reload();
   });
+  source.addEventListener("error", () => {
+    if (isOver(source)) place.prepend(element("p", "flash wait", OVER));
+  });
+}
+
+// A browser tries again by itself, unless the server answered with something else: who is signed in
+// no more is led to a form.
+function isOver(source) {
+  return source.readyState === EventSource.CLOSED;
 }
 
 // Lines of a log as they are written: <div data-tail="URL"> with a list.
@@ -33,7 +43,9 @@ function follow(place) {
     if (state) state.textContent = text;
   };
   source.addEventListener("open", () => say("What is written from now on appears here."));
-  source.addEventListener("error", () => say("The server cannot be reached; trying again."));
+  source.addEventListener("error", () =>
+    say(isOver(source) ? OVER : "The server cannot be reached; trying again."),
+  );
   source.addEventListener("line", (event) => {
     const line = JSON.parse(event.data);
     const isAtEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40;
@@ -91,7 +103,8 @@ async function unfold(link, event) {
   const answer = await fetch(link.href);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const found = page.querySelector("[data-effect]");
-  if (found && !item.querySelector(".card")) item.append(document.adoptNode(found));
+  if (!found) location.assign(link.href); // signed out meanwhile, or gone: the page says which
+  else if (!item.querySelector(".card")) item.append(document.adoptNode(found));
 }
 
 document.querySelectorAll("[data-events]").forEach(listen);
