@@ -246,7 +246,17 @@ def test_a_run_that_is_put_away(asker):
     assert (busy.status, busy.document["code"]) == (409, "SESSION_BUSY")
     again = asker.post("/v1/sessions/s/resume").document
     assert (again["id"], again["status"]) == (document["id"], "suspended")
-    cancelled = asker.post(f"/v1/runs/{document['id']}/cancel").document
+    path = f"/v1/runs/{document['id']}"
+    again = asker.post(f"{path}/resume").document
+    assert (again["id"], again["status"]) == (document["id"], "suspended")
+    again = asker.post(f"{path}/resume", fields=EVENTS)
+    assert [name for name, _, _ in again.events][-1] == "end"
+    cancelled = asker.post(f"{path}/cancel").document
     assert cancelled["status"] == "cancelled"
+    over = asker.post(f"{path}/resume")
+    assert (over.status, over.document["message"]) == (
+        409,
+        f"run {document['id']} is cancelled: only a run that was put away goes on",
+    )
     assert asker.post("/v1/sessions/s/resume").status == 409
     assert run(asker, "print(1)")["stdout"] == "1\n"

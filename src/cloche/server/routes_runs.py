@@ -73,6 +73,8 @@ class RunRoutes:
                       scope="run", answer=TimelineDocument),
             Operation(method="POST", template="/v1/runs/:id/cancel", handler=self.cancel_run,
                       scope="run", answer=RunDocument),
+            Operation(method="POST", template="/v1/runs/:id/resume", handler=self.resume_run,
+                      scope="run", answer=RunDocument, streams=True),
             Operation(method="POST", template="/v1/runs/:id/replay", handler=self.replay_run,
                       scope="run", answer=ReplayDocument),
             Operation(method="POST", template="/v1/sessions/:id/run", handler=self.run_in_session,
@@ -137,6 +139,12 @@ class RunRoutes:
         """Go on with the run of a session that was put away, and wait for its end."""
         tenant, session = tenant_of(request), await self._session(request)
         live = await self._context.call(lambda: self._context.runs.resume(tenant, session))
+        return await self._answer(request, live)
+
+    async def resume_run(self, request: Request) -> Response:
+        """Go on with a run that was put away, and wait for its end."""
+        tenant, run_id = tenant_of(request), request.params["id"]
+        live = await self._context.call(lambda: self._context.runs.resume_run(tenant, run_id))
         return await self._answer(request, live)
 
     async def _answer(self, request: Request, live: LiveRun) -> Response:

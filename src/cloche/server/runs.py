@@ -459,11 +459,19 @@ class Runs:
         """
         found = self._store.runs.list(session_id=session.id, status="suspended", limit=1)
         if not found:
-            raise StateError(
-                kind="session", id=session.id, state="open", problem="no run was put away in it"
-            )
+            problem = "no run was put away in it"
+            raise StateError(kind="session", id=session.id, state="open", problem=problem)
         self.admit(tenant)
         return self._resume(tenant, found[0])
+
+    def resume_run(self, tenant: str, run_id: str) -> LiveRun:
+        """Go on with a run that was put away; errors as above, and of `find`."""
+        live = self.find(tenant, run_id)
+        if live.row.status != "suspended":
+            problem = "only a run that was put away goes on"
+            raise StateError(kind="run", id=run_id, state=live.row.status, problem=problem)
+        self.admit(tenant)
+        return self._resume(tenant, live.row)
 
     def _resume(self, tenant: str, row: Run) -> LiveRun:
         live = LiveRun(row, KeptRequest(tenant=tenant, action="resume"))
