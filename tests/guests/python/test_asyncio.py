@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from cloche.exec.session import Session
+from cloche.script.harness import ScriptHarness
+
 from .driver import output, run
 
 
@@ -162,6 +165,128 @@ await asyncio.sleep(0)
 print("end")
 """
     assert run(code).stdout == "end\n"
+
+
+UNHEARD = """{kind} exception was never retrieved
+future: <{shown} exception=ValueError({number})>
+Traceback (most recent call last):
+  File "main.py", line {line}, in bad
+    async def bad(n): raise ValueError(n)
+                      ^^^^^^^^^^^^^^^^^^^
+ValueError: {number}
+"""
+
+
+def unheard(number: int, line: int = 3, *, name: str = "") -> str:
+    """Return what is told of a task that failed, or of a gathering where there is no name."""
+    kind, shown = "_GatheringFuture", "_GatheringFuture finished"
+    if name:
+        kind = "Task"
+        shown = f"Task finished name='{name}' coro=<bad() done, defined at main.py:{line}>"
+    return UNHEARD.format(kind=kind, shown=shown, number=number, line=line)
+
+
+@pytest.mark.parametrize("top", [False, True])
+def test_errors_of_tasks_that_nobody_asks_for(top: bool) -> None:
+    """They are told when the task is dropped, or at the end in order, and end nothing."""
+    code = """
+import asyncio
+async def bad(n): raise ValueError(n)
+held = []
+async def main():
+    asyncio.create_task(bad(0), name="dropped")
+    await asyncio.sleep(1)
+    for n in 1, 2: held.append(asyncio.create_task(bad(n), name=f"held {n}"))
+    held.append(asyncio.gather(bad(3)))
+    held.append(heard := asyncio.create_task(bad(4)))
+    await asyncio.wait([heard])
+    heard.exception()
+    print("end")
+"""
+    code += "await main()" if top else "asyncio.run(main())"
+    found = run(code)
+    assert (found.stdout, found.exit_code, found.error) == ("end\n", 0, "")
+    assert found.stderr == (
+        unheard(0, name="dropped")
+        + unheard(1, name="held 1")
+        + unheard(2, name="held 2")
+        + unheard(3)
+    )
+    assert run(code).stderr == found.stderr
+
+
+HELD = """
+import asyncio
+async def bad(n): raise ValueError(n)
+task = asyncio.create_task(bad(1), name="held")
+await asyncio.sleep(1)
+"""
+
+
+def test_sessions_tell_of_tasks_with_the_run_that_made_them() -> None:
+    """A session has no end of its own; a later run can still ask what was told of."""
+    with Session.create("python") as session:
+        assert session.run(HELD).run.stderr == unheard(1, name="held")
+        assert session.run("await asyncio.sleep(0)").run.stderr == ""
+        later = session.run("print(repr(task.exception()))").run
+        assert (later.stdout, later.stderr) == ("ValueError(1)\n", "")
+
+
+@pytest.mark.parametrize("end", ["7", "raise KeyError('x')"])
+def test_scripts_tell_of_tasks_in_their_output(end: str) -> None:
+    """Where the rest of what they print is, whether they end well or not."""
+    result = ScriptHarness().run(HELD + end, language="python")
+    assert result.status == ("completed" if end == "7" else "failed")
+    assert result.output == unheard(1, name="held").replace("main.py", "script.py")
+
+
+@pytest.mark.parametrize("end", ["sys.exit(3)", "await tools.leave(); sys.exit(3)"])
+def test_the_run_itself_is_no_task_that_is_told_of(end: str) -> None:
+    """It ends as it says, also with other tasks beside it and over more than one turn."""
+    code = f"""
+import asyncio, sys
+async def bad(n): raise ValueError(n)
+held = asyncio.create_task(bad(1), name="held")
+await asyncio.sleep(0)
+{end}
+"""
+    found = run(code, tools={"leave": lambda: None})
+    assert (found.exit_code, found.stderr) == (3, unheard(1, name="held"))
+
+
+def test_errors_of_tasks_come_behind_what_ended_the_run() -> None:
+    """Also behind what `atexit` calls, and without the frames of the library."""
+    code = """
+import asyncio, atexit, sys
+atexit.register(print, "exit", file=sys.stderr)
+async def bad(): await asyncio.wait_for(asyncio.sleep(9), 1)
+task = asyncio.create_task(bad(), name="held")
+await asyncio.sleep(2)
+raise KeyError("x")
+"""
+    found = run(code)
+    assert found.exit_code == 1
+    shown = [line.strip() for line in found.stderr.splitlines() if not line.startswith("future: ")]
+    first, last = shown.index("KeyError: 'x'"), shown.index("exit")
+    assert first < last == shown.index("Task exception was never retrieved") - 1
+    assert {line.split(",")[0] for line in shown if line.startswith("File")} == {'File "main.py"'}
+
+
+def test_a_program_has_its_own_way_to_tell_of_tasks() -> None:
+    """The handler of a loop is asked, as in any Python; what it raises ends nothing."""
+    code = """
+import asyncio
+async def bad(): raise ValueError(1)
+def handler(loop, context):
+    print(context["message"], repr(context["exception"]))
+    raise SystemExit(4)
+asyncio.get_running_loop().set_exception_handler(handler)
+task = asyncio.create_task(bad())
+await asyncio.sleep(0)
+"""
+    found = run(code)
+    assert found.stdout == "Task exception was never retrieved ValueError(1)\n"
+    assert found.exit_code == 0
 
 
 def test_tools_overlap_when_awaited() -> None:

@@ -18,7 +18,7 @@ import types
 import __main__
 
 from _cloche import app, display, host
-from _cloche.loop import Loop
+from _cloche.loop import Loop, tell_unheard
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _CO_COROUTINE = 0x80
@@ -88,6 +88,8 @@ def _run(job):
         report = _failed(error)
     if report["state"] != "waiting":
         report = _exit(report)
+        if report.get("resource") != "memory":
+            tell_unheard()
     _flush(sys.stdout)
     _flush(sys.stderr)
     return report
@@ -195,9 +197,11 @@ def _drive():
         while not task.done():
             if not loop.step():
                 return {"state": "waiting", "wake_ns": loop.wake_ns()}
-        task.result()
     finally:
         loop.leave()
+        if task.done() and not task.cancelled():
+            task.exception()  # the run ends with it, also where the loop raised it (SystemExit)
+    task.result()
     return _DONE
 
 

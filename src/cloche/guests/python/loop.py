@@ -6,10 +6,15 @@ leaves the turn while effects are pending.
 
 import asyncio
 import concurrent.futures.thread
+import gc
 import time
 from asyncio import base_events, events
 
-from _cloche import host
+from _cloche import display, host
+
+_GENERATIONS = (2, 1, 0)  # of the collector, oldest first; what is frozen is in none
+
+_started = 0  # tasks since `tell_unheard`
 
 
 class Deadlock(RuntimeError):
@@ -46,6 +51,15 @@ class Loop(base_events.BaseEventLoop):
     def __init__(self):
         super().__init__()
         self._selector = _Selector()
+
+    def create_task(self, coro, **options):
+        global _started
+        _started += 1
+        return super().create_task(coro, **options)
+
+    def default_exception_handler(self, context):
+        display.strip(context.get("exception"))
+        super().default_exception_handler(context)
 
     def _process_events(self, event_list):
         pass
@@ -99,6 +113,30 @@ class Loop(base_events.BaseEventLoop):
             return None
         ahead_ns = max(0, int((self._scheduled[0]._when - self.time()) * 1e9))
         return time.time_ns() + ahead_ns
+
+
+def tell_unheard():
+    """Tell of the errors that nobody asked tasks for, as a Python that ends does.
+
+    A task that is dropped tells of its own. One that is still held would at the end of its process,
+    which has none here: the instance is stopped, or goes on with another run.
+    """
+    global _started
+    made, _started = _started, 0
+    if made <= 1:
+        return  # one alone is the run itself, which ends as it does
+    try:
+        held = [one for age in _GENERATIONS for one in gc.get_objects(age) if _is_unheard(one)]
+    except MemoryError:
+        return  # the program used it up and is done all the same: that is not undone by a look
+    for future in held:
+        kind = asyncio.Task if issubclass(type(future), asyncio.Task) else asyncio.Future
+        kind.__del__(future)  # writes what is wrong, once, and raises nothing
+
+
+def _is_unheard(one):
+    # By its type: an object may say anything of its class.
+    return issubclass(type(one), asyncio.Future) and asyncio.Future._log_traceback.__get__(one)
 
 
 def _submit_inline(executor, fn, /, *args, **kwargs):

@@ -14,6 +14,7 @@ import sys
 import time
 
 from _cloche import host, output
+from _cloche.loop import tell_unheard
 from _cloche.tools import Tool, Tools, _arguments, wants_await
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -290,6 +291,7 @@ def run(source, name, names, context, limits):
             part(body)
             value = part(last)
     finally:
+        tell_unheard()
         sys.stderr = warnings
     report = _misfit(value) or {"value": value}
     if detached:
