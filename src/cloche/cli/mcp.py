@@ -23,7 +23,8 @@ def mcp_command(tools: Tools = None, store: Store = None) -> None:
     """
     from cloche.exec.stores import store_at  # noqa: PLC0415 - keeps --help fast
     from cloche.limits.adapters.settings import load_limits  # noqa: PLC0415
+    from cloche.server.mcp_local import LocalBackend  # noqa: PLC0415
     from cloche.server.mcp_server import serve_stdio  # noqa: PLC0415
     from cloche.server.serve import tools_of  # noqa: PLC0415
 
-    serve_stdio(store_at(store), load_limits(), tools_of(tools or []))
+    serve_stdio(lambda: LocalBackend(store_at(store), load_limits(), tools_of(tools or [])))

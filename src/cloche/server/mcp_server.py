@@ -16,7 +16,6 @@ import msgspec
 
 from cloche.errors import ClocheError
 from cloche.server.guard import body_limit
-from cloche.server.mcp_local import LocalBackend
 from cloche.server.mcp_tenant import TenantBackend
 from cloche.web.adapters.asgi_client import AsgiBridge
 from cloche.web.errors import BadRequestError
@@ -24,14 +23,12 @@ from cloche.web.request import Request  # noqa: TC001 - signatures are read at r
 from cloche.web.response import Response  # noqa: TC001
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
-    from cloche.limits import Limits
-    from cloche.script.tools import ToolSet
     from cloche.server.context import Context
     from cloche.server.guard import Guard
     from cloche.server.keys import Key
-    from cloche.store.ports import Store
+    from cloche.server.mcp_local import LocalBackend
     from cloche.web.adapters.asgi import Scope
     from cloche.web.app import App
 
@@ -55,21 +52,28 @@ def is_installed() -> bool:
     return importlib.util.find_spec("mcp") is not None
 
 
-def serve_stdio(store: Store, limits: Limits, tools: Mapping[str, ToolSet]) -> None:
+def serve_stdio(open_backend: Callable[[], LocalBackend]) -> None:
     """Speak MCP on standard input and output until the client is gone.
+
+    Args:
+        open_backend: called when nothing can be printed into the protocol any more, as modules of
+            tools do that are read.
 
     Raises:
         McpMissingError: the library is not installed.
     """
     if not is_installed():
         raise McpMissingError
-    from cloche.server.mcp_tools import make_tools  # noqa: PLC0415 - an extra
+    from cloche.server.adapters.mcp_stdio import own_stdio, speak  # noqa: PLC0415 - an extra
+    from cloche.server.mcp_tools import make_tools  # noqa: PLC0415
 
-    backend = LocalBackend(store, limits, tools)
-    try:
-        make_tools(lambda _ctx: backend, who=lambda _ctx: "the client of cloche mcp").run("stdio")
-    finally:
-        backend.close()
+    with own_stdio() as (source, target):
+        backend = open_backend()
+        server = make_tools(lambda _ctx: backend, who=lambda _ctx: "the client of cloche mcp")
+        try:
+            speak(server, source, target)
+        finally:
+            backend.close()
 
 
 def add_mcp(app: App, context: Context, guard: Guard) -> None:
