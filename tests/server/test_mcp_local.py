@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -127,6 +128,19 @@ def test_a_call_that_is_cancelled(tmp_path):
     printed, took_s = asked(tmp_path, ask)
     assert printed == "1\n"
     assert took_s < 300
+
+
+def test_the_journal_of_a_run(tmp_path):
+    """A run in a session says under which name its journal can be read."""
+
+    async def ask(session):
+        await called(session, "session_create", name="work")
+        done = await called(session, "session_run", session="work", code="print(1)")
+        found = await session.read_resource(f"cloche://runs/{done['run_id']}/journal")
+        return [json.loads(line)["entry"] for line in found.contents[0].text.splitlines()]
+
+    entries = asked(tmp_path, ask)
+    assert (entries[0], entries[-1]) == ("run_started", "run_finished")
 
 
 def test_a_journal_that_is_not_there(tmp_path):

@@ -115,7 +115,8 @@ class LocalBackend:
                 on_output=lambda _stream, data: on_output(_text(data)),
                 cancel=cancel,
             )
-            return Outcome(document=_document(done), images=pictures.new())
+            document = {"run_id": done.run_id, **_document(done)}  # which names its journal
+            return Outcome(document=document, images=pictures.new())
 
         return await _stoppable(work)
 

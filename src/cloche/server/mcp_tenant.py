@@ -85,6 +85,7 @@ class TenantBackend:
         kept = KeptRequest(tenant=self._tenant, action="run", run=body)
         live = await self._call(lambda: self._context.runs.start(kept, has_pictures=True))
         document = await self._done(live, on_output)
+        del document["run_id"]  # nothing of it is kept
         return Outcome(document=document, images=live.pictures or {})
 
     async def session_create(self, language: Language, name: str | None) -> dict[str, Any]:
