@@ -159,6 +159,7 @@ def test_wrong_messages(server, session):
 
     answers, after = attached(server, session.id, talk)
     assert {each["type"] for each in answers} == {"error"}
+    assert [each["id"] for each in answers] == ["", "", "a", "a", "", *["a"] * 4, ""]
     for (text, field), answer in zip(wrong, answers, strict=True):
         if field is not None:
             assert answer["error"]["fields"]["field"] == field, text

@@ -66,6 +66,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     timeout_ms: int | None = None
 
 
+class _Named(msgspec.Struct, frozen=True):
+    """What of a wrong message can be told back."""
+
+    id: str
+
+
 class Attachment:
     """One client of one session.
 
@@ -120,7 +126,7 @@ class Attachment:
             return  # the loop that reads ends, too
         except ClocheError as error:
             with contextlib.suppress(ChannelClosedError):
-                await self._fail(message_id, error)
+                await self._fail(message_id or _id_in(text), error)
 
     async def _begin(self, asked: Asked) -> None:
         most = self._context.limits.server.attach_run_count_max
@@ -198,6 +204,15 @@ def _read(text: str | bytes) -> Asked:
     if not 0 < len(asked.id) <= _ID_LENGTH_MAX:
         raise InvalidFieldError(field="id", problem=f"it has 1 to {_ID_LENGTH_MAX} characters")
     return asked
+
+
+def _id_in(text: str | bytes) -> str:
+    """Return the id of a message that is wrong otherwise, empty where there is none."""
+    try:
+        named = msgspec.json.decode(text, type=_Named)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return ""
+    return named.id if len(named.id) <= _ID_LENGTH_MAX else ""
 
 
 def add_attach(app: App, context: Context, guard: Guard) -> None:
