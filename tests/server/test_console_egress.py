@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 
 import pytest
@@ -190,3 +191,29 @@ def test_lists_and_secrets_are_the_tenants(asker, person, other):
     other.do("/console/secrets/remove", name="KEY", scope="global")
     assert "There are no secrets." in other.see("/console/secrets")
     assert "mine.example" in person.see("/console/secrets")
+
+
+def test_long_lists_and_secrets(asker, person):
+    """Pages stay under 100 KB whatever is kept, and say how much they show."""
+    for number in range(40):
+        entry = f"GET https://h{number}.example.com/{'&' * 1900}"
+        assert asker.post("/v1/net/allowlist", {"entry": entry}).status == 201
+        domains = [f"{'a' * 60}.{'b' * 60}.d{each}.example.com" for each in range(40)]
+        body = {"value": VALUE, "domains": domains}
+        place = f"/v1/net/secrets/{'N' * 190}_{number}?scope={'s' * 200}"
+        assert asker.ask("PUT", place, body=body).status == 200
+    database = open_database()
+    database.store(
+        [
+            Record(at_ns=n, run_id="r", scope="global", outcome="denied", method="GET",
+                   host="h.example", path="/" + "&" * 1900, code="NET_BLOCKED", reason="unlisted",
+                   tenant="")
+            for n in range(40)
+        ],
+        0,
+    )  # fmt: skip
+    database.close()
+    page = person.see(f"/console/egress?url=https://h1.example.com/{'%26' * 2000}")
+    assert re.search(r"The first \d+ of 40;", page)
+    assert "more characters</code>" in page
+    assert re.search(r"The first \d+ of 40;", person.see("/console/secrets"))

@@ -8,11 +8,13 @@ from __future__ import annotations
 import html
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+Row = TypeVar("Row")
 MS_PER_S: Final = 1000
 _TOO_LATE: Final = "after the year 9999"
 _S_PER_MINUTE: Final = 60
@@ -95,6 +97,20 @@ class Room:
         if self._left_bytes < 0:
             self._left_bytes = -1
         return self._left_bytes >= 0
+
+
+def fitting(
+    rows: Sequence[Row], room_bytes: int, texts: Callable[[Row], tuple[str, ...]]
+) -> list[Row]:
+    """Return the first rows that a page has room for.
+
+    Args:
+        rows: of a list.
+        room_bytes: for all of them.
+        texts: returns what is sent of a row.
+    """
+    room = Room(room_bytes)
+    return list(takewhile(lambda row: room.takes(*texts(row)), rows))
 
 
 def pretty(value: Any) -> str:

@@ -13,6 +13,7 @@ from cloche.egress.allowlist import GLOBAL_SCOPE
 from cloche.egress.secrets import INJECT_AS
 from cloche.server.console.console import Route, field, many, section
 from cloche.server.console.pages import HOME, go, part
+from cloche.server.console.shown import fitting
 from cloche.server.context import text
 from cloche.server.deliveries import WEBHOOK_PREFIX
 from cloche.server.documents_admin import CallBody, EntryBody, SecretBody
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 _LOG_SHOWN: Final = 40
 _ENTRIES_SHOWN: Final = 40
+_ENTRIES_ROOM_BYTES: Final = 35_000  # together with the calls below 100 KB
+_CALLS_ROOM_BYTES: Final = 35_000
+_SECRETS_ROOM_BYTES: Final = 80_000
+_ROW_MARKUP: Final = " " * 850  # what a row costs beside its texts
+_SECRET_MARKUP: Final = " " * 1500
+_TEXT_SHOWN: Final = 200  # characters of an entry, a place, the hosts of a secret
+_URL_SHOWN: Final = 2000
 
 
 class EgressViews:
@@ -60,7 +68,12 @@ class EgressViews:
         records = await call(
             lambda: self._net.calls(tenant, PageRequest(limit=_LOG_SHOWN), errors=errors)
         )
-        callers = {each.run_id for each in records[:_LOG_SHOWN]}
+        records = fitting(
+            records[:_LOG_SHOWN],
+            _CALLS_ROOM_BYTES,
+            lambda one: (_ROW_MARKUP, f"{one.host}{one.path}"[:_TEXT_SHOWN], one.scope),
+        )
+        callers = {each.run_id for each in records}
         places = await call(lambda: {each: self._place(tenant, each) for each in callers})
         rows = await call(lambda: self._net.entries(tenant))
         url, method = text(request, "url").strip(), text(request, "method", "GET").strip()
@@ -72,13 +85,18 @@ class EgressViews:
         return self._console.pages.page(
             request,
             "egress",
-            records=records[:_LOG_SHOWN],
+            records=records,
             places=places,
             errors=errors,
-            url=url,
+            url=url[:_URL_SHOWN],
+            most=_TEXT_SHOWN,
             method=method,
             scope=scope,
-            entries=rows[:_ENTRIES_SHOWN],
+            entries=fitting(
+                rows[:_ENTRIES_SHOWN],
+                _ENTRIES_ROOM_BYTES,
+                lambda row: (_ROW_MARKUP, row.entry[:_TEXT_SHOWN] * 2, row.scope * 2),
+            ),
             entry_count=len(rows),
             verdict=verdict,
         )
@@ -126,7 +144,19 @@ class EgressViews:
         return self._console.pages.page(
             request,
             "secrets",
-            secrets=rows[:_ENTRIES_SHOWN],
+            secrets=fitting(
+                rows[:_ENTRIES_SHOWN],
+                _SECRETS_ROOM_BYTES,
+                lambda one: (
+                    _SECRET_MARKUP,
+                    one.name * 6,
+                    one.scope * 5,
+                    one.key,
+                    ", ".join(one.domains)[:_TEXT_SHOWN],
+                    ", ".join(one.methods + one.paths)[:_TEXT_SHOWN],
+                ),
+            ),
+            most=_TEXT_SHOWN,
             secret_count=len(rows),
             inject_as=INJECT_AS,
         )
