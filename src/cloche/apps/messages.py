@@ -104,19 +104,22 @@ def input_of(request: AppRequest) -> bytes:
     except ValueError:
         problem = f"apps do not answer {request.method[:20]!r}"
         raise AppMethodError(problem, method=request.method[:20]) from None
+    body = request.body if isinstance(request.body, bytes) else b""
     try:
-        table, headers = _table_of(request.lines)
-        return encode_request(
-            HttpRequest(
-                method=method,
-                target=request.target.encode("ascii"),
-                headers=table,
-                body=request.body if isinstance(request.body, bytes) else b"",
-            ),
-            headers=headers,
-        )
+        if body:
+            return _encoded(method, request.target, request.lines, body)
+        return _bodyless(method, request.target, request.lines)
     except (EncodeError, UnicodeEncodeError):
         raise AppRequestError("the target or a header field is none that HTTP has") from None
+
+
+def _encoded(method: Method, target: str, lines: tuple[Line, ...], body: bytes = b"") -> bytes:
+    table, headers = _table_of(lines)
+    asked = HttpRequest(method=method, target=target.encode("ascii"), headers=table, body=body)
+    return encode_request(asked, headers=headers)
+
+
+_bodyless = lru_cache(maxsize=TEXTS_KEPT)(_encoded)  # clients ask for the same again
 
 
 @lru_cache(maxsize=TEXTS_KEPT)

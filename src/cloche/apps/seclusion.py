@@ -75,6 +75,8 @@ def heard_lines(request: Request, prefix: str) -> tuple[Field, ...]:
 
 
 def _without_own_cookies(line: Field) -> Field | None:
+    if OWN_COOKIE not in line[1].lower():
+        return line
     kept = [part for part in line[1].split(b";") if not part.strip().lower().startswith(OWN_COOKIE)]
     return (line[0], b";".join(kept).strip()) if kept else None
 

@@ -34,6 +34,7 @@ SIZE_CEILING_BYTES = 1 << 30
 # Python reads and writes decimal integers of up to 4300 digits by default; this many bits fit.
 INTEGER_BITS_MAX = 14_000
 _SMALL_INTEGER = 1 << 64
+_NULL = b"null"
 
 # msgspec spells everything as the standard library does except floats, and is ten times faster.
 # Its float spelling may change between versions, so texts with floats use the slower encoder.
@@ -68,6 +69,8 @@ def encode_plain(
     Raises:
         ValueInvalidError: as `encode_canonical`.
     """
+    if value is None and limit_bytes >= len(_NULL):
+        return _NULL  # what most effects return
     return _encode(value, _plain_fast, _plain_slow, limit_bytes, depth_max)
 
 

@@ -112,7 +112,9 @@ class AppHandler(AskingHandler):
         """Perform one."""
         target, args = request.target, request.args
         if target in self._told and (target != "log" or _is_line(args)):
-            text = encode_plain(args)
+            # Fields of a line keep their order; in a response nothing depends on it.
+            text = request.args_text if target == "respond" else None
+            text = encode_plain(args) if text is None else text
             is_small = len(text) <= _TOLD_BYTES
             if is_small and target == "log":
                 self._streams.write(self._job, "log", text)

@@ -58,7 +58,10 @@ class Format:
 
     def sized(self, data: bytes, field: str) -> bytes:
         """Return bytes behind their u32 length."""
-        return self.u32(len(data), f"length of {field}") + data
+        size = len(data)
+        if size > U32_MAX:
+            self.refuse(f"length of {field} is more than {U32_MAX}", failure="OVERFLOW")
+        return _U32.pack(size) + data
 
     def _within(self, value: int, maximum: int, field: str) -> int:
         if type(value) is not int or not 0 <= value <= maximum:
