@@ -55,6 +55,15 @@ def test_nothing_matches():
             router.find("GET", path)
 
 
+@pytest.mark.parametrize("rest", ["", "/", "/etc/passwd", "//etc", "%2Fetc", "%2Fetc/passwd"])
+def test_a_wildcard_is_no_absolute_path(rest):
+    """Its value never begins with a slash: a folder joined with it would be left behind."""
+    with pytest.raises(NotFoundError):
+        build(["/files/*path"]).find("GET", f"/files/{rest}")
+    inside = build(["/files/*path", "/*all"]).find("GET", "/files/a//b/")
+    assert inside.parameters == {"path": "a//b/"}
+
+
 def test_decoding():
     """Segments are compared and given decoded; an encoded slash is data of a parameter alone."""
     router = build(["/a b/:c", "/w/*d"])

@@ -7,7 +7,8 @@ Invariants:
 - a match visits each node of the tree at most once: its time does not explode.
 
 A template is `/users/:id/files/*path`: `:name` is one segment that is not empty, `*name` stands
-last and is one or more segments.
+last and is one or more segments, the first not empty either: a value that began with a slash would
+be an absolute path to a handler that joins it to a folder.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ def _walk(
             return found
     rest = segments[index:]
     # A slash inside of a segment would look like a border in the value of a wildcard.
-    if node.wildcard and rest != ("",) and not any("/" in part for part in rest):
+    if node.wildcard and segment and not any("/" in part for part in rest):
         return node.wildcard, [*values, "/".join(rest)]
     return None
 
