@@ -20,6 +20,7 @@ from cloche.apps.errors import (
     BuildError,
     ManifestError,
 )
+from cloche.apps.events import job_loop
 from cloche.apps.open import open_apps
 from cloche.apps.routing import AppName
 from cloche.apps.serving import AppServer
@@ -248,6 +249,38 @@ def test_a_client_that_leaves(world):
     assert world.apps.logs.read(SHOP) == []
     assert world.apps.recordings.page(SHOP) == []
     assert world.get("/") == (200, b"here")
+
+
+def test_a_job_that_is_cancelled(world):
+    """It did not fail: its log says that it was stopped, and nothing is recorded."""
+    world.deploy(
+        "export default { async fetch(r, env) {"
+        "  const id = new URL(r.url).searchParams.get('id');"
+        "  if (id === null) return new Response(await env.jobs.spawn('slow'));"
+        "  return Response.json(await env.jobs.cancel(id)) },"
+        " async job() { console.log('begun');"
+        "  for (;;) await new Promise((r) => setTimeout(r, 20)) } }",
+        manifest={"name": "shop", "storage": ["jobs"]},
+    )
+
+    def wait_for(message):
+        while message not in (line.message for line in world.apps.logs.read(SHOP)):
+            time.sleep(0.005)
+
+    loop = job_loop(world.server)
+    loop.start()
+    try:
+        _, job = world.get("/")
+        wait_for("begun")
+        assert world.get(f"/?id={job.decode()}") == (200, b"true")
+        wait_for("the job was stopped")
+        world.settle()
+    finally:
+        loop.stop()
+    (_, line) = world.apps.logs.read(SHOP)
+    assert (line.level, line.fields) == ("info", {"reason": "cancelled"})
+    assert world.server.numbers[SHOP].failures == 0
+    assert world.apps.recordings.page(SHOP) == []
 
 
 def test_what_no_app_gets(world):

@@ -45,7 +45,15 @@ def run_job(server: AppServer, app: AppName, job: JobRow, control: JobControl) -
     control.on_stop(cancel.cancel)
     kind, event = event_of(job)
     timeout_ms = job.timeout_ms or server.apps.limits.apps.job_timeout_ms_max
-    execution = server.call(app, kind, event, job=job, cancel=cancel, timeout_ms=timeout_ms)
+    execution = server.call(
+        app,
+        kind,
+        event,
+        job=job,
+        cancel=cancel,
+        timeout_ms=timeout_ms,
+        stopped=lambda: control.reason,
+    )
     if execution is None:
         raise JobFailedError(f"the version that answers has no handler `{kind}`")
     if execution.failure is not None:

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.apps.adapters.crew import Crew
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 NS_PER_MS: Final = 1_000_000
 REQUEST_ID_BYTES: Final = 16
 SWITCHING: Final = 101
+_EXCUSES: Final = ("cancelled", "stopping", "lost")  # see `JobControl`
 _SAMPLE_STEPS: Final = 1 << 32
 
 
@@ -395,7 +396,8 @@ class AppServer:
             app: whose.
             kind: `scheduled` or `job`.
             event: what the handler gets, plain JSON.
-            options: `job` (the claimed row), `cancel`, `timeout_ms`.
+            options: `job` (the claimed row), `cancel`, `timeout_ms`, and `stopped`, which says why
+                it was stopped.
 
         Raises:
             AppUnknownError, AppVersionError, BuildError, ManifestError: it cannot be called.
@@ -404,7 +406,7 @@ class AppServer:
         ready = self.apps.versions.get(app, state.live, state.env)
         if kind not in ready.built.handlers:
             return None
-        job = options.pop("job", None)
+        job, stopped = options.pop("job", None), options.pop("stopped", str)
         work = _Work(self, app, ready.built)
         execution: AppExecution | None = None
         try:
@@ -422,7 +424,7 @@ class AppServer:
                 **options,
             )
         finally:
-            work.ended(execution, kind=kind)
+            work.ended(_excused(execution, stopped(), work), kind=kind)
         return execution
 
     # --- telling ---
@@ -562,6 +564,14 @@ class _Work:
             )
         except ClocheError as problem:
             self._server._report({"event": "app", "message": problem.message})
+
+
+def _excused(execution: AppExecution | None, reason: str, work: _Work) -> AppExecution | None:
+    """Return what is told of an event: who is stopped, and not for being late, did not fail."""
+    if execution is None or execution.failure is None or reason not in _EXCUSES:
+        return execution
+    work.log.log("info", "the job was stopped", {"reason": reason})
+    return replace(execution, failure=None)
 
 
 def _failed(code: str, status: int = 500) -> Response:
