@@ -164,6 +164,7 @@ SCOPE_OF = {
     "sessions": "session",
     "apps": "app",
     "approvals": "approve",
+    "*rest": None,
     **dict.fromkeys(("egress", "secrets", "limits", "keys", "tenants", "audit"), "admin"),
     "webhooks": "admin",
 }
@@ -247,3 +248,21 @@ def test_a_failure_of_the_server_is_a_page(asker, admin):
     assert b"the server failed; the failure was logged" in answer.body
     assert b"<code>INTERNAL</code>" in answer.body
     assert "DecodeError" in str(admin.services.records)
+
+
+@pytest.mark.parametrize("path", ["/console/session", "/console/a/b"])
+def test_a_path_that_is_no_page(asker, admin, path):
+    """Who mistypes an address reads so on a page; who is not signed in is asked for a key."""
+    answer = admin.send("GET", path)
+    assert answer.status == 404
+    check_page(answer)
+    assert f"nothing is at {path}" in text_of(answer)
+    answer = Person(asker).send("GET", path)
+    assert answer.status == 303
+    assert answer.fields["location"].startswith("/console/sign-in")
+
+
+def test_a_slash_at_the_end(admin):
+    """The address of the console with a slash leads to its first page."""
+    answer = admin.send("GET", "/console/")
+    assert (answer.status, answer.fields["location"]) == (303, "/console")

@@ -1,4 +1,4 @@
-"""The first page: what happened in the last hour."""
+"""The first page: what happened in the last hour; and what is no page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.server.console import charts
 from cloche.server.console.console import Route
+from cloche.server.console.pages import HOME, go
 from cloche.server.guard import key_of
 from cloche.server.keys import DEFAULT_TENANT
 from cloche.server.pages import PageRequest
+from cloche.web.errors import NotFoundError
 from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
 from cloche.web.response import Response  # noqa: TC001 - likewise
 
@@ -25,14 +27,26 @@ _OPEN: Final = frozenset({"queued", "running", "suspended"})
 
 
 class OverviewViews:
-    """The page at `/console`."""
+    """The page at `/console`, and every path below that nothing else has."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def routes(self) -> list[Route]:
         """Return the table of this section."""
-        return [Route(method="GET", path="", handler=self.show)]
+        return [
+            Route(method="GET", path="", handler=self.show),
+            Route(method="GET", path="/", handler=self.go_home),
+            Route(method="GET", path="/*rest", handler=self.show_nothing),
+        ]
+
+    async def go_home(self, request: Request) -> Response:
+        """Lead from `/console/` to this page."""
+        return go(request, HOME)
+
+    async def show_nothing(self, request: Request) -> Response:
+        """Say that there is no such page, to who has mistyped one."""
+        raise NotFoundError(path=request.path)
 
     async def show(self, request: Request) -> Response:
         """Show the last hour as charts, and the newest runs."""
