@@ -232,6 +232,7 @@ DEFAULTS = {
     "server.tenant_stored_limit_bytes": 0,
     "server.tenant_entry_count_max": 10_000,
     "server.tenant_secret_count_max": 1000,
+    "server.tenant_mcp_session_count_max": 100,
     "server.audit_count_max": 10_000,
     "server.drain_ms": 10_000,
     "server.worker_start_ms": 60_000,

@@ -20,6 +20,7 @@ from mcp.types import (
     ElicitResult,
 )
 
+import cloche
 from cloche.server.pictures import COUNT_MAX
 
 from .faults import WAIT_S
@@ -251,3 +252,38 @@ def test_keys_and_tenants(server):
         return await called(session, "run_script", source=f"return await {HELLO}")
 
     assert asked(server, script, runner, elicitation_callback=questions)["status"] == "suspended"
+
+
+def test_sessions_of_a_tenant(tmp_path):
+    """A tenant has so many sessions of the protocol, and leaves the others theirs."""
+    body = {
+        "jsonrpc": "2.0",
+        "id": 0,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"},
+        },
+    }
+
+    def opened(server, key):
+        headers = {
+            "authorization": f"Bearer {key}",
+            "accept": "application/json, text/event-stream",
+        }
+        return httpx.post(f"{server.url}/mcp", json=body, headers=headers, timeout=WAIT_S)
+
+    with serving(tmp_path, CLOCHE_SERVER_TENANT_MCP_SESSION_COUNT_MAX="2") as server:
+        answers = [opened(server, server.key) for _ in range(3)]
+        assert [each.status_code for each in answers] == [200, 200, 409]
+        assert answers[2].json()["fields"]["limit"] == "server.tenant_mcp_session_count_max"
+        with cloche.Client(server.url, server.key) as client:
+            other = client.create_key(["run"], tenant="other").key
+        assert opened(server, other).status_code == 200
+        headers = {
+            "authorization": f"Bearer {server.key}",
+            "mcp-session-id": answers[0].headers["mcp-session-id"],
+        }
+        assert httpx.delete(f"{server.url}/mcp", headers=headers).status_code == 200
+        assert opened(server, server.key).status_code == 200

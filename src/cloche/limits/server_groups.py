@@ -191,6 +191,14 @@ class ServerLimits(Group):
     tenant_secret_count_max: int = limit(
         1000, "count", 0, 1_000_000, label="Secrets", description="Secrets of one tenant"
     )
+    tenant_mcp_session_count_max: int = limit(
+        100,
+        "count",
+        1,
+        100_000,
+        label="MCP sessions of a tenant",
+        description="Clients of /mcp of one tenant that are connected at the same time",
+    )
     audit_count_max: int = limit(
         10_000,
         "count",

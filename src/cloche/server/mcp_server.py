@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cloche.errors import ClocheError
+from cloche.server.errors import QuotaError
 from cloche.server.guard import body_limit
 from cloche.server.mcp_tenant import TenantBackend
 from cloche.web.adapters.asgi_client import AsgiBridge
@@ -24,6 +25,8 @@ from cloche.web.response import Response  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mcp.server.fastmcp import FastMCP
 
     from cloche.server.context import Context
     from cloche.server.guard import Guard
@@ -112,6 +115,7 @@ def add_mcp(app: App, context: Context, guard: Guard) -> None:
     async def answer(request: Request) -> Response:
         if request.method == "POST":
             _check_depth(await request.read_all(body_limit(context.limits)))
+        _check_room(request, server, context)
         return await bridge.handle(request)
 
     chain = (guard.errors(), guard.key(None), guard.errors())
@@ -125,6 +129,18 @@ def add_mcp(app: App, context: Context, guard: Guard) -> None:
     @app.on_stop
     async def end(_state: dict[str, Any]) -> None:
         await bridge.stop()
+
+
+def _check_room(request: Request, server: FastMCP, context: Context) -> None:
+    """Raise QuotaError for a request that opens a session which the other tenants would lack."""
+    if request.header("mcp-session-id") is not None:
+        return
+    tenant = request.context["user"].tenant
+    owners = server.session_manager._session_owners.values()
+    count = sum(owner["subject"] == tenant for owner in owners)
+    if count >= context.tenants.limits(tenant).tenant_mcp_session_count_max:
+        limit = "server.tenant_mcp_session_count_max"
+        raise QuotaError(what="sessions of MCP", limit=limit, count=count)
 
 
 def _check_depth(body: bytes) -> None:

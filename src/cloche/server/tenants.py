@@ -44,6 +44,7 @@ TENANT_LIMITS: Final = (
     "tenant_stored_limit_bytes",
     "tenant_entry_count_max",
     "tenant_secret_count_max",
+    "tenant_mcp_session_count_max",
 )
 
 
