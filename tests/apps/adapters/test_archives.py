@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -223,3 +224,24 @@ def test_broken_archives(noise, place, is_zip):
         read_archive(bytes(good), LIMITS)
     except (BundleError, BundleTooLargeError):
         return
+
+
+def test_a_head_without_end():
+    """A head of a tar that claims to be larger than everything together is not read to its end."""
+    limits = LIMITS.replace(
+        {"apps": {"app_file_count_max": 4}, "storage": {"max_site_size": 10 << 20}}
+    )
+    entry = tarfile.TarInfo("head")
+    entry.type, entry.size = tarfile.XHDTYPE, 1 << 30
+    archive = gzip.compress(entry.tobuf(tarfile.USTAR_FORMAT) + bytes(12 << 20))
+    with pytest.raises(BundleTooLargeError) as caught:
+        read_archive(archive, limits)
+    assert caught.value.fields["limit"] == "storage.max_site_size"
+    assert caught.value.fields["found"] <= (10 << 20) + 4 * 4096 + PIECE_BYTES
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_other_ways_of_packing(method):
+    """They may ask for more memory than they have bytes; they are refused."""
+    with pytest.raises(BundleError, match="is packed otherwise than deflated"):
+        read_archive(zipped({"main.js": b"1"}, method), LIMITS)

@@ -6,6 +6,7 @@ link, a device or a path that leaves the folder is refused; nothing is written a
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import stat
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _ZIP: Final = b"PK"
 _GZIP: Final = b"\x1f\x8b"
 _PIECE_BYTES: Final = 65_536
+_ZIP_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_TAR_HEADS_BYTES: Final = 4096  # of one entry: its heads and what fills its last block
 _UNIX: Final = 3  # `create_system` of archives whose entries have a mode
 _BROKEN: Final = (
     zipfile.BadZipFile,
@@ -41,9 +44,9 @@ _BROKEN: Final = (
 
 
 def read_archive(data: bytes, limits: Limits) -> Bundle:
-    """Return the files of an archive: ZIP, tar, or tar with gzip.
+    """Return the files of an archive: ZIP (stored, deflated), tar, or tar with gzip.
 
-    xz may ask for gigabytes before it says anything, so it is not taken.
+    LZMA may ask for gigabytes before it says anything, so it is not taken.
 
     One folder around everything is left out, as tools make it.
 
@@ -90,6 +93,8 @@ class _Room:
         self._storage = limits.storage
         self._count = 0
         self._total = 0
+        heads_bytes = self._count_max * _TAR_HEADS_BYTES
+        self.plain_limit_bytes = self._storage.max_site_size + heads_bytes
 
     def read(self, path: str, file: IO[bytes]) -> bytes:
         """Return the content of a file, read in pieces so that what is too large is not kept."""
@@ -109,6 +114,23 @@ class _Room:
                 limit = storage.max_site_size
                 raise _too_large("all files", self._total, "storage.max_site_size", limit)
         return bytes(content)
+
+
+class _Counted(io.RawIOBase):
+    """Bytes up to a bound: heads of a tar, which are read whole, may claim any size, too."""
+
+    def __init__(self, plain: gzip.GzipFile | io.BytesIO, room: _Room) -> None:
+        self._plain = plain
+        self._limit_bytes = self._left_bytes = room.plain_limit_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        found = self._plain.read(min(size, _PIECE_BYTES) if size >= 0 else _PIECE_BYTES)
+        self._left_bytes -= len(found)
+        if self._left_bytes < 0:
+            count = self._limit_bytes - self._left_bytes
+            raise _too_large("the archive", count, "storage.max_site_size", self._limit_bytes)
+        return found
 
 
 def _too_large(what: str, found: int, name: str, value: int) -> BundleTooLargeError:
@@ -134,15 +156,18 @@ def _zip(data: bytes, limits: Limits) -> Iterator[tuple[str, bytes]]:
             kind = stat.S_IFMT(entry.external_attr >> 16) if entry.create_system == _UNIX else 0
             if kind not in (0, stat.S_IFREG):
                 raise BundleError(path=entry.filename, problem="is a link or no file")
+            if entry.compress_type not in _ZIP_METHODS:
+                raise BundleError(path=entry.filename, problem="is packed otherwise than deflated")
             with archive.open(entry) as file:
                 yield entry.filename, room.read(entry.filename, file)
 
 
 def _tar(data: bytes, limits: Limits) -> Iterator[tuple[str, bytes]]:
     room = _Room(limits)
+    packed = io.BytesIO(data)
+    plain = gzip.GzipFile(fileobj=packed) if data[:2] == _GZIP else packed
     # As a stream: an index that lies about places leads nowhere.
-    is_packed = data[:2] == _GZIP
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r|gz" if is_packed else "r|") as archive:
+    with tarfile.open(fileobj=_Counted(plain, room), mode="r|") as archive:
         for entry in archive:
             if entry.isdir():
                 continue
