@@ -13,10 +13,10 @@ from .process import serving
 from .support import Asker
 
 DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLES = re.findall(
-    r"```python\n(.*?)```", (DOCS / "client.md").read_text(encoding="utf-8"), re.DOTALL
-)
 PAGE = (DOCS / "server.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(
+    r"```python\n(.*?)```", (DOCS / "client.md").read_text(encoding="utf-8") + PAGE, re.DOTALL
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def server(tmp_path_factory):
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_run(server, example, tmp_path, monkeypatch):
-    """Every example of the client runs as it stands, but for the address."""
+    """Every example of the client and of MCP runs as it stands, but for the address."""
     monkeypatch.chdir(tmp_path)
     example = example.replace("http://127.0.0.1:8787", server.url)
     exec(compile(example, "example", "exec"), {"__name__": "example", "KEY": server.key})
@@ -36,7 +36,7 @@ def test_examples_run(server, example, tmp_path, monkeypatch):
 
 def test_there_are_examples():
     """The expression above finds them."""
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
 
 
 def documented():
