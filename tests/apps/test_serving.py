@@ -214,6 +214,20 @@ def test_streams(world):
     assert (status, len(body)) == (200, 3_000_000)
 
 
+async def leave(world, path):
+    """Ask, and go when the first piece has come."""
+    request = Request(
+        method="GET",
+        target=path,
+        services=FixtureServices(),
+        fields=[(b"host", b"shop.localhost")],
+    )
+    response = await world.server.answer(request, world.server.find(request))
+    async for _ in response.body:
+        break
+    await response.body.aclose()
+
+
 def test_a_client_that_leaves(world):
     """An app whose client has left is stopped, and the next one is answered."""
     world.deploy(
@@ -229,26 +243,26 @@ def test_a_client_that_leaves(world):
         manifest={"name": "shop", "main": "main.py", "instances": "fresh"},
     )
 
-    async def leave(path):
-        request = Request(
-            method="GET",
-            target=path,
-            services=FixtureServices(),
-            fields=[(b"host", b"shop.localhost")],
-        )
-        response = await world.server.answer(request, world.server.find(request))
-        async for _ in response.body:
-            break
-        await response.body.aclose()
-
     for path in ("/forever", "/late"):
-        world.run(leave(path))
+        world.run(leave(world, path))
         world.settle()
     numbers = world.server.numbers[SHOP]
     assert (numbers.requests, numbers.failures) == (2, 0)
     assert world.apps.logs.read(SHOP) == []
     assert world.apps.recordings.page(SHOP) == []
     assert world.get("/") == (200, b"here")
+
+
+def test_an_app_ends_by_itself(world):
+    """Before it is stopped, an app whose client has left gives back what it has."""
+    world.deploy(
+        "export default () => new Response(new ReadableStream({"
+        " pull(c) { c.enqueue(new Uint8Array(100_000)) },"
+        " cancel() { console.log('given back') } }))"
+    )
+    world.run(leave(world, "/"))
+    world.settle()
+    assert [line.message for line in world.apps.logs.read(SHOP)] == ["given back"]
 
 
 def test_a_job_that_is_cancelled(world):

@@ -61,6 +61,7 @@ NS_PER_MS: Final = 1_000_000
 REQUEST_ID_BYTES: Final = 16
 SWITCHING: Final = 101
 _EXCUSES: Final = ("cancelled", "stopping", "lost")  # see `JobControl`
+_FAREWELL_S: Final = 0.25  # for an app to end by itself when its client has left
 _SAMPLE_STEPS: Final = 1 << 32
 
 
@@ -196,12 +197,12 @@ class AppServer:
         door = self._doors.of(found.app)
         asked = await self._asked(request, found)
         await door.enter()
-        cancel = CancelToken()
+        cancel, loop = CancelToken(), asyncio.get_running_loop()
         try:
             reply = Reply(
                 limit_bytes=self._limits.apps.response_buffer_limit_bytes,
                 stall_ms=ready.built.limits.guests.timeout_ms,
-                on_gone=cancel.cancel,
+                on_gone=lambda: loop.call_later(_FAREWELL_S, cancel.cancel),
             )
             work = _Work(self, found.app, ready.built)
             if not self._begin(work, asked, reply, cancel, door):

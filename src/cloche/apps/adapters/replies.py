@@ -42,7 +42,7 @@ class Reply:
         on_gone: called, once, when the client leaves before the end.
     """
 
-    def __init__(self, *, limit_bytes: int, stall_ms: int, on_gone: Callable[[], None]) -> None:
+    def __init__(self, *, limit_bytes: int, stall_ms: int, on_gone: Callable[[], object]) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._begun: asyncio.Future[Response] = self._loop.create_future()
