@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import pytest
 
 from cloche.errors import InternalError
@@ -30,6 +32,23 @@ def test_builders(response, content_type, body):
     """Each has its content-type, and JSON one spelling."""
     assert (response.get(b"content-type"), response.body) == (content_type, body)
     assert not response.is_stream
+
+
+@pytest.mark.parametrize("status", ["200", 99, 600, True, None, 200.0])
+def test_a_status_is_a_number(status):
+    """Another one is refused where the response is made, by the handler that made it."""
+    with pytest.raises(ResponseError) as caught:
+        r.Response(status)
+    expected = f"the status is {status!r}, not a number from 100 to 599"
+    assert caught.value.message == f"no response can be made: {expected}"
+    with pytest.raises(ResponseError):
+        r.text("", status=status)
+
+
+def test_a_status_may_have_a_name():
+    """A member of HTTPStatus becomes its number."""
+    assert type(r.Response(HTTPStatus.CREATED).status) is int
+    assert r.text("", HTTPStatus.NOT_FOUND).status == 404
 
 
 def test_redirects():

@@ -2,6 +2,7 @@
 
 Invariants:
 - a response does not change: `with_field` and its kind return another one;
+- its status is a number that HTTP has, so whoever got it wrong is in the trace of the error;
 - a body is bytes, or a stream of pieces; what it means for the wire is for the serializer, which
   checks every field again.
 """
@@ -9,10 +10,12 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cloche.web.encodings.messages import STATUS_MAX, STATUS_MIN
 from cloche.web.errors import HttpError, ResponseError
 
 if TYPE_CHECKING:
@@ -49,12 +52,24 @@ class Response(msgspec.Struct, frozen=True):
     """Status, fields (names in lowercase), and a body: bytes, a stream, or of a 101 an `Upgrade`.
 
     `length` is the size of a stream where it is known.
+
+    Raises:
+        ResponseError: on construction; the status is no number from 100 to 599.
     """
 
     status: int
     fields: tuple[Field, ...] = ()
     body: Any = b""
     length: int | None = None
+
+    def __post_init__(self) -> None:
+        status = self.status
+        if type(status) is int and STATUS_MIN <= status <= STATUS_MAX:
+            return
+        if not isinstance(status, HTTPStatus):
+            expected = f"a number from {STATUS_MIN} to {STATUS_MAX}"
+            raise ResponseError(problem=f"the status is {status!r:.100}, not {expected}")
+        msgspec.structs.force_setattr(self, "status", int(status))
 
     @property
     def is_stream(self) -> bool:

@@ -338,6 +338,25 @@ async def test_a_response_that_is_no_response(response, problem):
 
 
 @on_loops
+async def test_the_log_names_the_handler_of_a_wrong_status():
+    """The client learns nothing but 500; the log has the value and the line of the handler."""
+    app = App()
+
+    @app.get("/")
+    def home() -> Response:
+        return Response("200")
+
+    async with serving(app) as running, await running.connect() as client:
+        client.get()
+        assert (await client.reply()).status == 500
+        (record,) = running.records
+        assert record["message"] == (
+            "no response can be made: the status is '200', not a number from 100 to 599"
+        )
+        assert any(line.endswith(".home") for line in record["where"])
+
+
+@on_loops
 async def test_a_stream_of_what_is_no_bytes():
     """Its beginning is out already: the connection ends in the middle, and the log says why."""
     app = App()
