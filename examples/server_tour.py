@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -121,7 +122,8 @@ def started(folder: Path, bind: str) -> tuple[subprocess.Popen[str], Doors]:
             url = found[1]
             break
     if not (key and url):
-        raise SystemExit("the server did not start; what it says is above")
+        again = f"{sys.executable} {sys.argv[0]} --bind HOST:PORT"
+        raise SystemExit(f"the server did not start; what it says is above; elsewhere: {again}")
     while httpx.get(f"{url}/readyz").status_code != httpx.codes.OK:
         time.sleep(0.1)
     return server, Doors(url, key)
@@ -133,6 +135,7 @@ def main() -> None:
     parser.add_argument("--bind", default="127.0.0.1:8787", help="where to listen")
     parser.add_argument("--once", action="store_true", help="end the server after the tour")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the server would stay behind
     out = Console()
     with tempfile.TemporaryDirectory(prefix="cloche-") as name:
         folder = Path(name)
