@@ -190,6 +190,24 @@ def test_a_person_at_the_client_approves(server):
     assert '"kind":"tool"' in journal.replace(" ", "")
 
 
+def test_somebody_else_was_faster(server):
+    """What was decided elsewhere while the person was asked holds, and the model sees the end."""
+
+    async def answer(_context, _question):
+        def decide():
+            with cloche.Client(server.url, server.key) as client:
+                client.approvals.approve(client.approvals.list().items[0].id, args={"to": "eve"})
+
+        await asyncio.to_thread(decide)
+        return ElicitResult(action="accept", content={"approve": False})
+
+    async def ask(session):
+        return await called(session, "run_script", source=f"return await {HELLO}")
+
+    done = asked(server, ask, elicitation_callback=answer)
+    assert (done["status"], done["value"]) == ("completed", "sent to eve")
+
+
 def test_without_forms_it_waits(server):
     """A client that cannot ask is told that the script waits; whoever may decides elsewhere."""
 

@@ -172,8 +172,11 @@ class TenantBackend:
         return await self.script_status(result.run_id)
 
     async def script_status(self, run_id: str) -> dict[str, Any]:
-        """Return what has become of a script; the server goes on with it by itself."""
+        """Return what has become of a script; one that is going on is waited for."""
         self._check("run")
+        job = self._context.scripts.busy(self._tenant, run_id)
+        if job is not None:
+            await self._context.scripts.wait(job)
         found = await self._call(lambda: self._context.scripts.get(self._tenant, run_id))
         document: dict[str, Any] = msgspec.to_builtins(found)
         return {**document, "run_id": found.id}
@@ -187,15 +190,9 @@ class TenantBackend:
         return found[:_LIST_COUNT_MAX]
 
     async def decide(self, approval_id: str, made: Made) -> None:
-        """Decide about a call, and wait until the script has gone on."""
+        """Decide about a call; the server goes on with the script by itself."""
         self._check("approve")
-        scripts = self._context.scripts
-        one = await self._call(
-            lambda: self._context.decisions.decide(self._tenant, approval_id, made)
-        )
-        job = scripts.busy(self._tenant, one.run_id)
-        if job is not None:
-            await scripts.wait(job)
+        await self._call(lambda: self._context.decisions.decide(self._tenant, approval_id, made))
 
     async def journal(self, run_id: str) -> str:
         """Return the journal of a run or script as JSON Lines."""
