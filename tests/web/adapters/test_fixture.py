@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from tests.web.support import NOT_SENDABLE
 
-from cloche.web.adapters.fixture import Cassettes, FixtureServices, record_v1, run_v1
+from cloche.web.adapters.fixture import (
+    Cassettes,
+    FixtureServices,
+    record_v1,
+    run_v1,
+)
 from cloche.web.app import App
 from cloche.web.encodings.cassette import decode_cassette
 from cloche.web.encodings.errors import DecodeError
@@ -18,7 +24,7 @@ from cloche.web.encodings.messages import (
     encode_request,
     encode_response,
 )
-from cloche.web.response import stream
+from cloche.web.response import Response, stream
 
 
 def build():
@@ -61,6 +67,51 @@ def test_what_is_recorded():
     assert answer.body == b"ab"
     head = decode_cassette(record_v1(build(), request(b"/stream", Method.HEAD))).response
     assert head == HttpResponse(status=200, headers=answer.headers)
+
+
+@pytest.mark.parametrize("method", [Method.GET, Method.HEAD])
+@pytest.mark.parametrize(("response", "problem"), NOT_SENDABLE)
+def test_a_response_that_cannot_be_sent(response, problem, method):
+    """The answer is 500 as the server's is, and what is wrong is in the log."""
+    app, services = App(), FixtureServices()
+    app.get("/")(lambda: response)
+    answer = decode_response(run_v1(app, record_v1(app, request(b"/", method)), services))
+    assert (answer.status, b'"INTERNAL"' in answer.body) == (500, method is Method.GET)
+    (record,) = services.records
+    assert (record["event"], record["template"]) == ("failure", "/")
+    assert problem in record["message"]
+
+
+def test_a_stream_that_is_not_sent_is_given_back():
+    """Nothing of it is read, neither for HEAD nor where it is refused; it is closed."""
+    told = []
+
+    class Pieces:
+        def __aiter__(self):
+            told.append("read")
+            return self
+
+        async def __anext__(self):
+            raise StopAsyncIteration
+
+        async def aclose(self):
+            told.append("closed")
+
+    app = App()
+    app.get("/")(lambda: stream(Pieces()))
+    app.get("/none")(lambda: stream(Pieces(), status=204))
+    for target, method, status in ((b"/", Method.HEAD, 200), (b"/none", Method.GET, 500)):
+        answer = decode_cassette(record_v1(app, request(target, method))).response
+        assert (answer.status, told) == (status, ["closed"])
+        told.clear()
+
+
+def test_fields_are_as_they_arrive():
+    """The server writes names in any case, and values with space around them; so do fixtures."""
+    app = App()
+    app.get("/")(lambda: Response(200, [[b"X-One", b" a "]], b""))
+    answer = decode_cassette(record_v1(app, request(b"/"))).response
+    assert answer == HttpResponse(status=200, headers=HeaderTable(((b"x-one", b"a"),)))
 
 
 def test_replay():

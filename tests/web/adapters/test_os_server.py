@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.web.support import NOT_SENDABLE
 
 from cloche.web.adapters.server import Server
 from cloche.web.adapters.server_errors import ServerStateError
@@ -309,18 +310,7 @@ async def test_responses_cannot_be_split():
         assert (await client.reply()).fields["x-next"] == ["fine"]
 
 
-@pytest.mark.parametrize(
-    ("response", "problem"),
-    [
-        (Response(200, ("nonsense",)), "too many values to unpack"),
-        (Response(200, (("a", "b"),)), "not supported between"),
-        (Response(103), "status 103 is interim"),
-        (Response(101), "status 101 is interim"),
-        (Response(200, (), "text"), "not str"),
-        (Response(200, (), memoryview(b"a")), "not memoryview"),
-        (Response(200, (), 5), "not int"),
-    ],
-)
+@pytest.mark.parametrize(("response", "problem"), NOT_SENDABLE)
 @on_loops
 async def test_a_response_that_is_no_response(response, problem):
     """What cannot be written at all is 500, and in the log; the connection goes on."""

@@ -13,8 +13,10 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
+from cloche.web.app import answer_failure
 from cloche.web.encodings.cassette import WebCassette, decode_cassette, encode_cassette
 from cloche.web.encodings.codes import BY_NAME
+from cloche.web.encodings.errors import EncodeError
 from cloche.web.encodings.headers import HeaderTable
 from cloche.web.encodings.messages import (
     HttpFailure,
@@ -27,6 +29,7 @@ from cloche.web.encodings.messages import (
 from cloche.web.errors import ChannelClosedError
 from cloche.web.request import Request
 from cloche.web.response import Upgrade
+from cloche.web.sendable import UNSENDABLE, check_response, close_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
@@ -120,9 +123,10 @@ def run_now(work: Awaitable[Any]) -> Any:
 def answer(app: App, request: HttpRequest, services: FixtureServices | None = None) -> HttpResponse:
     """Return what an application answers to a request.
 
+    A response that the server would not send is 500, as there; `services` has the reason.
+
     Raises:
         SuspendedError: a handler waits.
-        EncodeError: the response has a field that cannot be on the wire.
     """
     found = Request(
         method=request.method.value,
@@ -135,17 +139,19 @@ def answer(app: App, request: HttpRequest, services: FixtureServices | None = No
     return run_now(_answer(app, found))  # type: ignore[no-any-return]
 
 
-def run_v1(app: App, cassette: bytes) -> bytes:
+def run_v1(app: App, cassette: bytes, services: FixtureServices | None = None) -> bytes:
     """Return the X7RS bytes that an application answers to the request of an X7WC blob.
+
+    `services` are the application's; what it logs, such as the reason of a 500, is in `records`.
 
     Raises:
         DecodeError: the bytes are no X7WC.
         SuspendedError: a handler waits.
     """
-    return encode_response(answer(app, decode_cassette(cassette).request))
+    return encode_response(answer(app, decode_cassette(cassette).request, services))
 
 
-def record_v1(app: App, request: bytes) -> bytes:
+def record_v1(app: App, request: bytes, services: FixtureServices | None = None) -> bytes:
     """Return the X7WC bytes of an X7RQ blob and what an application answers to it.
 
     Raises:
@@ -153,7 +159,7 @@ def record_v1(app: App, request: bytes) -> bytes:
         SuspendedError: a handler waits.
     """
     found = decode_request(request)
-    return encode_cassette(WebCassette(request=found, response=answer(app, found)))
+    return encode_cassette(WebCassette(request=found, response=answer(app, found, services)))
 
 
 class Cassettes:
@@ -244,10 +250,23 @@ def converse(
 
 async def _answer(app: App, request: Request) -> HttpResponse:
     response = await app.handle(request)
-    body = await read_body(response)
+    try:
+        check_response(response, request.method)
+        headers = _as_sent(response)
+    except (*UNSENDABLE, EncodeError) as refused:
+        await close_pieces(response.body)
+        response = answer_failure(request, refused)
+        headers = _as_sent(response)
     if request.method == "HEAD":
-        body = b""
-    return HttpResponse(status=response.status, headers=HeaderTable(response.fields), body=body)
+        await close_pieces(response.body)
+        return HttpResponse(status=response.status, headers=headers)
+    return HttpResponse(status=response.status, headers=headers, body=await read_body(response))
+
+
+def _as_sent(response: Response) -> HeaderTable:
+    """Return the fields as they arrive: names in lowercase, values without space around them."""
+    lines = ((name.lower(), value.strip(b" \t")) for name, value in response.fields)
+    return HeaderTable(tuple(lines))
 
 
 async def read_body(response: Response) -> bytes:

@@ -11,23 +11,20 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections.abc import AsyncIterable
+from typing import TYPE_CHECKING, Any, Final
 
 from cloche.web.adapters.server_errors import ServerStateError
 from cloche.web.adapters.websocket import run_socket
 from cloche.web.app import answer_failure
-from cloche.web.http1.errors import Http1ResponseError
-from cloche.web.http1.serializer import BAD_STATUS, LAST_CHUNK, write_chunk
+from cloche.web.http1.serializer import LAST_CHUNK, write_chunk
 from cloche.web.response import Response, Upgrade
+from cloche.web.sendable import UNSENDABLE, check_end, check_pieces, close_pieces
 
 if TYPE_CHECKING:
     from cloche.web.adapters.server_connection import Connection
     from cloche.web.request import Request
 
-_FINAL: Final = 200  # the first status that is not interim
-# What a response of wrong values, or of wrong types, is refused with.
-_UNWRITABLE: Final = (Http1ResponseError, TypeError, ValueError, AttributeError)
 _TURN_BYTES: Final = 256 * 1024  # of a stream that never waits, before others have their turn
 _PIECE_BYTES: Final = 512  # what a piece counts for at least, as small ones take time too
 
@@ -59,25 +56,11 @@ def write_whole(connection: Connection, request: Request, response: Response) ->
     close = connection.closes_behind()
     heads = connection.hub.heads
     try:
-        if response.status < _FINAL:
-            _refuse_interim(response)
+        check_end(response)
         data = heads.whole(response, request.method, close=close)
-    except _UNWRITABLE as refused:
+    except UNSENDABLE as refused:
         data = heads.whole(answer_failure(request, refused), request.method, close=close)
     connection.write(data)
-
-
-def _refuse_interim(response: Response) -> NoReturn:
-    """Refuse a status that is no end: the client would wait for another one."""
-    problem = f"status {response.status} is interim, and a response ends"
-    raise Http1ResponseError(reason=BAD_STATUS, problem=problem)
-
-
-def _check_pieces(body: Any) -> None:
-    if isinstance(body, str | bytearray | memoryview) or not isinstance(
-        body, AsyncIterable | Iterable
-    ):
-        raise TypeError(f"a body is bytes or a stream of bytes, not {type(body).__name__}")
 
 
 async def _write_stream(connection: Connection, request: Request, response: Response) -> bool:
@@ -86,11 +69,10 @@ async def _write_stream(connection: Connection, request: Request, response: Resp
     close = connection.closes_behind()
     method = request.method
     try:
-        if response.status < _FINAL:
-            _refuse_interim(response)
-        _check_pieces(response.body)
+        check_end(response)
+        check_pieces(response.body)
         head = connection.hub.heads.stream(response, method, version, close=close)
-    except _UNWRITABLE as refused:
+    except UNSENDABLE as refused:
         await close_pieces(response.body)
         write_whole(connection, request, answer_failure(request, refused))
         return True
@@ -140,11 +122,3 @@ async def _each(pieces: Any) -> Any:
     else:
         for piece in pieces:
             yield piece
-
-
-async def close_pieces(pieces: Any) -> None:
-    """Let a stream that is not read to its end give back what it holds."""
-    if hasattr(pieces, "aclose"):
-        await pieces.aclose()
-    elif hasattr(pieces, "close"):
-        pieces.close()
