@@ -7,6 +7,7 @@ from tests.web.support import NOT_SENDABLE
 
 from cloche.web.adapters.fixture import (
     Cassettes,
+    FixtureCallError,
     FixtureServices,
     record_v1,
     run_v1,
@@ -112,6 +113,24 @@ def test_fields_are_as_they_arrive():
     app.get("/")(lambda: Response(200, [[b"X-One", b" a "]], b""))
     answer = decode_cassette(record_v1(app, request(b"/"))).response
     assert answer == HttpResponse(status=200, headers=HeaderTable(((b"x-one", b"a"),)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((None, b""), "an App of cloche.web first, not NoneType"),
+        ((build, b""), "an App of cloche.web first, not function"),
+        ((App(), None), "a blob as bytes second, not NoneType"),
+        ((App(), "X7WC"), "a blob as bytes second, not str"),
+        ((App(), b"", 1), "FixtureServices or nothing third, not int"),
+    ],
+)
+def test_calls_with_other_types(arguments, problem):
+    """The error says which argument, what was expected, and what was found."""
+    for function in (run_v1, record_v1):
+        with pytest.raises(FixtureCallError) as caught:
+            function(*arguments)
+        assert caught.value.message == f"{function.__name__} takes {problem}"
 
 
 def test_replay():

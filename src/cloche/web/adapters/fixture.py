@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
-from cloche.web.app import answer_failure
+from cloche.web.app import App, answer_failure
 from cloche.web.encodings.cassette import WebCassette, decode_cassette, encode_cassette
 from cloche.web.encodings.codes import BY_NAME
 from cloche.web.encodings.errors import EncodeError
@@ -34,7 +34,6 @@ from cloche.web.sendable import UNSENDABLE, check_response, close_pieces
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
 
-    from cloche.web.app import App
     from cloche.web.http1.events import Field
     from cloche.web.response import Response
 
@@ -59,6 +58,21 @@ class SuspendedError(ClocheError):
         super().__init__(
             "the handler waits for something outside of the application, and in a fixture nothing "
             "is there; give it what it needs through services or state"
+        )
+
+
+class FixtureCallError(ClocheError):
+    """A fixture was called with what it does not take. State: nothing was asked."""
+
+    code = "WEB_FIXTURE_CALL"
+    blame = "caller"
+
+    def __init__(self, *, function: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{function} takes {expected}, not {found}",
+            function=function,
+            expected=expected,
+            found=found,
         )
 
 
@@ -145,9 +159,11 @@ def run_v1(app: App, cassette: bytes, services: FixtureServices | None = None) -
     `services` are the application's; what it logs, such as the reason of a 500, is in `records`.
 
     Raises:
+        FixtureCallError: an argument is of another type.
         DecodeError: the bytes are no X7WC.
         SuspendedError: a handler waits.
     """
+    _check_call("run_v1", app, cassette, services)
     return encode_response(answer(app, decode_cassette(cassette).request, services))
 
 
@@ -155,11 +171,26 @@ def record_v1(app: App, request: bytes, services: FixtureServices | None = None)
     """Return the X7WC bytes of an X7RQ blob and what an application answers to it.
 
     Raises:
+        FixtureCallError: an argument is of another type.
         DecodeError: the bytes are no X7RQ.
         SuspendedError: a handler waits.
     """
+    _check_call("record_v1", app, request, services)
     found = decode_request(request)
     return encode_cassette(WebCassette(request=found, response=answer(app, found, services)))
+
+
+def _check_call(function: str, app: object, blob: object, services: object) -> None:
+    """Refuse what would only fail somewhere inside, where it says nothing of the call."""
+    expectations = (
+        (app, App, "an App of cloche.web first"),
+        (blob, bytes, "a blob as bytes second"),
+        (services, FixtureServices | None, "FixtureServices or nothing third"),
+    )
+    for value, kind, expected in expectations:
+        if not isinstance(value, kind):
+            found = type(value).__name__
+            raise FixtureCallError(function=function, expected=expected, found=found)
 
 
 class Cassettes:
