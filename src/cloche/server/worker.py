@@ -157,6 +157,7 @@ class Worker:
                 return
             self._led = None
             has_follower = self._follower_count > 0
+        self._connection.flush()
         self._streams.release(job)
         if not has_follower:
             threading.Thread(target=self.serve, name="cloche-job", daemon=True).start()
@@ -226,7 +227,9 @@ class Worker:
             done = msgspec.structs.replace(done, output=output)
         del self._jobs[job.number]
         try:
-            self._connection.send(done)
+            # A job that took a while is not what the thread that reads does, and told at once.
+            say = self._connection.tell if job.is_led else self._connection.send
+            say(done)
         except (ClocheError, TypeError, ValueError) as error:
             told = InternalError(f"what a job came to cannot be told: {error}")
             self._connection.send(Done(job=job.number, error=error_frame(told), is_awake=False))

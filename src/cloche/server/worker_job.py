@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _RECEIVE_BYTES: Final = 1 << 18
 _PASSED_BYTES: Final = socket.CMSG_SPACE(4 * array("i").itemsize)
 _CLOSE_ON_EXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_TELLING_PAUSE_S: Final = 0.001
 _STREAM_PAUSE_S: Final = 0.002
 _STREAM_HELD_BYTES: Final = 1 << 16
 _STREAM_HELD_COUNT: Final = 256
@@ -53,10 +54,13 @@ class Connection:
         self._bodies: deque[bytes] = deque()
         self.descriptors: deque[int] = deque()  # in the order of the frames that they came with
         self._sending = threading.Lock()
+        self._untold = bytearray()
+        self._untold_since_s = 0.0
 
     def read(self) -> frames.ToWorker:
         """Return the next frame; the process ends when there is none. One thread at a time."""
         while not self._bodies:
+            self.flush()
             try:
                 data, passed, _, _ = self._socket.recvmsg(
                     _RECEIVE_BYTES, _PASSED_BYTES, _CLOSE_ON_EXEC
@@ -79,10 +83,38 @@ class Connection:
         """
         data = frames.encode(frame, self._limit_bytes)
         with self._sending:
-            try:
-                self._socket.sendall(data)
-            except ConnectionError:
-                os._exit(0)
+            self._untold += data
+            self._send_untold()
+
+    def tell(self, frame: frames.Frame) -> None:
+        """Send a frame, a moment later where more is to be done at once.
+
+        The server is waked once for what several jobs came to. By the thread that reads alone.
+
+        Raises:
+            FrameTooLargeError: nothing was sent.
+        """
+        data = frames.encode(frame, self._limit_bytes)
+        with self._sending:
+            now_s = time.monotonic()
+            if not self._untold:
+                self._untold_since_s = now_s
+            self._untold += data
+            if not self._bodies or now_s - self._untold_since_s >= _TELLING_PAUSE_S:
+                self._send_untold()
+
+    def flush(self) -> None:
+        """Send what was to be told a moment later."""
+        if self._untold:
+            with self._sending:
+                self._send_untold()
+
+    def _send_untold(self) -> None:
+        data, self._untold = self._untold, bytearray()
+        try:
+            self._socket.sendall(data)
+        except ConnectionError:
+            os._exit(0)
 
 
 class Job:
