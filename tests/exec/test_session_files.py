@@ -11,7 +11,9 @@ from cloche.exec.errors import (
     InvalidRunError,
     RuntimeFailedError,
 )
+from cloche.exec.session import Session
 from cloche.exec.types import Encoding, File
+from cloche.limits import Limits
 
 
 @both_stores
@@ -122,6 +124,30 @@ def test_quota_of_files(session):
     with pytest.raises(FileAccessError, match="file_limit_bytes"):
         session.write_file("a.txt", bytes(33 << 20))
     assert session.download("a.txt") == b"old"
+
+
+@pytest.mark.parametrize(
+    ("limits", "path"),
+    [({"path_depth_max": 3}, "a/b/c/d/e.txt"), ({"file_count_max": 5}, "a/b/c/d.txt")],
+)
+def test_a_refused_upload_makes_no_directory(store, limits, path):
+    """What a replay could not know of is not there."""
+    narrow = Limits().replace({"guests": limits})
+    with Session.create("javascript", store=store, limits=narrow) as session:
+        session.upload(File(name="a/old.txt", content=b"old"))
+        before = session.list_files(recursive=True)
+        with pytest.raises(FileAccessError):
+            session.upload(File(name=path, content=b"new"))
+        assert session.list_files(recursive=True) == before
+        session.upload(File(name="a/b/new.txt", content=b"new"))
+
+
+def test_a_refused_upload_leaves_a_file_as_it_was(session):
+    """One that programs may not write is not theirs because a larger one did not fit."""
+    session.upload(File(name="a.txt", content=b"theirs"), read_only=True)
+    with pytest.raises(FileAccessError, match="file_limit_bytes"):
+        session.write_file("a.txt", bytes(33 << 20))
+    assert [entry.read_only for entry in session.list_files()] == [True]
 
 
 @both_stores

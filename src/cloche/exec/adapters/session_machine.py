@@ -192,11 +192,11 @@ class SessionMachine:
         files.set_limits(self._limits)
         with _translated(path):
             before = _found(files, path)
-            if isinstance(before, File):
-                before.read_only = False
-            elif before is not None:
+            if before is not None and not isinstance(before, File):
                 raise FileSystemError(Errno.ISDIR)
-            _check_room(files, before, len(content), self._limits)
+            _check_room(files, path, before, len(content), self._limits)
+            if before is not None:
+                before.read_only = False
             files.add(StoredFile(path=path, content=content, read_only=read_only))
 
     def check_vacant(self, path: str) -> None:
@@ -273,13 +273,40 @@ def _found(files: FileSystem, path: str) -> Node | None:
         raise
 
 
-def _check_room(files: FileSystem, before: Node | None, size: int, limits: Limits) -> None:
-    # Before anything is touched: an upload that fails must leave the old file as it was.
-    old = before.size if isinstance(before, File) else 0
-    if size > limits.guests.file_limit_bytes:
+def _check_room(
+    files: FileSystem, path: str, before: File | None, size: int, limits: Limits
+) -> None:
+    """Refuse a file that has no room before anything is touched: a refused one leaves no trace.
+
+    Not even directories: nothing would say in a replay that they are there.
+    """
+    guests = limits.guests
+    old = 0 if before is None else before.size
+    if size > guests.file_limit_bytes:
         raise FileSystemError(Errno.FBIG)
-    if files.used_bytes - old + size > limits.guests.files_limit_bytes:
+    if files.used_bytes - old + size > guests.files_limit_bytes:
         raise FileSystemError(Errno.NOSPC)
+    if before is None:
+        depth, missing = _way_to(files, path)
+        if depth + missing > guests.path_depth_max:
+            raise FileSystemError(Errno.NAMETOOLONG)
+        if files.file_count + missing + 1 > guests.file_count_max:
+            raise FileSystemError(Errno.NOSPC)
+
+
+def _way_to(files: FileSystem, path: str) -> tuple[int, int]:
+    """Return the depth of the last directory on a path that is there, and how many are missing."""
+    folders = files.split(path)[:-1]
+    node: Node | None = files.root
+    for count in range(len(folders), 0, -1):
+        found = _found(files, "/" + "/".join(folders[:count]))
+        if found is not None:
+            node, folders = found, folders[count:]
+            break
+    depth = -1
+    while isinstance(node, Directory):
+        depth, node = depth + 1, node.parent
+    return depth, len(folders)
 
 
 def _entries(directory: Directory, path: str, recursive: bool) -> Iterable[FileEntry]:
