@@ -11,8 +11,8 @@ from tests.exec.support import ENDLESS, FAILING, PATIENT_MS, both, printed, smal
 import cloche
 from cloche import (
     CompilationFailedError,
-    InternalExecError,
     ResourceExceededError,
+    RunCancelledError,
     RuntimeFailedError,
     TimeoutExceededError,
     UnsupportedLanguageError,
@@ -214,7 +214,8 @@ def test_internal(language):
         threading.Thread(target=cancel.cancel).start()
 
     execution = start(ENDLESS[language], language, cancel=cancel, on_output=on_output)
-    assert type(execution.error) is InternalExecError
+    assert type(execution.error) is RunCancelledError
+    assert (execution.error.code, execution.error.blame) == ("CANCELLED", "caller")
     assert (execution.error.message, execution.error.reason) == (
         "the run was cancelled",
         "cancelled",

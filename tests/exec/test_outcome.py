@@ -11,6 +11,7 @@ from cloche.exec.errors import (
     CompilationFailedError,
     InternalExecError,
     ResourceExceededError,
+    RunCancelledError,
     RuntimeFailedError,
     TimeoutExceededError,
 )
@@ -60,7 +61,7 @@ STOPS = {
     "turns": (EXCEEDED, 1, exceeded("turns", "guests.turn_count_max is 100000")),
     "effects": (EXCEEDED, 1, exceeded("effects", "gate.effect_count_max is 10000")),
     "stack": (EXCEEDED, 1, exceeded("stack", "guests.stack_limit_bytes is 8388608")),
-    "cancelled": (InternalExecError, 130, "the run was cancelled"),
+    "cancelled": (RunCancelledError, 130, "the run was cancelled"),
     "protocol": (InternalExecError, 1, ENGINE),
     "gate": (InternalExecError, 1, ENGINE),
     "trap": (InternalExecError, 1, ENGINE),

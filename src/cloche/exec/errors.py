@@ -83,6 +83,13 @@ class InternalExecError(ExecError):
     blame = "cloche"
 
 
+class RunCancelledError(InternalExecError):
+    """Whoever may stop the run did. Of the cases of `golem:exec` it is "internal"."""
+
+    code = "CANCELLED"
+    blame = "caller"
+
+
 class InvalidRunError(ClocheError):
     """A run that was asked for cannot be: an argument is wrong. Nothing ran."""
 

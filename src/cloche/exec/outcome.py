@@ -14,6 +14,7 @@ from cloche.exec.errors import (
     ExecError,
     InternalExecError,
     ResourceExceededError,
+    RunCancelledError,
     RuntimeFailedError,
     TimeoutExceededError,
 )
@@ -130,10 +131,9 @@ def _stop_error(stop: Stop, result: ExecResult, limits: Limits) -> tuple[ExecErr
     if stop.kind in _CEILINGS:
         return _exceeded(stop.kind, limits, result), _CEILINGS[stop.kind].exit_code
     if stop.kind == "cancelled":
-        message, code = "the run was cancelled", EXIT_CANCELLED
-    else:
-        message, code = stop.message, EXIT_FAILURE
-    return InternalExecError(message, result=result, reason=stop.kind), code
+        cancelled = RunCancelledError("the run was cancelled", result=result, reason=stop.kind)
+        return cancelled, EXIT_CANCELLED
+    return InternalExecError(stop.message, result=result, reason=stop.kind), EXIT_FAILURE
 
 
 def _exceeded(

@@ -19,6 +19,7 @@ from cloche.exec.adapters.runner import Execution
 from cloche.exec.errors import (
     InternalExecError,
     ResourceExceededError,
+    RunCancelledError,
     RuntimeFailedError,
     TimeoutExceededError,
     WorkerLostError,
@@ -150,5 +151,6 @@ _PUBLIC: Final = {
     ResourceExceededError.code: "APP_LIMIT",
     RuntimeFailedError.code: HandlerFailedError.code,
     InternalExecError.code: HandlerFailedError.code,
+    RunCancelledError.code: HandlerFailedError.code,
 }
 _TOLD: Final = "the app did not answer this request; its log says why"
