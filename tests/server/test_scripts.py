@@ -10,10 +10,13 @@ import weakref
 import msgspec
 import pytest
 
+from cloche.errors import InternalError
 from cloche.script.adapters.shelf import Asked
+from cloche.script.harness import ScriptHarness
 from cloche.script.inbox import Inbox
 from cloche.server.documents import KeptScript, ScriptBody
 from cloche.server.errors import StateError
+from cloche.store.errors import StoreUnavailableError
 from cloche.store.rows import Run
 
 from .support import Asker
@@ -98,6 +101,37 @@ def test_a_script_that_nothing_ran_of(asker):
     left = start(asker, "eval('1')", wait=False)
     assert asker.get(f"/v1/scripts/{left['id']}").document["error"] == refused["error"]
     assert [each["id"] for each in asker.get("/v1/scripts").document["items"]] == [left["id"]]
+
+
+def test_a_script_that_the_server_could_not_begin(asker, monkeypatch):
+    """It has failed, and does not wait for anybody: not now, and not after the next start."""
+
+    def broken(*_args, **_options):
+        raise InternalError("it broke")
+
+    monkeypatch.setattr(ScriptHarness, "run", broken)
+    left = start(asker, wait=False)
+    seen = asker.get(f"/v1/scripts/{left['id']}").document
+    assert (seen["status"], seen["error"]["code"]) == ("failed", "INTERNAL")
+    assert asker.server.scripts._owners.left_scripts() == []
+
+
+def test_a_script_whose_end_could_not_be_kept(asker, monkeypatch):
+    """While the store is away nothing is lost: it is gone on with when the store is back."""
+
+    def broken(*_args, **_options):
+        raise InternalError("it broke")
+
+    def away(*_args):
+        raise StoreUnavailableError(store="s.db", reason="it is away")
+
+    monkeypatch.setattr(ScriptHarness, "run", broken)
+    monkeypatch.setattr(asker.server.scripts._owners, "keep_result", away)
+    left = start(asker, "return 1", wait=False)
+    assert asker.get(f"/v1/scripts/{left['id']}").document["status"] == "queued"
+    monkeypatch.undo()
+    asker.server.scripts.take_up()
+    assert asker.get(f"/v1/scripts/{left['id']}").document["value"] == 1
 
 
 def test_unknown_tools(asker):

@@ -292,8 +292,28 @@ class Scripts:
                 self._webhooks.tell(tenant, "approval.requested", one.id, document)
 
     def _failed(self, job: Job, error: BaseException) -> None:
-        job.failure = error if isinstance(error, ClocheError) else HostError()
+        failure = job.failure = error if isinstance(error, ClocheError) else HostError()
         self._log({"event": "script", "run_id": job.name, "message": str(error)})
+        try:
+            self._end_failed(job, failure)
+        except (ClocheError, OSError) as problem:
+            self._left[job.name] = job.tenant  # the store is away: gone on with when it is back
+            self._log({"event": "script", "run_id": job.name, "message": str(problem)})
+
+    def _end_failed(self, job: Job, failure: ClocheError) -> None:
+        """Let a script end with whom nobody goes on: it would be waited for in vain."""
+        row = self._store.runs.get(job.name)
+        if row is not None:
+            if row.status in _BUSY:
+                self._toolless.cancel(job.name)
+            return
+        kept = self._owners.script(job.tenant, job.name)
+        if kept is not None and kept.result is None:
+            result = ScriptResult(
+                script_id="script_1", status="failed", error=failure.to_document()
+            )
+            self._owners.keep_result(job.tenant, job.name, result.to_document())
+        self._owners.settle_script(job.name)
 
     async def wait(self, job: Job) -> Any:
         """Return what became of a job when it is done.
