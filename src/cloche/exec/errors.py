@@ -80,7 +80,7 @@ class InternalExecError(ExecError):
 
     case = "internal"
     code = "INTERNAL"
-    blame = "cloche"
+    blame: ClassVar[Blame] = "cloche"
 
 
 class RunCancelledError(InternalExecError):
