@@ -190,6 +190,7 @@ def test_typescript():
          "text/plain; charset=utf-8", ""),
         ("Response('r', 202, content_type='text/css')", 202, "text/css", "r"),
         ("(piece for piece in ['a', b'b', 'c'])", 200, "text/plain; charset=utf-8", "abc"),
+        ("map(str, [1, 2])", 200, "text/plain; charset=utf-8", "12"),
         ("agen()", 200, "text/plain; charset=utf-8", "xy"),
         ("coroutine()", 200, "text/plain; charset=utf-8", "co"),
     ],

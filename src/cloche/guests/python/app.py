@@ -326,9 +326,14 @@ def _content(body):
         return bytes(body), "application/octet-stream"
     if isinstance(body, (dict, list, int, float)):
         return json.dumps(body, ensure_ascii=False, allow_nan=False), "application/json"
-    if hasattr(body, "__aiter__") or hasattr(body, "__iter__"):
+    # A collection is no stream: it is whole, and in no form that says how to send it.
+    is_stream = hasattr(body, "__aiter__") or hasattr(body, "__iter__")
+    if is_stream and not hasattr(body, "__len__"):
         return None, "text/plain; charset=utf-8"
-    raise TypeError(f"a response cannot be made of {type(body).__name__}")
+    raise TypeError(
+        f"a response cannot be made of a value of type {type(body).__name__}; return text, bytes, "
+        "a dict, list or number as JSON, or a generator of texts and bytes"
+    )
 
 
 def _argument(piece):
