@@ -199,6 +199,22 @@ def test_errors_of_sessions(client):
     session.delete()
 
 
+def test_a_run_that_was_put_away(client):
+    """It goes on by its id, until it waits again; one that is over does not."""
+    session = client.Session.create("javascript")
+    with pytest.raises(RunSuspendedError) as first:
+        session.run("console.log('a'); await cloche.sleep(3600)")
+    (run,) = client.list_runs(session=session.id).items
+    with pytest.raises(RunSuspendedError) as again:
+        client.resume_run(run.id)
+    assert again.value.message == first.value.message
+    client.cancel_run(run.id)
+    with pytest.raises(ServerAnswerError) as over:
+        client.resume_run(run.id)
+    assert (over.value.status, over.value.server_code) == (409, "SERVER_STATE")
+    session.delete()
+
+
 def test_paths_of_files(client):
     """They lead from the working directory, as at home, and never out of the session's files."""
     for made in (client.Session.create("python"), cloche.Session.create("python")):
@@ -332,6 +348,10 @@ def test_on_an_event_loop(server):
             assert isinstance(last, Failed)
             with pytest.raises(RuntimeFailedError):
                 await client.run("raise ValueError", language="python")
+            with pytest.raises(RunSuspendedError):
+                await session.run("import cloche; cloche.sleep(3600)")
+            with pytest.raises(RunSuspendedError):
+                await client.resume_run((await client.list_runs(session=session.id)).items[0].id)
             await session.delete()
 
     asyncio.run(main())

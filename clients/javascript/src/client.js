@@ -66,6 +66,12 @@ export class Client {
     return this.#wire.json({ method: "POST", path, signal, idempotencyKey });
   }
 
+  /** Go on with a run that was put away; return it when it has completed. */
+  async resumeRun(runId, { signal, idempotencyKey } = {}) {
+    const path = `/v1/runs/${part(runId)}/resume`;
+    return runToEnd(this.#wire, { method: "POST", path, signal, idempotencyKey });
+  }
+
   async replayRun(runId, { signal, idempotencyKey } = {}) {
     const path = `/v1/runs/${part(runId)}/replay`;
     return this.#wire.json({ method: "POST", path, signal, idempotencyKey });

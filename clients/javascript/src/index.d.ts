@@ -146,6 +146,7 @@ export class Client {
   getRun(runId: string, options?: CallOptions): Promise<RunDocument>;
   listRuns(options?: PageOptions & { session?: string }): Promise<RunList>;
   cancelRun(runId: string, options?: PostOptions): Promise<RunDocument>;
+  resumeRun(runId: string, options?: PostOptions): Promise<RunDocument>;
   replayRun(runId: string, options?: PostOptions): Promise<ReplayDocument>;
   runJournal(runId: string, options?: CallOptions): Promise<string[]>;
   runTimeline(runId: string, options?: CallOptions): Promise<TimelineDocument>;

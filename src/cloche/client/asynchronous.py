@@ -233,6 +233,15 @@ class AsyncClient:
         """Stop a run; one that has ended stays as it is."""
         return await self._send(calls.cancel_run(run_id))
 
+    async def resume_run(self, run_id: str) -> ExecResult:
+        """Go on with a run that was put away, and wait for its end.
+
+        Raises:
+            ExecError: as `run`; `RunSuspendedError` where it was put away again.
+            ServerAnswerError: it is over, or still runs.
+        """
+        return await self._send(calls.resume_run(run_id))
+
     async def replay_run(self, run_id: str) -> ReplayDocument:
         """Execute a run again from its journal.
 

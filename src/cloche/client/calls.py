@@ -278,6 +278,11 @@ def cancel_run(run_id: str) -> Call[RunDocument]:
     return Call(method="POST", path=path, read=_struct(RunDocument))
 
 
+def resume_run(run_id: str) -> Call[ExecResult]:
+    """Go on with a run that was put away."""
+    return Call(method="POST", path=f"/v1/runs/{_part(run_id)}/resume", read=_result)
+
+
 def replay_run(run_id: str) -> Call[ReplayDocument]:
     """Execute a run again."""
     path = f"/v1/runs/{_part(run_id)}/replay"

@@ -399,6 +399,10 @@ test("a run that was put away is an error that can be tried again, and is resume
   const error = await errorOf(session.run(code));
   assert.deepEqual([error.code, error.retryable], ["RUN_SUSPENDED", true]);
   assert.equal((await errorOf(session.resume())).code, "RUN_SUSPENDED");
+  const again = await errorOf(client.resumeRun(error.run.id));
+  assert.deepEqual([again.code, again.run.id], ["RUN_SUSPENDED", error.run.id]);
+  await client.cancelRun(error.run.id);
+  assert.equal((await errorOf(client.resumeRun(error.run.id))).status, 409);
   await session.delete();
 });
 
