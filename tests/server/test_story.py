@@ -12,6 +12,7 @@ import pytest
 from cloche.client.errors import ServerAnswerError
 from cloche.exec.types import Finished
 from cloche.exec.types import Limits as RunLimits
+from cloche.web.adapters.server import EXIT_CUT
 
 from .faults import WAIT_S, held_port, hold, let_go, settled
 from .process import Serving, serving
@@ -63,6 +64,26 @@ def test_a_power_cut(tmp_path):
         session = client.Session.open("notes")
         assert session.download("a.txt") == b"kept"
         assert session.run("print(total)").run.stdout == "42\n"
+
+
+def test_told_twice_to_stop(tmp_path):
+    """The second signal does not wait for runs: the next start takes them up, as after a kill."""
+    long = {"CLOCHE_SERVER_DRAIN_MS": "10min"}
+    with serving(tmp_path, **long) as first, first.client() as client:
+        key = first.key
+        done = client.start("print(1)", language="python")
+        texts(client.follow(done.id))
+        endless = client.start(ENDLESS, language="python", limits=PATIENT)
+        first.process.send_signal(signal.SIGINT)
+        said = first.process.stdout.readline()
+        assert said.startswith("stopping: what has not ended (1) has up to 600 s; Ctrl-C or ")
+        assert first.stop(signal.SIGINT) == EXIT_CUT
+        assert first.lines[-1] == "cut: runs that had not ended are taken up by the next start\n"
+
+    with serving(tmp_path) as second, second.client(key) as client:
+        assert any("taken up: 1 runs" in line for line in second.lines)
+        assert client.get_run(done.id).stdout == "1\n"
+        client.cancel_run(endless.id)
 
 
 def caught(server, client):

@@ -104,7 +104,8 @@ def serve_command(
 
     What is not said here comes from the environment (CLOCHE_SERVE_BIND, …), else from the table
     `serve` of the configuration file.
-    Exit code 0 when every request had ended, 3 when some were cut off.
+    Exit code 0 when every request had ended, 3 when some were cut off. A second SIGTERM or Ctrl-C
+    ends it at once, with 3; the next start takes up what had not ended.
     """
     from cloche.server.serve import ServeSettings, run_server  # noqa: PLC0415 - keeps --help fast
 

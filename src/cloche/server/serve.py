@@ -5,12 +5,13 @@ and stopping. Invariants:
 - an address that others can reach is not served without TLS, unless that was asked for;
 - what a dead server left is taken up before the first request is taken;
 - stopping takes no new requests, lets those that are there and their runs end for a while, and
-  leaves the rest to the next start.
+  leaves the rest to the next start; told again, it leaves all of it, as a kill would.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import ipaddress
 import os
@@ -42,7 +43,7 @@ from cloche.server.worker_frames import Start, limits_text
 from cloche.store.open import open_store
 from cloche.web.adapters.asyncio_services import AsyncioServices, JsonLines
 from cloche.web.adapters.listen import parse_bind
-from cloche.web.adapters.server import ServerSettings, serve
+from cloche.web.adapters.server import EXIT_CUT, ServerSettings, serve
 from cloche.web.adapters.tls import CertificateFiles, TlsSettings, self_signed
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ DEFAULT_BIND: Final = "127.0.0.1:8787"
 DEFAULT_SET: Final = "default"
 IMAGES: Final = ("javascript", "python")  # those that runs need first
 _MAINTAIN_S: Final = 1.0
+MS_PER_S: Final = 1000
 _DAY_MS: Final = 86_400_000  # the longest time that the connection can be told to wait
 _LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -216,6 +218,7 @@ class _Process:
                 limits=connection_limits(self._limits),
                 services=AsyncioServices(self._log),
                 on_start=self._started,
+                on_cut=self._cut,
             )
         finally:
             if self._processes is not None:
@@ -281,11 +284,28 @@ class _Process:
 
     def _stop(self) -> None:
         self._ended.set()
+        waiting, running = self._host.workers.counts()
+        if waiting + running:
+            most_s = self._limits.server.drain_ms / MS_PER_S
+            self._say(
+                f"stopping: what has not ended ({waiting + running}) has up to {most_s:g} s; "
+                "Ctrl-C or SIGTERM again does not wait"
+            )
         if self._server.stop():
             sessions_of(self._store).close()
         else:
             self._say("runs that had not ended are taken up by the next start")
         self._host.close()
+
+    def _cut(self) -> None:
+        """End the process as it is: what is not in the store yet was acknowledged to nobody.
+
+        Workers end by themselves when nobody speaks with them. To kill them would let the threads
+        that wait for them note their runs as failed.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            self._say("cut: runs that had not ended are taken up by the next start")
+        os._exit(EXIT_CUT)
 
     def _worker_failed(self, error: BaseException) -> None:
         self._log({"event": "worker", "type": type(error).__name__, "message": str(error)})

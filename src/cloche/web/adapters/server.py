@@ -366,6 +366,7 @@ def serve(
     on_start: Callable[[Server], None] | None = None,
     owns_files: bool = True,
     manager: ServiceManager | None = None,
+    on_cut: Callable[[], None] | None = None,
 ) -> int:
     """Serve an application until the process is told to stop; return its exit code.
 
@@ -373,7 +374,9 @@ def serve(
     uvloop is used where it is installed, and the process may open files for as many connections as
     the limits say, if the system lets it. `on_start` is called when everything is open, and
     `manager` is told; the signs of life for its watchdog come from the loop that answers requests.
-    Without `owns_files` the files of Unix sockets stay when the server stops.
+    Without `owns_files` the files of Unix sockets stay when the server stops. `on_cut` is called at
+    the second signal, before connections are cut and while stop hooks may be at work; it need not
+    return.
 
     Returns:
         `EXIT_DRAINED`, or `EXIT_CUT` where requests were broken off.
@@ -386,7 +389,7 @@ def serve(
     )
     allow_connections((limits or Limits()).web.connection_count_max)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(server, on_start, manager))
+        return runner.run(_serve(server, on_start, manager, on_cut))
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -399,7 +402,10 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 async def _serve(
-    server: Server, on_start: Callable[[Server], None] | None, manager: ServiceManager | None
+    server: Server,
+    on_start: Callable[[Server], None] | None,
+    manager: ServiceManager | None,
+    on_cut: Callable[[], None] | None,
 ) -> int:
     loop = asyncio.get_running_loop()
     told: asyncio.Queue[int] = asyncio.Queue()
@@ -422,6 +428,8 @@ async def _serve(
         again = asyncio.ensure_future(told.get())
         await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
+            if on_cut is not None:
+                on_cut()
             server.hub.abort()
             await asyncio.wait({stopping})
             stopping.result()
