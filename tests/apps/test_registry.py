@@ -12,6 +12,7 @@ from cloche.apps.errors import (
     AppRouteError,
     AppUnknownError,
     AppVersionError,
+    NoCanaryError,
     TooManyAppsError,
 )
 from cloche.apps.manifest import Manifest
@@ -121,8 +122,14 @@ def test_a_canary(registry):
     deployed(registry, "2", canary_share=50)
     promoted = registry.promote(SHOP, who="bob")
     assert (promoted.live, promoted.canary, promoted.share) == (two, "", 0)
-    with pytest.raises(AppVersionError, match="canary"):
+    expected = (
+        "the app 'shop' has no canary; deploy one with `cloche app deploy FOLDER --canary SHARE`, "
+        "or let a version that is kept answer with `cloche app rollback NAME --to VERSION`"
+    )
+    with pytest.raises(NoCanaryError) as caught:
         registry.promote(SHOP, who="bob")
+    assert caught.value.message == expected
+    assert registry.app(SHOP) == promoted
     deployed(registry, "1", canary_share=5)
     three = deployed(registry, "3")
     assert (registry.app(SHOP).live, registry.app(SHOP).canary) == (three, "")

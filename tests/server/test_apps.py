@@ -163,6 +163,7 @@ def test_a_canary(api):
     assert api.call("GET", "/apps/shop")["share"] == 99
     api.call("POST", "/apps/shop/promote")
     assert api.ask("/").text.startswith("two")
+    assert api.call("POST", "/apps/shop/promote", 409)["code"] == "APP_NO_CANARY"
     assert api.deploy(data=archive("three"), expected=422, canary=100)
 
 

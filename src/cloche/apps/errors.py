@@ -169,6 +169,20 @@ class AppVersionError(AppError):
         )
 
 
+class NoCanaryError(AppError):
+    """An app has no canary that could answer everybody; nothing changed."""
+
+    code = "APP_NO_CANARY"
+    status: ClassVar[int] = 409
+
+    def __init__(self, *, app: str) -> None:
+        super().__init__(
+            f"the app {app!r} has no canary; deploy one with "
+            "`cloche app deploy FOLDER --canary SHARE`, or let a version that is kept answer with `cloche app rollback NAME --to VERSION`",
+            app=app,
+        )
+
+
 class AppRouteError(AppError):
     """A host name or prefix leads somewhere else already, or is not for apps; nothing changed."""
 

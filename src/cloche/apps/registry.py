@@ -22,6 +22,7 @@ from cloche.apps.errors import (
     AppRouteError,
     AppUnknownError,
     AppVersionError,
+    NoCanaryError,
     TooManyAppsError,
 )
 from cloche.apps.kinds import Action  # noqa: TC001 - msgspec reads it
@@ -375,13 +376,13 @@ class Registry:
         """Let the canary answer everybody.
 
         Raises:
-            AppVersionError: there is none.
+            NoCanaryError: there is none.
         """
 
         def change(state: State) -> App:
             app = _app_in(state, name)
             if not app.canary:
-                raise AppVersionError(app=str(name), version="canary", problem="is not there")
+                raise NoCanaryError(app=name.name)
             return app.answering(app.canary)
 
         return self._change(name, change, action="promote", who=who)

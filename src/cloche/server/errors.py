@@ -15,6 +15,7 @@ from cloche.apps.errors import (
     AppUnknownError,
     AppVersionError,
     BundleTooLargeError,
+    NoCanaryError,
     RecordingUnknownError,
     TooManyAppsError,
 )
@@ -315,6 +316,7 @@ _STATUSES: Final[tuple[tuple[type[ClocheError], int], ...]] = (
     (AppVersionError, 404),
     (RecordingUnknownError, 404),
     (AppRouteError, 409),
+    (NoCanaryError, 409),
     (TooManyAppsError, 409),
     (BundleTooLargeError, 413),
     (AppError, 422),
