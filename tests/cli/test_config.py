@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from tests.server.process import serving
 
 from cloche.server.config import SETTINGS
 
-from .support import cloche
+from .support import cloche, environment
 
 PAGE = Path(__file__).parents[2] / "docs" / "server.md"
 EXAMPLE = re.search(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]
@@ -42,6 +44,26 @@ def test_without_a_file(tmp_path):
     document = cloche("config", "show", "--json", cwd=tmp_path).document
     assert document["file"] is None
     assert set(document["serve"]) == {each.name for each in SETTINGS}
+
+
+def test_the_store_that_nobody_named(tmp_path):
+    """It is the user's own, and the place is said; one that is named is shown as it was."""
+    env = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "share")}
+    own = str(own_store(env))
+    document = cloche("config", "show", "--json", cwd=tmp_path, env=env).document
+    assert document["serve"]["store"] == {"value": own, "from": "default"}
+    shown = cloche("serve", "--show-config", cwd=tmp_path, env={**env, "COLUMNS": "400"})
+    assert f"serve.store {own} default" in lines_of(shown)
+    named = cloche("config", "show", "--json", cwd=tmp_path, env={**env, "CLOCHE_STORE": "x.db"})
+    assert named.document["serve"]["store"]["value"] == "x.db"
+
+
+def own_store(env):
+    """Return where a process with this environment has its store when nobody names one."""
+    code = "from cloche.store.open import default_path; print(default_path())"
+    asked = [sys.executable, "-c", code]
+    found = subprocess.run(asked, env=environment(**env), capture_output=True, check=True)
+    return found.stdout.decode().strip()
 
 
 def test_in_words(tmp_path):

@@ -70,14 +70,14 @@ def print_config(flags: Mapping[str, Any] | None, *, as_json: bool, every: bool 
     from cloche.limits.adapters.settings import resolve_limits  # noqa: PLC0415 - slow to import
 
     settings, path = configured(flags)
+    values = _shown(settings)
     limits = resolve_limits()
     if as_json:
-        print_json(_document(settings, limits, path))
+        print_json(_document(values, settings.origins, limits, path))
         return
     typer.echo(f"file: {path or 'none'}")
     rows = [
-        [f"serve.{name}", _text(value), settings.origins[name]]
-        for name, value in settings.values.items()
+        [f"serve.{name}", _text(value), settings.origins[name]] for name, value in values.items()
     ]
     table("Settings", ["setting", "value", "from"], rows)
     table("Limits", ["limit", "value", "from"], _limit_rows(limits, every=every))
@@ -103,13 +103,21 @@ def _limit_rows(limits: Resolved, *, every: bool) -> list[list[str]]:
     return rows
 
 
-def _document(settings: Configured, limits: Resolved, path: Path | None) -> dict[str, Any]:
+def _shown(settings: Configured) -> dict[str, Any]:
+    """Return the settings with the place of the store that is used where nothing names one."""
+    from cloche.store.open import default_path  # noqa: PLC0415 - slow to import
+
+    return {**settings.values, "store": settings.values["store"] or str(default_path())}
+
+
+def _document(
+    settings: Mapping[str, Any], origins: Mapping[str, str], limits: Resolved, path: Path | None
+) -> dict[str, Any]:
     values = limits.limits.to_dict()
     return {
         "file": None if path is None else str(path),
         "serve": {
-            name: {"value": value, "from": settings.origins[name]}
-            for name, value in settings.values.items()
+            name: {"value": value, "from": origins[name]} for name, value in settings.items()
         },
         "limits": {
             group: {
