@@ -69,6 +69,7 @@ _ROOTS: Final = (
     "StepDocument",
     "TenantList",
     "TimelineDocument",
+    "ToolList",
     "VerdictDocument",
     "WebhookBody",
     "WebhookDocument",

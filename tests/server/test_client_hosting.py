@@ -15,9 +15,11 @@ from cloche.client.app_calls import LogReader, packed
 from cloche.client.asynchronous import AsyncClient
 from cloche.client.errors import ServerAnswerError, ServerUnreachableError
 from cloche.limits import Limits
+from cloche.script.stubs import prompt
 
 from .faults import WAIT_S, settled
 from .process import serving
+from .tools import TOOLS
 
 ASKING = "const to = await tools.send({to: 'ann'}); return to + '!'"
 MAIN = """
@@ -96,6 +98,25 @@ def test_scripts(client):
     assert client.scripts.cancel(begun.id).status == "completed"
     with pytest.raises(TypeError, match="takes no files"):
         client.scripts.run("1", files=[])
+
+
+def test_tools(client):
+    """They are listed in pages, of all sets or of one; a model is told of them in a language."""
+    first = client.scripts.tools(limit=1)
+    rest = client.scripts.tools("mail", after=first.next)
+    found = [*first.items, *rest.items]
+    assert found == client.scripts.tools().items
+    assert [(each.tools, each.name, each.asks) for each in found] == [
+        ("mail", "double", "no"),
+        ("mail", "place", "no"),
+        ("mail", "send", "yes"),
+    ]
+    assert client.scripts.prompt("mail") == prompt(TOOLS)
+    assert client.scripts.prompt("mail", language="python") == prompt(TOOLS, language="python")
+    for ask in (client.scripts.tools, client.scripts.prompt):
+        with pytest.raises(ServerAnswerError) as caught:
+            ask("none")
+        assert (caught.value.status, caught.value.server_code) == (404, "SERVER_NOT_FOUND")
 
 
 def test_a_message(client):
@@ -255,6 +276,8 @@ def test_on_an_event_loop(server, tmp_path):
 
     async def main():
         async with AsyncClient(server.url, server.key) as client:
+            assert [each.name for each in (await client.scripts.tools(limit=1)).items] == ["double"]
+            assert await client.scripts.prompt("mail") == prompt(TOOLS)
             waiting = await client.scripts.run(ASKING, tools="mail")
             (one,) = (await client.approvals.list(run=waiting.id)).items
             assert (await client.approvals.approve(one.id)).status == "approved"

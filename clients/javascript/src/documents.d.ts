@@ -532,6 +532,24 @@ export interface TimelineDocument {
   run_id: string;
 }
 
+/** A tool that scripts may call, as the name `tools` of its set and its own name say it. `parameters` and `returns` are JSON Schema; `asks` says whether a person is asked before a call, `rule` that this depends on the arguments. */
+export interface ToolDocument {
+  asks: "no" | "rule" | "yes";
+  description: string;
+  id: string;
+  name: string;
+  parameters: Record<string, unknown>;
+  read_only: boolean;
+  returns: Record<string, unknown>;
+  tools: string;
+}
+
+/** A page of tools, by set and name. */
+export interface ToolList {
+  items: Array<ToolDocument>;
+  next: string | null;
+}
+
 /** Whether a call would be allowed, and which rules say so, in their order. */
 export interface VerdictDocument {
   allowed: boolean;

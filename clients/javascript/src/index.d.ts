@@ -44,6 +44,7 @@ import type {
   TenantDocument,
   TenantList,
   TimelineDocument,
+  ToolList,
   VerdictDocument,
   VersionDocument,
   WebhookBody,
@@ -243,6 +244,11 @@ export class Scripts {
   resume(scriptId: string, options?: PostOptions): Promise<ScriptDocument>;
   cancel(scriptId: string, options?: PostOptions): Promise<ScriptDocument>;
   rollback(scriptId: string, options?: PostOptions): Promise<ScriptDocument>;
+  tools(options?: PageOptions & { tools?: string }): Promise<ToolList>;
+  prompt(
+    tools: string,
+    options?: CallOptions & { language?: "typescript" | "python" },
+  ): Promise<string>;
 }
 
 export class Approvals {

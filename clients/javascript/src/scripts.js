@@ -3,6 +3,7 @@
 import { jsonOf, linesOf, part, queryOf } from "./encode.js";
 
 const SCRIPTS = "/v1/scripts";
+const TOOLS = "/v1/tools";
 const APPROVALS = "/v1/approvals";
 
 export class Scripts {
@@ -64,6 +65,17 @@ export class Scripts {
   /** Undo the completed calls of a script, the last one first. */
   async rollback(scriptId, options) {
     return this.#change(scriptId, "rollback", options);
+  }
+
+  /** Return a page of the tools that scripts may call, of all sets or of one. */
+  async tools({ tools, limit, after, signal } = {}) {
+    return this.#wire.json({ path: `${TOOLS}${queryOf({ tools, limit, after })}`, signal });
+  }
+
+  /** Return what to tell a model so that it writes scripts for a set of tools. */
+  async prompt(tools, { language, signal } = {}) {
+    const path = `${TOOLS}/${part(tools)}/prompt${queryOf({ language })}`;
+    return new TextDecoder().decode(await this.#wire.send({ path, signal }));
   }
 
   #change(scriptId, verb, { signal, idempotencyKey } = {}) {

@@ -12,6 +12,7 @@ from cloche.server.documents import (
     ScriptDocument,
     ScriptList,
     TimelineDocument,
+    ToolList,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +74,25 @@ def change_script(script_id: str, verb: str) -> Call[ScriptDocument]:
 def _script(script_id: str, rest: str = "") -> str:
     path = f"/v1/scripts/{_part(script_id)}"
     return f"{path}/{rest}" if rest else path
+
+
+# --- tools ---
+
+
+def list_tools(tools: str | None, limit: int | None, after: str | None) -> Call[ToolList]:
+    """Return a page of tools."""
+    query = _query(tools=tools, limit=limit, after=after)
+    return Call(method="GET", path="/v1/tools", query=query, read=_struct(ToolList))
+
+
+def prompt(tools: str, language: str) -> Call[str]:
+    """Return what to tell a model about a set of tools."""
+    return Call(
+        method="GET",
+        path=f"/v1/tools/{_part(tools)}/prompt",
+        query=_query(language=language),
+        read=lambda reply: reply.content.decode(),
+    )
 
 
 # --- approvals ---

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ScriptDocument,
         ScriptList,
         TimelineDocument,
+        ToolList,
     )
 
     # Inside the classes `list` is a verb.
@@ -82,6 +83,21 @@ class Scripts:
         """Undo the completed calls of a script, the last one first."""
         return self._client._send(calls.change_script(script_id, "rollback"))
 
+    def tools(
+        self, tools: str | None = None, *, limit: int | None = None, after: str | None = None
+    ) -> ToolList:
+        """Return a page of the tools that scripts may call, of all sets or of one."""
+        return self._client._send(calls.list_tools(tools, limit, after))
+
+    def prompt(self, tools: str, *, language: str = "typescript") -> str:
+        """Return what to tell a model so that it writes scripts for a set of tools.
+
+        Args:
+            tools: a tool set of the server.
+            language: "typescript" or "python".
+        """
+        return self._client._send(calls.prompt(tools, language))
+
 
 class AsyncScripts:
     """The scripts of a server."""
@@ -140,6 +156,21 @@ class AsyncScripts:
     async def rollback(self, script_id: str) -> ScriptDocument:
         """Undo the completed calls of a script, the last one first."""
         return await self._client._send(calls.change_script(script_id, "rollback"))
+
+    async def tools(
+        self, tools: str | None = None, *, limit: int | None = None, after: str | None = None
+    ) -> ToolList:
+        """Return a page of the tools that scripts may call, of all sets or of one."""
+        return await self._client._send(calls.list_tools(tools, limit, after))
+
+    async def prompt(self, tools: str, *, language: str = "typescript") -> str:
+        """Return what to tell a model so that it writes scripts for a set of tools.
+
+        Args:
+            tools: a tool set of the server.
+            language: "typescript" or "python".
+        """
+        return await self._client._send(calls.prompt(tools, language))
 
 
 class Approvals:

@@ -495,6 +495,16 @@ test("a script ends with its value, and can be undone", async () => {
   assert.equal((await client.scripts.cancel(begun.id)).status, "completed");
 });
 
+test("tools are listed in pages, and a model is told of a set", async () => {
+  const first = await client.scripts.tools({ limit: 1 });
+  const rest = await client.scripts.tools({ tools: "mail", after: first.next });
+  const found = [...first.items, ...rest.items].map((each) => [each.name, each.asks]);
+  assert.deepEqual(found, [["double", "no"], ["place", "no"], ["send", "yes"]]);
+  assert.match(await client.scripts.prompt("mail"), /Write TypeScript/);
+  assert.match(await client.scripts.prompt("mail", { language: "python" }), /Write Python/);
+  assert.equal((await errorOf(client.scripts.prompt("none"))).status, 404);
+});
+
 test("the scripts of a message are run in their order", async () => {
   const content = "<tool-calls>return 1</tool-calls> then <tool-calls>return 2</tool-calls>";
   const options = { api: "openai.chat", tools: "mail" };
