@@ -178,7 +178,8 @@ class NoCanaryError(AppError):
     def __init__(self, *, app: str) -> None:
         super().__init__(
             f"the app {app!r} has no canary; deploy one with "
-            "`cloche app deploy FOLDER --canary SHARE`, or let a version that is kept answer with `cloche app rollback NAME --to VERSION`",
+            "`cloche app deploy FOLDER --canary SHARE`, or let a version that is kept answer with "
+            "`cloche app rollback NAME --to VERSION`",
             app=app,
         )
 
