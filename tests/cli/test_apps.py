@@ -152,7 +152,9 @@ def test_wrong_use(world):
     assert "lowercase" in world.run("new", "My_App", exit_code=2).stderr
     world.run("new", "hello")
     assert "not empty" in world.run("new", "hello", exit_code=2).stderr
-    assert "no folder" in world.run("deploy", "nothing", exit_code=2).stderr
+    assert "'nothing' is not there" in world.run("deploy", "nothing", exit_code=2).stderr
+    (world.folder / "bad.zip").write_bytes(b"PK, or so it says")
+    assert "'bad.zip' is no archive" in world.run("deploy", "bad.zip", exit_code=2).stderr
     assert "NAME=VALUE" in world.run("deploy", "hello", "--env", "x", exit_code=2).stderr
     (world.folder / "hello" / "main.js").write_text("console.log('before'); boom()")
     failed = world.run("deploy", "hello", exit_code=1).stderr

@@ -159,7 +159,7 @@ def deploy_command(
 
     apps = _apps(store)
     if place.is_file():
-        bundle = read_archive(place.read_bytes(), apps.limits)
+        bundle = read_archive(place.read_bytes(), apps.limits, name=str(place))
     else:
         bundle = read_folder(place, apps.limits)
     fallback = place.resolve().name.partition(".")[0]

@@ -118,9 +118,12 @@ def test_links_in_a_folder(tmp_path):
 
 
 def test_no_folder(tmp_path):
-    """A path that is no folder is an error that names it."""
-    with pytest.raises(BundleError, match="no folder"):
+    """A path that is not there, or is no folder, is an error that names it."""
+    with pytest.raises(BundleError, match="nothing' is not there"):
         read_folder(tmp_path / "nothing", LIMITS)
+    (tmp_path / "file").touch()
+    with pytest.raises(BundleError, match="file' is no folder"):
+        read_folder(tmp_path / "file", LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -211,8 +214,12 @@ def test_bombs(pack):
 )
 def test_what_is_no_archive(data):
     """Anything else is an error that says so."""
-    with pytest.raises(BundleError, match="archive"):
+    with pytest.raises(BundleError, match="the file 'archive' is no archive"):
         read_archive(data, LIMITS)
+    with pytest.raises(
+        BundleError, match=r"the file 'app\.zip' is no archive \(ZIP, tar, tar\.gz\)"
+    ):
+        read_archive(data, LIMITS, name="app.zip")
 
 
 @given(st.binary(max_size=2000), st.integers(0, 400), st.booleans())

@@ -43,12 +43,17 @@ _BROKEN: Final = (
 )
 
 
-def read_archive(data: bytes, limits: Limits) -> Bundle:
+def read_archive(data: bytes, limits: Limits, *, name: str = "archive") -> Bundle:
     """Return the files of an archive: ZIP (stored, deflated), tar, or tar with gzip.
 
     LZMA may ask for gigabytes before it says anything, so it is not taken.
 
     One folder around everything is left out, as tools make it.
+
+    Args:
+        data: the archive.
+        limits: the groups `apps` and `storage`.
+        name: what errors call it.
 
     Raises:
         BundleError: no archive, or it has what an app cannot have.
@@ -58,7 +63,8 @@ def read_archive(data: bytes, limits: Limits) -> Bundle:
     try:
         found = _collected(entries)
     except _BROKEN as error:
-        raise BundleError(path="archive", problem=f"cannot be read: {error}") from None
+        problem = f"is no archive (ZIP, tar, tar.gz) that can be read: {error}"
+        raise BundleError(path=name, problem=problem) from None
     return bundle_of(_without_folder(found), limits)
 
 
@@ -66,9 +72,11 @@ def read_folder(folder: Path, limits: Limits) -> Bundle:
     """Return the files below a folder, without hidden ones, `__pycache__` and `node_modules`.
 
     Raises:
-        BundleError: it is no folder, or has a link or something that is no file.
+        BundleError: it is not there, is no folder, or has a link or something that is no file.
         BundleTooLargeError: more files or bytes than an app may have.
     """
+    if not folder.exists():
+        raise BundleError(path=str(folder), problem="is not there")
     if not folder.is_dir():
         raise BundleError(path=str(folder), problem="is no folder")
     found: dict[str, bytes] = {}
