@@ -174,6 +174,31 @@ def test_files(world):
     assert (world.one("GET", "/a.txt", fields=[since]))[0] == 200
 
 
+def test_files_of_another_version(world):
+    """They are news to who has a file of the same size, before and after a rollback."""
+    manifest = {"name": "shop", "main": "main.js", "static": "site"}
+    tags = []
+    for text in (b"one", b"two"):
+        world.deploy(files={"site/a.txt": text}, manifest=manifest)
+        assert world.get("/a.txt") == (200, text)
+        tags.append(world.one("GET", "/a.txt")[1][b"etag"])
+    since = (b"if-none-match", tags[0])
+    assert world.one("GET", "/a.txt", fields=[since])[0] == 200
+    world.apps.registry.rollback(SHOP, who="ann")
+    world.server.refresh()
+    assert world.get("/a.txt") == (200, b"one")
+    assert world.one("GET", "/a.txt", fields=[since])[0] == 304
+
+
+def test_files_of_the_code(world):
+    """A file of the code is never sent for one of the same name in the static folder."""
+    code = {"z.js": b"export const secret = 1", "site/z.js": b"public", "site/y.js": b"public"}
+    files = {**code, "y.js": b"export const secret = 2"}
+    world.deploy(files=files, manifest={"name": "shop", "main": "main.js", "static": "site"})
+    assert world.get("/z.js") == (200, b"public")
+    assert world.get("/y.js") == (200, b"public")
+
+
 def test_files_alone(world):
     """An app without a handler shows its files, its fallback, and nothing else."""
     files = {"site/index.html": b"app", "site/x.js": b"1"}
