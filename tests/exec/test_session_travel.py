@@ -58,6 +58,28 @@ def test_revert_too_far(session):
 
 
 @both_stores
+def test_what_is_said_of_going_back_too_far(session):
+    """It counts what the session has; one without operations or runs is told that."""
+
+    def told(**wrong):
+        with pytest.raises(SessionError) as caught:
+            session.revert(**wrong)
+        return caught.value.message.removeprefix(f"session {session.id} ")
+
+    session.revert(to=0)
+    for last in (0, 1, 9):
+        assert told(last=last) == "has no operations to undo"
+    expected = "has no operations; 1 is none of them, and 0 is the beginning"
+    assert told(to=1) == expected
+    session.upload(File(name="a.txt", content=b"a"))
+    assert told(last=1) == "has no runs to undo"
+    say(session, "set")
+    assert told(last=0) == "has 1 run to undo, not 0"
+    expected = "has operations 1 to 2; 3 is none of them, and 0 is the beginning"
+    assert told(to=3) == expected
+
+
+@both_stores
 def test_snapshot_and_restore(session):
     """Back to a state that was kept, as often as one likes."""
     say(session, "set")

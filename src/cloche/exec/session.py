@@ -40,7 +40,6 @@ from cloche.exec.promises import complete_promise
 from cloche.exec.request import LANGUAGES, RunRequest, check_start, full_language
 from cloche.exec.session_log import (
     ChangeDirectory,
-    Ran,
     Remove,
     Step,
     Upload,
@@ -483,11 +482,7 @@ class Session:
         with self._changing() as live:
             if to is None:
                 assert last is not None
-                steps = self._sessions.history(live)
-                runs = [step.ordinal for step in steps if isinstance(step.operation, Ran)]
-                if not 1 <= last <= len(runs):
-                    raise SessionError(f"session {self.id} has {len(runs)} runs, not {last}")
-                to = runs[-last] - 1
+                to = self._travel.before_runs(live, last)
             self._travel.revert(live, to)
 
     def update(self, image: str | None = None) -> None:

@@ -58,8 +58,9 @@ class SessionTravel:
         """
         steps = self._sessions.history(live)
         if not 0 <= ordinal <= len(steps):
+            has = f"has operations 1 to {len(steps)}" if steps else "has no operations"
             raise SessionError(
-                f"session {live.row.id} has operations 1 to {len(steps)}; {ordinal} is none of them"
+                f"session {live.row.id} {has}; {ordinal} is none of them, and 0 is the beginning"
             )
         head = first_head(live.settings)
         for step in steps[:ordinal]:
@@ -71,6 +72,21 @@ class SessionTravel:
             live.machine.close()
             live.machine = None
         live.tail = [s for s in steps[:ordinal] if s.ordinal > head.snapshot_ordinal]
+
+    def before_runs(self, live: Live, count: int) -> int:
+        """Return the ordinal of the operation before the last so many runs.
+
+        Raises:
+            SessionError: there are not so many, or none were asked for.
+        """
+        steps = self._sessions.history(live)
+        runs = [step.ordinal for step in steps if isinstance(step.operation, Ran)]
+        if 1 <= count <= len(runs):
+            return runs[-count] - 1
+        problem = f"has no {'runs' if steps else 'operations'} to undo"
+        if runs:
+            problem = f"has {len(runs)} {'run' if len(runs) == 1 else 'runs'} to undo, not {count}"
+        raise SessionError(f"session {live.row.id} {problem}")
 
     def fork(self, live: Live, *, name: str | None = None) -> Session:
         """Create a session in the same state, with the same past.
