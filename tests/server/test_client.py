@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import shutil
+import zipfile
+from pathlib import Path
 
 import pytest
 
 import cloche
+from cloche.client.archive_calls import upload_archive
 from cloche.client.asynchronous import AsyncClient
 from cloche.client.errors import ServerAnswerError, ServerUnreachableError
 from cloche.client.synchronous import Client
@@ -236,6 +241,51 @@ def test_paths_of_files(client):
             client.Session.open(name)
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_archives_of_files(client, tmp_path, kind):
+    """Their files go up below a directory, read-only where that is said, and come down as a ZIP."""
+    with client.Session.create("python") as session:
+        session.write_file("/in/old", b"old")
+        session.set_working_dir("/in")
+        put = session.upload_archive(archive(tmp_path, kind), "there", read_only=True)
+        assert [(each.path, each.size_bytes, each.read_only) for each in put] == [
+            ("/in/there/a.txt", 2, True),
+            ("/in/there/d/é.txt", 3, True),
+        ]
+        assert session.download("there/d/é.txt") == b"yes"
+        assert contents(session.download_archive("there/d")) == {"é.txt": b"yes"}
+        session.upload_archive(archive(tmp_path, kind))
+        assert {"old", "a.txt", "d/é.txt"} < contents(session.download_archive()).keys()
+        with pytest.raises(ServerAnswerError) as caught:
+            session.upload_archive(b"no archive")
+        assert (caught.value.status, caught.value.server_code) == (422, "SERVER_INVALID")
+        session.delete()
+
+
+def test_what_an_archive_is_sent_as(tmp_path):
+    """What it begins with says what it is."""
+    kinds = [
+        upload_archive("s", archive(tmp_path, kind), ".", read_only=False).payload()[1]
+        for kind in ("zip", "tar", "gztar")
+    ]
+    assert kinds == ["application/zip", "application/x-tar", "application/gzip"]
+
+
+def archive(tmp_path, kind):
+    """Return an archive of two files."""
+    folder = tmp_path / "files"
+    (folder / "d").mkdir(parents=True, exist_ok=True)
+    (folder / "a.txt").write_bytes(b"hi")
+    (folder / "d" / "é.txt").write_bytes(b"yes")
+    return Path(shutil.make_archive(str(tmp_path / "packed"), kind, folder)).read_bytes()
+
+
+def contents(data):
+    """Return the files of a ZIP by path."""
+    with zipfile.ZipFile(io.BytesIO(data)) as found:
+        return {name: found.read(name) for name in found.namelist() if not name.endswith("/")}
+
+
 @pytest.mark.parametrize(
     ("code", "options", "kind"),
     [
@@ -316,7 +366,7 @@ def test_the_limits_of_the_server(client):
     }
 
 
-def test_on_an_event_loop(server):
+def test_on_an_event_loop(server, tmp_path):
     """The same verbs, awaited; many at once."""
 
     async def main():
@@ -332,6 +382,10 @@ def test_on_an_event_loop(server):
                 await session.run("x = 1")
                 await session.upload(File(name="a", content=b"a"))
                 assert await session.download("a") == b"a"
+                put = await session.upload_archive(archive(tmp_path, "gztar"), "/b", read_only=True)
+                assert [each.read_only for each in put] == [True, True]
+                packed = await session.download_archive("/b")
+                assert contents(packed) == {"a.txt": b"hi", "d/é.txt": b"yes"}
                 assert await session.working_dir() == "/"
                 events = [event async for event in session.run_streaming("print(x)")]
                 assert events[0] == StdoutChunk(data=b"1\n")

@@ -310,6 +310,7 @@ def test_both_clients_have_the_same_verbs():
     pairs = [
         (synchronous.Client, asynchronous.AsyncClient),
         (synchronous.Sessions, asynchronous.AsyncSessions),
+        (synchronous.RemoteSession, asynchronous.AsyncRemoteSession),
         *(
             (getattr(module, name), getattr(module, f"Async{name}"))
             for module, names in (
@@ -323,6 +324,6 @@ def test_both_clients_have_the_same_verbs():
     for one, other in pairs:
         verbs = {name for name in vars(one) if not name.startswith("_")}
         assert verbs == {name for name in vars(other) if not name.startswith("_")}
-        for name in verbs:
+        for name in verbs - {"working_dir"}:  # a property, which cannot be awaited
             ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (one, other))
             assert list(ours.parameters) == list(theirs.parameters), name

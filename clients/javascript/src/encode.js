@@ -86,6 +86,12 @@ export function fileParts(path) {
   return parts.map(part).join("/");
 }
 
+/** Return the media type of an archive; what begins as none is for the server to refuse. */
+export function archiveType(bytes) {
+  if (bytes[0] === 0x50 && bytes[1] === 0x4b) return "application/zip";
+  return bytes[0] === 0x1f && bytes[1] === 0x8b ? "application/gzip" : "application/x-tar";
+}
+
 /** Return the lines of JSON Lines. */
 export function linesOf(bytes) {
   return new TextDecoder().decode(bytes).split("\n").filter((line) => line !== "");

@@ -325,6 +325,11 @@ export class Session {
     options?: CallOptions & { readOnly?: boolean },
   ): Promise<void>;
   download(path: string, options?: CallOptions): Promise<Uint8Array>;
+  uploadArchive(
+    archive: Content,
+    options?: PostOptions & { path?: string; readOnly?: boolean },
+  ): Promise<FileDocument[]>;
+  downloadArchive(path?: string, options?: CallOptions): Promise<Uint8Array>;
   remove(path: string, options?: CallOptions): Promise<void>;
   listFiles(
     path?: string,

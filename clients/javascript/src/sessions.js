@@ -1,6 +1,15 @@
 // Sessions of a server: machines that live on from run to run, their files and their states.
 
-import { bodyOf, bytesOf, contentOf, fileParts, jsonOf, part, queryOf } from "./encode.js";
+import {
+  archiveType,
+  bodyOf,
+  bytesOf,
+  contentOf,
+  fileParts,
+  jsonOf,
+  part,
+  queryOf,
+} from "./encode.js";
 import { ownEvents } from "./events.js";
 import { beginning, runToEnd } from "./runs.js";
 
@@ -103,6 +112,19 @@ export class Session {
   /** Return the bytes of a file. */
   async download(path, { signal } = {}) {
     return this.#wire.send({ path: await this.#file(path, signal), signal });
+  }
+
+  /** Put the files of a ZIP, a tar or a tar with gzip in place below `path`; return them. */
+  async uploadArchive(archive, { path = ".", readOnly = false, signal, idempotencyKey } = {}) {
+    const body = await bytesOf(archive);
+    const address = `${this.#path}/files${queryOf({ path, read_only: readOnly })}`;
+    const call = { method: "POST", path: address, body, type: archiveType(body) };
+    return (await this.#wire.json({ ...call, signal, idempotencyKey })).items;
+  }
+
+  /** Return a directory with all below it as a ZIP; links are left out. */
+  async downloadArchive(path = ".", { signal } = {}) {
+    return this.#wire.send({ path: `${this.#path}/archive${queryOf({ path })}`, signal });
   }
 
   async remove(path, { signal } = {}) {

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from cloche.client import admin_calls, calls
+from cloche.client import admin_calls, archive_calls, calls
 from cloche.client.admin import AsyncNet, AsyncTenants, AsyncWebhooks
 from cloche.client.apps import AsyncApps
 from cloche.client.calls import EventReader, Reply
@@ -397,6 +397,22 @@ class AsyncRemoteSession:
     async def download(self, path: str) -> bytes:
         """Return the content of a file."""
         return await self._client._send(calls.download(self.id, await self._absolute(path)))
+
+    async def upload_archive(
+        self, archive: bytes, path: str = ".", *, read_only: bool = False
+    ) -> list[FileDocument]:
+        """Put the files of a ZIP, a tar or a tar with gzip in place below a directory; return them.
+
+        Raises:
+            ServerAnswerError: it is no such archive, or has links or paths that leave it; nothing
+                of it is in place.
+        """
+        call = archive_calls.upload_archive(self.id, archive, path, read_only=read_only)
+        return await self._client._send(call)
+
+    async def download_archive(self, path: str = ".") -> bytes:
+        """Return a directory with all below it as a ZIP; links are left out."""
+        return await self._client._send(archive_calls.download_archive(self.id, path))
 
     async def remove(self, path: str) -> None:
         """Remove a file or an empty directory."""

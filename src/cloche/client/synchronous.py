@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from cloche.client import admin_calls, calls
+from cloche.client import admin_calls, archive_calls, calls
 from cloche.client.admin import Net, Tenants, Webhooks
 from cloche.client.apps import Apps
 from cloche.client.calls import EventReader, Reply
@@ -378,6 +378,22 @@ class RemoteSession:
     def download(self, path: str) -> bytes:
         """Return the content of a file."""
         return self._client._send(calls.download(self.id, self._absolute(path)))
+
+    def upload_archive(
+        self, archive: bytes, path: str = ".", *, read_only: bool = False
+    ) -> list[FileDocument]:
+        """Put the files of a ZIP, a tar or a tar with gzip in place below a directory; return them.
+
+        Raises:
+            ServerAnswerError: it is no such archive, or has links or paths that leave it; nothing
+                of it is in place.
+        """
+        call = archive_calls.upload_archive(self.id, archive, path, read_only=read_only)
+        return self._client._send(call)
+
+    def download_archive(self, path: str = ".") -> bytes:
+        """Return a directory with all below it as a ZIP; links are left out."""
+        return self._client._send(archive_calls.download_archive(self.id, path))
 
     def remove(self, path: str) -> None:
         """Remove a file or an empty directory."""

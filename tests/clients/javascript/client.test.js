@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { Client, ClocheError } from "../../../clients/javascript/src/index.js";
 import {
   KEY,
@@ -390,6 +391,26 @@ test("files go up and come down, whatever they are called", async () => {
   assert.ok(paths.includes("/in root") && !paths.includes("/in d"));
   assert.equal((await session.download("/d/in d")).length, 0);
   await session.remove("in d");
+  await session.delete();
+});
+
+test("files go up as an archive of each kind, and come down as one", async () => {
+  const session = await client.sessions.create("python");
+  const tar = appOf("one");
+  const [plain] = await session.uploadArchive(tar, { path: "/tar", readOnly: true });
+  assert.deepEqual([plain.path, plain.read_only], ["/tar/main.js", true]);
+  const zip = await session.downloadArchive("/tar");
+  for (const [path, archive] of [["gzip", gzipSync(tar)], ["zip", zip]]) {
+    const [put] = await session.uploadArchive(archive, { path });
+    assert.deepEqual([put.path, put.read_only], [`/${path}/main.js`, false]);
+    const [ours, sent] = await Promise.all([`/${path}`, "/tar"].map((each) =>
+      session.download(`${each}/main.js`)
+    ));
+    assert.deepEqual(ours, sent);
+  }
+  await session.uploadArchive(new Blob([tar]));
+  assert.ok((await session.downloadArchive()).length > zip.length);
+  assert.equal((await errorOf(session.uploadArchive("no archive"))).code, "SERVER_INVALID");
   await session.delete();
 });
 
