@@ -105,9 +105,9 @@ def _limit_rows(limits: Resolved, *, every: bool) -> list[list[str]]:
 
 def _shown(settings: Configured) -> dict[str, Any]:
     """Return the settings with the place of the store that is used where nothing names one."""
-    from cloche.store.open import default_path  # noqa: PLC0415 - slow to import
+    from cloche.exec.stores import own_place  # noqa: PLC0415 - slow to import
 
-    return {**settings.values, "store": settings.values["store"] or str(default_path())}
+    return {**settings.values, "store": settings.values["store"] or own_place()}
 
 
 def _document(

@@ -29,3 +29,10 @@ def store_at(url: str | None) -> Store:
         if found is None:
             found = _stores[wanted] = open_store(wanted or None)
         return found
+
+
+def own_place() -> str:
+    """Return where the user's own store is, whether it is there or not."""
+    from cloche.store.open import default_path  # noqa: PLC0415 - slow to import
+
+    return str(default_path())
