@@ -26,6 +26,26 @@ def test_what_is_configured():
 
 
 @pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("shop.apps.example.org", True),
+        ("Any.Acme.apps.example.org.:443", True),
+        ("x.b.example", True),
+        ("apps.example.org", False),
+        ("b.example", False),
+        ("cloche.apps.example.org:443", False),
+        ("127.0.0.1:80", False),
+        ("", False),
+    ],
+)
+def test_names_that_are_for_apps(host, expected):
+    """Those below the domain or of the list, deployed or not, but for the server's own."""
+    own = ("cloche.apps.example.org",)
+    names = host_names("apps.example.org", listed=("acme=*.b.example",), own=own)
+    assert names.is_for_apps(host) is expected
+
+
+@pytest.mark.parametrize(
     ("listed", "own", "says"),
     [
         (("a b",), (), "is no host name"),

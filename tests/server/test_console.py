@@ -35,6 +35,27 @@ def test_nobody_sees_a_page_without_a_key(asker):
     assert 'name="next" value="/console/runs"' in page
 
 
+FIREFOX = b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_browser_at_the_root(asker, method):
+    """It is led to the console; a program is told that nothing is there, as ever."""
+    answer = asker.ask(method, "/", key="", fields=[("accept", FIREFOX)])
+    assert (answer.status, answer.fields["location"]) == (303, "/console")
+    for accepted in ([], [("accept", b"*/*")], [("accept", b"application/json")]):
+        answer = asker.ask(method, "/", key="", fields=accepted)
+        assert (answer.status, answer.document["code"]) == (404, "WEB_NOT_FOUND")
+    assert asker.get("/other", key="", fields=[("accept", FIREFOX)]).status == 404
+
+
+@pytest.mark.parametrize(("host", "status"), [("shop.localhost:1", 404), ("localhost:1", 303)])
+def test_a_browser_at_a_name_of_apps(asker, host, status):
+    """Where an app could answer and none does, nobody is led to a page that asks for a key."""
+    fields = [("accept", FIREFOX), ("host", host.encode())]
+    assert asker.get("/", key="", fields=fields).status == status
+
+
 def test_sign_in(asker):
     """A good key leads to where one wanted to go; the cookie names it and is the host's own."""
     person = Person(asker)

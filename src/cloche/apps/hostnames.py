@@ -59,6 +59,15 @@ class HostNames:
         """Whether the host of a request, with or without a port, is the server itself."""
         return bool(self.own) and host_name(host) in self.own
 
+    def is_for_apps(self, host: str) -> bool:
+        """Whether the host of a request is a name that apps may have, deployed or not."""
+        name = host_name(host)
+        if name in self.own:
+            return False
+        if self._owner(name) is not None:
+            return True
+        return any(_covers(given, name) for some in self.listed.values() for given in some)
+
     def check(self, name: AppName, host: str, deployer: Deployer, *, is_held: bool) -> None:
         """Refuse a name that an app may not have.
 

@@ -26,13 +26,19 @@ from cloche.server.console.views_tenants import TenantViews
 from cloche.server.console.views_webhooks import WebhookViews
 from cloche.web.adapters.static_files import MemoryFiles
 from cloche.web.app import App
+from cloche.web.errors import NotFoundError
+from cloche.web.request import Request  # noqa: TC001 - signatures are read at run time
+from cloche.web.response import Response, redirect
 from cloche.web.static import add_static
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cloche.apps.serving import AppServer
     from cloche.server.context import Context
     from cloche.server.routes_runs import RunRoutes
 
+_PAGE: Final = "text/html"
 _STATIC: Final = Path(__file__).parent / "static"
 
 
@@ -79,7 +85,29 @@ def add_console(app: App, context: Context, runs: RunRoutes, apps: AppServer | N
     app.add("POST", SIGN_IN, keeper.sign_in, middleware=anybody)
     app.add("POST", SIGN_OUT, keeper.sign_out, middleware=anybody)
     _add_files(app, keeper)
+    app.add("GET", "/", _root(apps))
     return Site(routes=routes, memory=memory)
+
+
+def _root(apps: AppServer | None) -> Callable[[Request], Awaitable[Response]]:
+    """Return what answers at `/`: it leads a person to the console, and is nothing for others.
+
+    A name of apps that leads to none is not the server's: nobody is asked for a key there.
+    """
+
+    async def root(request: Request) -> Response:
+        is_for_apps = apps is not None and apps.apps.names.is_for_apps(request.host)
+        if is_for_apps or not _wants_page(request):
+            raise NotFoundError(path=request.path)
+        return redirect(HOME).with_field(b"vary", b"accept")
+
+    return root
+
+
+def _wants_page(request: Request) -> bool:
+    """Whether pages are named among what is accepted, as browsers do and programs do not."""
+    accepted = ",".join(request.headers("accept")).lower()
+    return any(part.partition(";")[0].strip() == _PAGE for part in accepted.split(","))
 
 
 def _add_files(app: App, keeper: GateKeeper) -> None:
