@@ -250,6 +250,10 @@ def test_webhooks(client):
     assert client.webhooks.rotate(made.id).secret not in (None, made.secret)
     sent = client.webhooks.ping(made.id)
     assert sent.id in [each.id for each in client.webhooks.deliveries(made.id)]
+    client.webhooks.ping(made.id)
+    first, second = (each.id for each in client.webhooks.deliveries(made.id))
+    assert [each.id for each in client.webhooks.deliveries(made.id, limit=1)] == [first]
+    assert [each.id for each in client.webhooks.deliveries(made.id, after=first)] == [second]
     client.webhooks.remove(made.id)
     assert client.webhooks.list() == []
 
@@ -294,6 +298,10 @@ def test_on_an_event_loop(server, tmp_path):
             await client.apps.remove("shop")
             hook = await client.webhooks.create("https://hooks.example.com/x")
             assert [each.id for each in await client.webhooks.list()] == [hook.id]
+            sent = [(await client.webhooks.ping(hook.id)).id for _ in range(2)]
+            found = await client.webhooks.deliveries(hook.id, limit=1)
+            found += await client.webhooks.deliveries(hook.id, after=found[0].id)
+            assert sorted(each.id for each in found) == sorted(sent)
             await client.webhooks.remove(hook.id)
             made = await client.create_key(["run"])
             assert (await client.rotate_key(made.id)).key

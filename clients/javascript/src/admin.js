@@ -155,9 +155,9 @@ export class Webhooks {
     return this.#wire.json({ method: "POST", path, signal, idempotencyKey });
   }
 
-  /** Return what a webhook has not taken, oldest first. */
-  async deliveries(webhookId, { signal } = {}) {
-    const path = `${WEBHOOKS}/${part(webhookId)}/deliveries`;
+  /** Return what a webhook has not taken, oldest first; `after` is the id of one of them. */
+  async deliveries(webhookId, { limit, after, signal } = {}) {
+    const path = `${WEBHOOKS}/${part(webhookId)}/deliveries${queryOf({ limit, after })}`;
     return (await this.#wire.json({ path, signal })).items;
   }
 }

@@ -224,7 +224,15 @@ export class Webhooks {
   remove(webhookId: string, options?: CallOptions): Promise<void>;
   rotate(webhookId: string, options?: PostOptions): Promise<WebhookDocument>;
   ping(webhookId: string, options?: PostOptions): Promise<DeliveryDocument>;
-  deliveries(webhookId: string, options?: CallOptions): Promise<DeliveryDocument[]>;
+  deliveries(
+    webhookId: string,
+    options?: CallOptions & {
+      /** How many at most; all when left out. */
+      limit?: number;
+      /** The `id` of the last one of those before. */
+      after?: string;
+    },
+  ): Promise<DeliveryDocument[]>;
 }
 
 type ScriptOptions = Omit<ScriptBody, "source" | "wait"> & PostOptions;

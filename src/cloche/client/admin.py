@@ -169,9 +169,17 @@ class Webhooks:
         """Send a message that says nothing, to see whether it arrives."""
         return self._client._send(calls.ping_webhook(webhook_id))
 
-    def deliveries(self, webhook_id: str) -> Deliveries:
-        """Return what a webhook has not taken, oldest first."""
-        return self._client._send(calls.list_deliveries(webhook_id)).items
+    def deliveries(
+        self, webhook_id: str, *, limit: int | None = None, after: str | None = None
+    ) -> Deliveries:
+        """Return what a webhook has not taken, oldest first.
+
+        Args:
+            webhook_id: of the webhook.
+            limit: how many at most; None for all.
+            after: the id of the last one of those before.
+        """
+        return self._client._send(calls.list_deliveries(webhook_id, limit, after)).items
 
 
 class AsyncNet:
@@ -313,6 +321,14 @@ class AsyncWebhooks:
         """Send a message that says nothing, to see whether it arrives."""
         return await self._client._send(calls.ping_webhook(webhook_id))
 
-    async def deliveries(self, webhook_id: str) -> Deliveries:
-        """Return what a webhook has not taken, oldest first."""
-        return (await self._client._send(calls.list_deliveries(webhook_id))).items
+    async def deliveries(
+        self, webhook_id: str, *, limit: int | None = None, after: str | None = None
+    ) -> Deliveries:
+        """Return what a webhook has not taken, oldest first.
+
+        Args:
+            webhook_id: of the webhook.
+            limit: how many at most; None for all.
+            after: the id of the last one of those before.
+        """
+        return (await self._client._send(calls.list_deliveries(webhook_id, limit, after))).items

@@ -200,10 +200,10 @@ def ping_webhook(webhook_id: str) -> Call[DeliveryDocument]:
     return Call(method="POST", path=path, read=_struct(DeliveryDocument))
 
 
-def list_deliveries(webhook_id: str) -> Call[DeliveryList]:
+def list_deliveries(webhook_id: str, limit: int | None, after: str | None) -> Call[DeliveryList]:
     """Return what a webhook has not taken."""
-    path = _webhook(webhook_id, "deliveries")
-    return Call(method="GET", path=path, read=_struct(DeliveryList))
+    path, query = _webhook(webhook_id, "deliveries"), _query(limit=limit, after=after)
+    return Call(method="GET", path=path, query=query, read=_struct(DeliveryList))
 
 
 def _webhook(webhook_id: str, rest: str = "") -> str:

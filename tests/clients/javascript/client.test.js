@@ -494,6 +494,11 @@ test("webhooks are made, tried, given another secret and removed", async () => {
   assert.notEqual((await client.webhooks.rotate(made.id)).secret, made.secret);
   const { id } = await client.webhooks.ping(made.id);
   assert.ok((await client.webhooks.deliveries(made.id)).some((each) => each.id === id));
+  await client.webhooks.ping(made.id);
+  const [first, second] = (await client.webhooks.deliveries(made.id)).map((each) => each.id);
+  const idsOf = async (page) => (await client.webhooks.deliveries(made.id, page)).map(({ id }) => id);
+  assert.deepEqual(await idsOf({ limit: 1 }), [first]);
+  assert.deepEqual(await idsOf({ after: first }), [second]);
   await client.webhooks.remove(made.id);
   assert.deepEqual(await client.webhooks.list(), []);
 });
