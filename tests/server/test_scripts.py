@@ -173,6 +173,20 @@ def test_approval_with_other_arguments(asker):
     assert entries[1].changed_sha256
 
 
+def test_the_session_of_an_approval(asker):
+    """It is what the script was given; empty where that is nothing, also in a message."""
+    for session in ("", "night shift"):
+        start(asker, session=session)
+        text = f"<tool-calls>{ASKING}</tool-calls>"
+        message = {"role": "assistant", "content": text}
+        body = {"message": message, "api": "openai.chat", "session": session}
+        assert asker.post("/v1/messages", body).status == 200
+    found = waiting(asker)
+    assert sorted(one["session"] for one in found) == ["", "", "night shift", "night shift"]
+    for one in found:
+        assert asker.get(f"/v1/approvals/{one['id']}").document == one
+
+
 def test_a_decision_twice(asker):
     """The same again is 200 and does nothing; another one is 409."""
     start(asker)

@@ -3,13 +3,14 @@
 Owns which questions a tenant sees. What a decision does, and that it is in the audit, is the
 desk's. Invariants:
 - a question about another tenant's script is as unknown as one that does not exist;
+- a session that nobody has named has no name, whatever it is called in the store;
 - who decided is the key that asked, never what a request says;
 - a script about which something was decided goes on by itself.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cloche.script.errors import ApprovalUnknownError
 from cloche.script.inbox import Inbox
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from cloche.server.ports import Host
     from cloche.server.scripts import Scripts
     from cloche.store.ports import Store
+
+MESSAGE_DIGITS: Final = 24  # of the id of a script that its message gives
 
 
 class Decisions:
@@ -109,6 +112,17 @@ class Decisions:
         return answer.approval or one
 
 
+def session_name(one: Approval) -> str:
+    """Return what the tenant calls the session of a script; empty where it has not named one.
+
+    Such a script, or message of scripts, is in one of its own, which is called as it is.
+    """
+    name = one.session_id.partition("/")[2]
+    # The ids of the scripts of a message begin with that of the message.
+    is_own = len(name) == len(one.run_id) and name[:MESSAGE_DIGITS] == one.run_id[:MESSAGE_DIGITS]
+    return "" if is_own else name
+
+
 def approval_document(one: Approval) -> ApprovalDocument:
     """Return an approval as it is answered."""
     made = one.made
@@ -120,7 +134,7 @@ def approval_document(one: Approval) -> ApprovalDocument:
     return ApprovalDocument(
         id=one.id,
         run_id=one.run_id,
-        session=one.session_id.partition("/")[2],
+        session=session_name(one),
         tool=one.tool,
         args=one.shown,
         args_sha256=one.args_sha256,

@@ -22,7 +22,7 @@ from cloche.exec.adapters.effects import CancelToken
 from cloche.script.errors import ScriptCancelledError, ScriptRunBusyError
 from cloche.script.harness import ScriptHarness
 from cloche.script.items import ScriptResult
-from cloche.server.decisions import approval_document
+from cloche.server.decisions import MESSAGE_DIGITS, approval_document
 from cloche.server.documents import KeptScript, ScriptDocument
 from cloche.server.errors import (
     HostError,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from cloche.store.ports import Store
 
 _SESSION_LENGTH_MAX: Final = 100
-_MESSAGE_DIGITS: Final = 24  # of the id of a script that its message gives
 _BUSY: Final = frozenset({"running", "queued"})
 
 
@@ -216,7 +215,7 @@ class Scripts:
             nonlocal count
             count += 1
             # The same message again has the same ids: what was begun is not begun again.
-            drawn = f"{name[:_MESSAGE_DIGITS]}{count:08x}"
+            drawn = f"{name[:MESSAGE_DIGITS]}{count:08x}"
             kept = self.asked_now(body.tools, session)
             self._owners.add_script(tenant, drawn, kept)
             return drawn

@@ -8,6 +8,7 @@ from cloche.script.approvals import Made
 from cloche.server.console.arguments import changed_args, fields_of, json_value
 from cloche.server.console.console import Route, field, section
 from cloche.server.console.pages import HOME, go
+from cloche.server.decisions import session_name
 from cloche.server.errors import InvalidFieldError
 from cloche.server.guard import key_of
 from cloche.server.pages import page_of
@@ -65,7 +66,7 @@ class ApprovalViews:
             one=one,
             fields=fields_of(one.shown, one.args_sha256),
             lines=[(text, text.startswith(">")) for text in one.excerpt.splitlines()],
-            session=_session(one),
+            session=session_name(one),
         )
 
     async def approve(self, request: Request) -> Response:
@@ -95,12 +96,6 @@ class ApprovalViews:
         changed = "" if args is None else ", with changed arguments"
         says = f"{done.tool} of run {done.run_id[:12]} is {done.status}{changed}."
         return go(request, f"{HOME}/approvals", says)
-
-
-def _session(one: Approval) -> str:
-    """Return the name of the session, empty where the script is in one of its own."""
-    name = one.session_id.partition("/")[2]
-    return "" if name == one.run_id else name
 
 
 def _verdict(known: dict[str, Verdict], form: Pairs) -> Verdict:
