@@ -89,6 +89,7 @@ def test_the_scope_of_a_route(operation):
 
 # Beside the tables: pages and files for whoever signs in, and what is no JSON over HTTP.
 FOR_ANYBODY = {
+    ("GET", "/"),
     ("GET", "/console/sign-in"),
     ("POST", "/console/sign-in"),
     ("POST", "/console/sign-out"),
@@ -234,6 +235,34 @@ def test_an_object_of_another_tenant(asker, objects, operation):
             "message": nothing["message"].replace("nothing", identity),
             "fields": {**nothing["fields"], "id": identity},
         }
+
+
+def test_a_body_where_none_is_read(asker):
+    """What it asks for would not be done, so it is refused; nothing, or an empty object, is not."""
+    template = "/v1/sessions/:id/snapshot"
+    session = asker.post("/v1/sessions", {"language": "python"}).document["id"]
+    path = f"/v1/sessions/{session}/snapshot"
+    before = asker.get(f"/v1/sessions/{session}").document
+    for content in (b'{"name":"x"}', b"[]", b"null", b"name=x"):
+        answer = asker.post(path, content=content, fields=[("idempotency-key", b"one")])
+        assert (answer.status, answer.document["code"]) == (422, "SERVER_INVALID")
+        assert answer.document["message"] == f"body: POST {template} takes none; leave it out"
+    assert asker.get(f"/v1/sessions/{session}").document == before
+    assert asker.post(path, content=b'{"name":"x"}', key="").status == 401
+    for content in (b"", b"{}", b" {}\n"):
+        assert asker.post(path, content=content).status == 201
+
+
+def test_every_route_without_a_body(asker):
+    """The rule is that of the table: no route that is described without a body takes one."""
+    paths = [
+        each.template.replace(":", "")
+        for each in asker.server.operations
+        if (each.method, each.body, each.request_type) == ("POST", None, None)
+    ]
+    assert "/v1/apps/name/promote" in paths
+    for path in paths:
+        assert asker.post(path, {"name": "x"}).document["code"] == "SERVER_INVALID", path
 
 
 _FORM = b'--b\r\ncontent-disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n--b--\r\n'

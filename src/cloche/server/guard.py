@@ -1,6 +1,7 @@
 """What every route stands behind: who asks, whether they may, and whether they asked before.
 
-Owns the order: key, scope, errors made answers, Idempotency-Key, handler. Invariants:
+Owns the order: key, scope, no body where none is read, Idempotency-Key, errors made answers,
+handler. Invariants:
 - nobody without a good key learns whether a route needs another scope, or an object exists;
 - an answer is kept before it is sent;
 - what another room raises is answered in the one shape, and tells nothing of the store's place.
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import ClocheError
 from cloche.server.answers import digest_of, run_id_for
-from cloche.server.errors import ScopeError, status_of, unavailable
+from cloche.server.errors import InvalidFieldError, ScopeError, status_of, unavailable
 from cloche.server.keys import PREFIX
 from cloche.web.errors import HttpError, UnauthorizedError
 from cloche.web.middleware.auth import bearer
@@ -36,6 +37,7 @@ REALM: Final = "cloche"
 CHALLENGE: Final = f'Bearer realm="{REALM}"'
 RUN_HEADER: Final = b"cloche-run"
 REPLAYED: Final = (b"idempotency-replayed", b"true")
+_NOTHING: Final = (b"", b"{}")  # bodies that ask for nothing
 _KEPT_FIELDS: Final = frozenset({b"content-type", b"location", RUN_HEADER})
 
 
@@ -59,7 +61,9 @@ class Guard:
         """Return what stands before a route, outermost first."""
         if operation.access == "anybody":
             return (self.errors(),)
-        return (self.errors(), self.key(operation.scope), self.once(operation), self.errors())
+        known = (self.errors(), self.key(operation.scope))
+        taken = (self.once(operation), self.errors())
+        return (*known, *taken) if takes_body(operation) else (*known, self.no_body(), *taken)
 
     def errors(self) -> Middleware:
         """Answer what the rooms raise."""
@@ -148,6 +152,18 @@ class Guard:
 
         return middleware
 
+    def no_body(self) -> Middleware:
+        """Refuse a body where none is read: what it asks for would not be done."""
+
+        async def middleware(request: Request, following: Next) -> Response:
+            body = await request.read_all(self.limits.server.body_limit_bytes)
+            if body.strip() not in _NOTHING:
+                problem = f"{request.method} {request.template} takes none; leave it out"
+                raise InvalidFieldError(field="body", problem=problem)
+            return await following(request)
+
+        return middleware
+
     def once(self, operation: Operation) -> Middleware:
         """Answer a POST with an Idempotency-Key once, and the same afterwards."""
 
@@ -219,6 +235,12 @@ class Guard:
             )
             answer = Response(kept.status, fields, kept.body)
         return answer.with_fields((REPLAYED,))
+
+
+def takes_body(operation: Operation) -> bool:
+    """Whether a route may read a body. On a DELETE one has no meaning, and none is looked for."""
+    has_type = operation.body is not None or operation.request_type is not None
+    return has_type or operation.method != "POST"
 
 
 def body_limit(limits: Limits) -> int:
