@@ -6,6 +6,7 @@ import pytest
 from tests.web.support import NOT_SENDABLE
 
 from cloche.web.adapters.fixture import (
+    BrokenOffError,
     Cassettes,
     FixtureCallError,
     FixtureServices,
@@ -105,6 +106,54 @@ def test_a_stream_that_is_not_sent_is_given_back():
         answer = decode_cassette(record_v1(app, request(target, method))).response
         assert (answer.status, told) == (status, ["closed"])
         told.clear()
+
+
+def _fails():
+    yield b"ab"
+    raise KeyError("gone")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "length", "sent_bytes", "problem"),
+    [
+        (_fails, None, 2, "the stream raised KeyError: 'gone'"),
+        (_fails, 2, 2, "the stream raised KeyError: 'gone'"),
+        (lambda: [b"ab", "c"], None, 2, "the stream raised TypeError: "),
+        (lambda: [b"ab"], 3, 2, "3 were said, and these are all"),
+        (lambda: [b"ab", b"cd"], 3, 2, "3 were said, and more come"),
+    ],
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_stream_that_the_server_breaks_off(pieces, length, sent_bytes, problem, is_async):
+    """It is an error that says so, for the head was sent before; the stream is closed."""
+    closed = []
+
+    async def produce():
+        try:
+            for piece in pieces():
+                yield piece
+        finally:
+            closed.append(True)
+
+    app = App()
+    app.get("/")(lambda: stream(produce() if is_async else pieces(), length=length))
+    with pytest.raises(BrokenOffError) as raised:
+        record_v1(app, request(b"/"))
+    begins = f"the response 200 is broken off behind {sent_bytes} bytes of its body: {problem}"
+    assert raised.value.message.startswith(begins)
+    assert closed == [True] * is_async
+    is_raised = problem.startswith("the stream")
+    assert (raised.value.__cause__ is not None) == is_raised
+    # Where nothing of the body is asked for, nothing of it can fail.
+    head = decode_cassette(record_v1(app, request(b"/", Method.HEAD))).response
+    assert head.status == 200
+
+
+def test_a_stream_as_long_as_was_said():
+    """It is the body."""
+    app = App()
+    app.get("/")(lambda: stream([b"ab", b"c"], length=3))
+    assert decode_cassette(record_v1(app, request(b"/"))).response.body == b"abc"
 
 
 def test_fields_are_as_they_arrive():

@@ -3,6 +3,7 @@
 Invariants:
 - the same application, request and seed give the same bytes, in any process;
 - nothing waits: time stands still between requests, and a handler that suspends is an error;
+- a stream that the server would break off, behind a head that is sent, is an error and no answer;
 - a request that no cassette answers is the failure 2009, never a guess.
 """
 
@@ -58,6 +59,25 @@ class SuspendedError(ClocheError):
         super().__init__(
             "the handler waits for something outside of the application, and in a fixture nothing "
             "is there; give it what it needs through services or state"
+        )
+
+
+class BrokenOffError(ClocheError):
+    """A stream fails, or has another length than was said. State: what was made of it is dropped.
+
+    A server has sent status and fields by then, and breaks the connection off: no response has
+    these bytes. `__cause__` is what the stream raised, where it did.
+    """
+
+    code = "WEB_FIXTURE_BROKEN_OFF"
+    blame = "caller"
+
+    def __init__(self, *, problem: str, status: int, sent_bytes: int) -> None:
+        super().__init__(
+            f"the response {status} is broken off behind {sent_bytes} bytes of its body: {problem}",
+            problem=problem,
+            status=status,
+            sent_bytes=sent_bytes,
         )
 
 
@@ -141,6 +161,7 @@ def answer(app: App, request: HttpRequest, services: FixtureServices | None = No
 
     Raises:
         SuspendedError: a handler waits.
+        BrokenOffError: a stream fails, or has another length than was said.
     """
     found = Request(
         method=request.method.value,
@@ -161,7 +182,7 @@ def run_v1(app: App, cassette: bytes, services: FixtureServices | None = None) -
     Raises:
         FixtureCallError: an argument is of another type.
         DecodeError: the bytes are no X7WC.
-        SuspendedError: a handler waits.
+        SuspendedError, BrokenOffError: as `answer`.
     """
     _check_call("run_v1", app, cassette, services)
     return encode_response(answer(app, decode_cassette(cassette).request, services))
@@ -173,7 +194,7 @@ def record_v1(app: App, request: bytes, services: FixtureServices | None = None)
     Raises:
         FixtureCallError: an argument is of another type.
         DecodeError: the bytes are no X7RQ.
-        SuspendedError: a handler waits.
+        SuspendedError, BrokenOffError: as `answer`.
     """
     _check_call("record_v1", app, request, services)
     found = decode_request(request)
@@ -301,12 +322,44 @@ def _as_sent(response: Response) -> HeaderTable:
 
 
 async def read_body(response: Response) -> bytes:
-    """Return the whole body of a response, a stream read to its end."""
+    """Return the whole body of a response, a stream read to its end and closed.
+
+    Raises:
+        SuspendedError: the stream waits.
+        BrokenOffError: it fails, or has another length than was said.
+    """
     body = response.body
     if isinstance(body, bytes):
         return body
     if isinstance(body, Upgrade):
         return b""
-    if isinstance(body, AsyncIterable):
-        return b"".join([piece async for piece in body])
-    return b"".join(body)
+    found = bytearray()
+    try:
+        if isinstance(body, AsyncIterable):
+            async for piece in body:
+                _take(response, found, piece)
+        else:
+            for piece in body:
+                _take(response, found, piece)
+    except (BrokenOffError, SuspendedError):
+        raise
+    except Exception as raised:
+        problem = f"the stream raised {type(raised).__name__}: {raised}"
+        raise _broken(response, found, problem) from raised
+    finally:
+        await close_pieces(body)
+    if response.length is not None and len(found) < response.length:
+        raise _broken(response, found, f"{response.length} were said, and these are all")
+    return bytes(found)
+
+
+def _take(response: Response, found: bytearray, piece: bytes) -> None:
+    """Add a piece; one that goes beyond what was said is not sent."""
+    more = memoryview(piece)
+    if response.length is not None and len(found) + len(more) > response.length:
+        raise _broken(response, found, f"{response.length} were said, and more come")
+    found += more
+
+
+def _broken(response: Response, found: bytearray, problem: str) -> BrokenOffError:
+    return BrokenOffError(problem=problem, status=response.status, sent_bytes=len(found))

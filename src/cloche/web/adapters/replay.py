@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cloche.web.adapters.fixture import SuspendedError, read_body, run_now
+from cloche.web.adapters.fixture import BrokenOffError, SuspendedError, read_body, run_now
 from cloche.web.encodings.errors import EncodeError
 from cloche.web.encodings.headers import HeaderTable
 from cloche.web.encodings.messages import HttpResponse, encode_response
@@ -75,7 +75,7 @@ def _again(app: App, exchange: Exchange) -> Replayed:
         problem = "" if encode_response(found) == encode_response(recorded) else "other bytes"
         if problem and isinstance(recorded, HttpResponse):
             problem = _difference(recorded, found, services)
-    except (SuspendedError, EncodeError) as failure:
+    except (BrokenOffError, SuspendedError, EncodeError) as failure:
         problem = failure.message
     return Replayed(asked.method.value, request.target, status, problem)
 
