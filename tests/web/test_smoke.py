@@ -10,6 +10,9 @@ import pytest
 from tests.cli.support import cloche
 
 from cloche.web.adapters.fixture import run_v1
+from cloche.web.encodings.cassette import WebCassette, encode_cassette
+from cloche.web.encodings.headers import HeaderTable
+from cloche.web.encodings.messages import HttpRequest, HttpResponse, Method
 from cloche.web.smoke import SuiteError, read_suite, run_suite
 
 from .sample import hello
@@ -90,6 +93,46 @@ def test_suites_that_are_none(change, message):
     with pytest.raises(SuiteError) as raised:
         problem({**suite(), **change})
     assert message in raised.value.message
+
+
+FAILING = """
+from cloche.web.app import App
+from cloche.web.response import stream
+
+app = App()
+
+@app.get("/")
+def home(request):
+    raise KeyError("no such thing")
+
+@app.get("/cut")
+def cut(request):
+    return stream([b"a"], length=2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (b"/", "; the application failed: KeyError: 'no such thing' (/"),
+        (b"/cut", "WEB_FIXTURE_BROKEN_OFF: the response 200 is broken off behind 1 bytes"),
+        (b"/none", "difference is at byte"),
+    ],
+)
+def test_why_an_application_failed(tmp_path, target, says):
+    """A case whose answer is 500 says what was raised, and where; 404 is no failure of it."""
+    (tmp_path / "failing.py").write_text(FAILING)
+    asked = HttpRequest(method=Method.GET, target=target, headers=HeaderTable(()))
+    blob = encode_cassette(WebCassette(request=asked, response=HttpResponse(status=200)))
+    text = json.dumps(suite(program="fixture.run_v1", data=blob, expected=b"X"))
+    (tmp_path / "s.json").write_text(text)
+    done = cloche("web", "smoke", "s.json", "--app", "failing", cwd=tmp_path)
+    assert done.exit_code == 1
+    line, summary = done.stdout.splitlines()
+    assert says in line
+    assert ("failing.py:9 in home)" in line) is (target == b"/")
+    assert ("the application failed" in line) is (target == b"/")
+    assert summary == "0 of 1 cases passed"
 
 
 def test_the_command(tmp_path):

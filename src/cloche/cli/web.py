@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cloche.cli.output import print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from cloche.web.app import App
     from cloche.web.encodings.traffic import Exchange
 
@@ -213,15 +215,21 @@ def smoke(
     as_json: AsJson = False,
 ) -> None:
     """Run smoke suites: bytes in, bytes out, each case twice. Exits with 1 if any case fails."""
-    from cloche.web.adapters.fixture import run_v1
+    from cloche.web.adapters.fixture import FixtureServices, run_v1
     from cloche.web.smoke import SuiteError, read_suite, run_suite
 
     program = None
+    records: list[dict[str, object]] = []  # of the last answer
     if name:
         found = _load(name, folder, factory=False)
 
         def program(data: bytes) -> bytes:
-            return run_v1(found, data)
+            services = FixtureServices()
+            records[:] = ()
+            try:
+                return run_v1(found, data, services)
+            finally:
+                records[:] = services.records
 
     outcomes = []
     for file in files:
@@ -229,7 +237,7 @@ def smoke(
             text = file.read_bytes()
         except OSError as failure:
             raise SuiteError(problem=f"{file}: {failure.strerror}") from failure
-        outcomes += run_suite(read_suite(text), program)
+        outcomes += run_suite(read_suite(text), program, lambda: _failure(records))
     failed = [outcome for outcome in outcomes if outcome.problem]
     if as_json:
         rows = [
@@ -243,6 +251,18 @@ def smoke(
         typer.echo(f"{len(outcomes) - len(failed)} of {len(outcomes)} cases passed")
     if failed:
         raise typer.Exit(1)
+
+
+def _failure(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return what an application failed with and where, from its log; empty where it did not."""
+    for record in records:
+        if record.get("event") == "failure":
+            where = record["where"][-1:]
+            place = f" ({where[0]})" if where else ""
+            return _printable(
+                f"the application failed: {record['type']}: {record['message']}{place}"
+            )
+    return ""
 
 
 def _show(exchanges: tuple[Exchange, ...], *, as_json: bool) -> None:

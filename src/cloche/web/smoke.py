@@ -84,12 +84,16 @@ def read_suite(text: bytes) -> Suite:
         raise SuiteError(problem=str(failure)) from None
 
 
-def run_suite(suite: Suite, run_v1: Program | None = None) -> list[Outcome]:
+def run_suite(
+    suite: Suite, run_v1: Program | None = None, reason: Callable[[], str] = str
+) -> list[Outcome]:
     """Return how each case of a suite went.
 
     Args:
         suite: what to run.
         run_v1: the application for `fixture.run_v1`, from X7WC to X7RS.
+        reason: why the last answer of the application is a failure, empty where it is none; it is
+            told with a case that fails.
 
     Raises:
         SuiteError: the program is not known, or needs an application.
@@ -101,7 +105,12 @@ def run_suite(suite: Suite, run_v1: Program | None = None) -> list[Outcome]:
         known = ", ".join(sorted(programs))
         raise SuiteError(problem=f"no program {suite.program}; known are {known}")
     program = programs[suite.program]
-    return [Outcome(suite.suite_id, case.name, _problem(program, case)) for case in suite.cases]
+    outcomes = []
+    for case in suite.cases:
+        problem = _problem(program, case)
+        why = reason() if problem and suite.program == RUN else ""
+        outcomes.append(Outcome(suite.suite_id, case.name, f"{problem}; {why}" if why else problem))
+    return outcomes
 
 
 def _problem(program: Program, case: Case) -> str:
