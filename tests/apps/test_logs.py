@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from cloche.apps.logs import AppLogs, LogLine, RequestLog
@@ -160,6 +162,41 @@ def test_removing(logs):
     logs.write(SHOP, line(3))
     logs.flush()
     assert messages(logs) == ["m3"]
+
+
+@pytest.mark.parametrize("way", ["remove", "end"])
+def test_what_an_app_says_after_its_end(logs, clock, way):
+    """It is dropped; what has the name by then writes into the same log."""
+    old = RequestLog(logs, SHOP, request="r1", version="v", now_ns=clock)
+    other = RequestLog(logs, BLOG, request="r2", version="v", now_ns=clock)
+    old.log("info", "before", {})
+    old.printed("stdout", b"half a li")
+    getattr(logs, way)(SHOP)
+    old.log("info", "after", {})
+    old.close()
+    new = RequestLog(logs, SHOP, request="r3", version="v", now_ns=clock)
+    new.log("info", "mine", {})
+    other.log("info", "other", {})
+    assert (old.is_over, new.is_over, other.is_over) == (True, False, False)
+    logs.flush()
+    assert messages(logs) == ["mine"]
+    assert messages(logs, BLOG) == ["other"]
+
+
+def test_removing_while_lines_are_kept(logs, monkeypatch):
+    """Lines that are on their way to the store are not there when the app has been removed."""
+    put, removing = logs._documents.put, threading.Thread(target=lambda: logs.remove(SHOP))
+
+    def slow(document):
+        removing.start()
+        removing.join(0.05)  # it waits, else it would be done by now
+        put(document)
+
+    monkeypatch.setattr(logs._documents, "put", slow)
+    logs.write(SHOP, line(1))
+    logs.flush()
+    removing.join()
+    assert messages(logs) == []
 
 
 def test_what_a_request_prints(logs, clock):

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -320,6 +321,46 @@ def test_a_job_that_is_cancelled(world):
     assert (line.level, line.fields) == ("info", {"reason": "cancelled"})
     assert world.server.numbers[SHOP].failures == 0
     assert world.apps.recordings.page(SHOP) == []
+
+
+@pytest.mark.parametrize("is_here", [True, False], ids=["here", "elsewhere"])
+def test_a_job_whose_app_is_removed(world, is_here):
+    """What it still says, and its recording, are not those of a new app of that name."""
+    world.deploy(
+        "export default { async fetch(r, env) { return new Response(await env.jobs.spawn('s')) },"
+        " async job() { console.log('begun');"
+        "  for (;;) await new Promise((r) => setTimeout(r, 20)) } }",
+        manifest={"name": "shop", "storage": ["jobs"], "record": {"sample": 1}},
+    )
+    apps = world.apps
+    if not is_here:  # another process has all but the storage of a store in memory
+        apps = replace(open_apps(world.store, world.limits), storage=apps.storage)
+    ended = []
+    called = world.server.call
+    world.server.call = lambda *given, **options: ended.append(called(*given, **options))
+    loop = job_loop(world.server)
+    loop.start()
+    try:
+        world.get("/")
+        while "begun" not in (line.message for line in world.apps.logs.read(SHOP)):
+            time.sleep(0.005)
+        while world.server.numbers[SHOP].running > 1:  # the request has been told of
+            time.sleep(0.005)
+        apps.remove(SHOP)
+        hello = {"main.js": HELLO.replace("{ return", "{ console.log('mine'); return").encode()}
+        apps.deploy(SHOP, bundle_of(hello, world.limits), who="bob")
+        world.server.refresh()
+        while not ended:
+            loop.wake()
+            time.sleep(0.005)
+    finally:
+        loop.stop()
+    world.apps.logs.flush()
+    assert world.apps.logs.read(SHOP) == []
+    assert world.apps.recordings.page(SHOP) == []
+    assert world.get("/") == (200, b"hello /")
+    world.settle()
+    assert [line.message for line in world.apps.logs.read(SHOP)] == ["mine"]
 
 
 def test_what_no_app_gets(world):

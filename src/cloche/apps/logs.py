@@ -5,6 +5,7 @@ Owns the logs of all apps of a process. Invariants:
   `flush`; a process that is killed loses at most what was written since;
 - of each app the newest `apps.log_line_count_max` lines are kept, in blocks, oldest gone first,
   never more than `storage.max_log_rows`;
+- what an app that was removed still says is not kept: another app may have its name by then;
 - a program cannot forge a line: text is one field of a record.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -66,6 +68,15 @@ class _Block:
         self.revision = 0
 
 
+class Life:
+    """Of an app, from its first deployment until it is removed; who writes for it holds it."""
+
+    __slots__ = ("__weakref__", "is_over")
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+
 Listener = tuple["AppName", "Callable[[LogLine], None]"]
 
 
@@ -84,6 +95,8 @@ class AppLogs:
         self._line_count_max = min(limits.apps.log_line_count_max, limits.storage.max_log_rows)
         self._now_ns = now_ns
         self._lock = threading.Lock()
+        self._keeping = threading.Lock()  # held while the store is changed; taken before the other
+        self._lives: WeakValueDictionary[AppName, Life] = WeakValueDictionary()
         self._unkept: dict[AppName, list[LogLine]] = {}
         self._listeners: list[Listener] = []
         self._blocks: dict[AppName, list[_Block]] = {}
@@ -94,9 +107,19 @@ class AppLogs:
         """How long a line may be."""
         return self._limits.log_line_limit_bytes
 
-    def write(self, app: AppName, line: LogLine) -> None:
-        """Add a line. From any thread; never waits for the store."""
+    def life(self, app: AppName) -> Life:
+        """Return the life of what has this name now, for `write`."""
         with self._lock:
+            life = self._lives.get(app)
+            if life is None:
+                life = self._lives[app] = Life()
+            return life
+
+    def write(self, app: AppName, line: LogLine, life: Life | None = None) -> None:
+        """Add a line, unless its life is over. From any thread; never waits for the store."""
+        with self._lock:
+            if life is not None and life.is_over:
+                return
             unkept = self._unkept.setdefault(app, [])
             if len(unkept) < self._line_count_max:
                 unkept.append(line)
@@ -123,6 +146,10 @@ class AppLogs:
         Raises:
             StoreError: it cannot be kept now; it is tried again with the next call.
         """
+        with self._keeping:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             unkept, self._unkept = self._unkept, {}
         while unkept:
@@ -215,12 +242,24 @@ class AppLogs:
         return found[-limit:]
 
     def remove(self, app: AppName) -> None:
-        """Forget all lines of an app."""
+        """Forget all lines of an app, and what is still said for it."""
+        with self._keeping:
+            self._end(app)
+            for block in self._documents.list(f"{_KIND}{app}", limit=_PAGE):
+                self._documents.remove(block.kind, block.name)
+
+    def end(self, app: AppName) -> None:
+        """Forget what is not kept of an app that another one has taken the place of."""
+        with self._keeping:
+            self._end(app)
+
+    def _end(self, app: AppName) -> None:
         with self._lock:
+            life = self._lives.pop(app, None)
+            if life is not None:
+                life.is_over = True
             self._unkept.pop(app, None)
             self._blocks.pop(app, None)
-        for block in self._documents.list(f"{_KIND}{app}", limit=_PAGE):
-            self._documents.remove(block.kind, block.name)
 
 
 class RequestLog:
@@ -232,6 +271,7 @@ class RequestLog:
         request: its id.
         version: of the app.
         now_ns: the wall clock.
+        life: of the app; what has its name now when None.
     """
 
     def __init__(
@@ -242,13 +282,20 @@ class RequestLog:
         request: str,
         version: str,
         now_ns: Callable[[], int],
+        life: Life | None = None,
     ) -> None:
+        self._life = logs.life(app) if life is None else life
         self._logs = logs
         self._app = app
         self._request = request
         self._version = version
         self._now_ns = now_ns
         self._open: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the app was removed, so that nothing is kept any more."""
+        return self._life.is_over
 
     def log(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
         """See `LogSink`."""
@@ -261,7 +308,7 @@ class RequestLog:
             request=self._request,
             version=self._version,
         )
-        self._logs.write(self._app, line)
+        self._logs.write(self._app, line, self._life)
 
     def printed(self, stream: str, data: bytes) -> None:
         """Take what the run prints: whole lines become lines of the log."""

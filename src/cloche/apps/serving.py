@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from cloche.apps.adapters.builder import BuiltApp
     from cloche.apps.adapters.door import Door
     from cloche.apps.adapters.exchange import AppExecution
+    from cloche.apps.logs import Life
     from cloche.apps.manifest import Recording
     from cloche.apps.open import Apps
     from cloche.apps.registry import App
@@ -122,7 +123,17 @@ class AppServer:
             for text, app in state.apps.items():
                 if text in self._state.apps and self._state.apps[text] != app:
                     self._prepare(text, app)
-            self._state, self._routes, self._revision = state, state.routes(), revision
+            before, self._state = self._state, state
+            self._routes, self._revision = state.routes(), revision
+            for text, app in before.apps.items():
+                self._take_leave(app_name_of(text), app, state.apps.get(text))
+
+    def _take_leave(self, name: AppName, before: App, now: App | None) -> None:
+        """Let what still runs of an app that somebody has removed say nothing to the next one."""
+        if now is None:
+            self.forget(name)
+        elif now.created_ms != before.created_ms:
+            self.apps.logs.end(name)
 
     def _prepare(self, text: str, app: App) -> None:
         """Make the versions ready that are about to answer for an app that answers now."""
@@ -403,12 +414,13 @@ class AppServer:
         Raises:
             AppUnknownError, AppVersionError, BuildError, ManifestError: it cannot be called.
         """
+        life = self.apps.logs.life(app)  # first: to make a version ready may take its time
         state = self.apps.registry.app(app)
         ready = self.apps.versions.get(app, state.live, state.env)
         if kind not in ready.built.handlers:
             return None
         job, stopped = options.pop("job", None), options.pop("stopped", str)
-        work = _Work(self, app, ready.built)
+        work = _Work(self, app, ready.built, life)
         execution: AppExecution | None = None
         try:
             execution = self.apps.host.handle_event(
@@ -479,7 +491,9 @@ def _processor_count() -> int:
 class _Work:
     """One run of an app: what is recorded and told of it."""
 
-    def __init__(self, server: AppServer, app: AppName, built: BuiltApp) -> None:
+    def __init__(
+        self, server: AppServer, app: AppName, built: BuiltApp, life: Life | None = None
+    ) -> None:
         self._server = server
         self.app = app
         self.built = built
@@ -491,6 +505,7 @@ class _Work:
             request=self.request_id,
             version=built.version,
             now_ns=self._now_ns,
+            life=life,
         )
         recording = built.manifest.record
         self.is_sampled = server.is_sampled(recording)
@@ -542,6 +557,8 @@ class _Work:
         if failure is not None:
             self.log.log("error", failure.message, {"code": failure.code})
         if execution is None or self.records is None or self.records.is_too_large:
+            return
+        if self.log.is_over:
             return
         if not self.is_sampled and failure is None:
             return
