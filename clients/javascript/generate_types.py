@@ -51,6 +51,7 @@ _ROOTS: Final = (
     "LimitsBody",
     "LogDocument",
     "MessageBody",
+    "PromiseDocument",
     "RejectBody",
     "ReplayDocument",
     "RequestDocument",

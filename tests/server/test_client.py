@@ -28,9 +28,12 @@ from cloche.exec.errors import (
     TimeoutExceededError,
     UnsupportedLanguageError,
 )
+from cloche.exec.session import complete_promise
 from cloche.exec.types import Failed, File, Finished, StderrChunk, StdoutChunk
 from cloche.exec.types import Limits as RunLimits
 from cloche.limits.errors import LimitRangeError
+from cloche.store.errors import StoreUnknownError
+from cloche.store.open import open_store
 
 from .process import GUEST_MS, serving
 
@@ -220,6 +223,35 @@ def test_a_run_that_was_put_away(client):
     session.delete()
 
 
+def test_a_promise_of_a_program(client):
+    """It gets its value once; a program that waits for it reads that."""
+    session = client.Session.create("javascript")
+    promise = session.run("console.log(await cloche.promise.create())").run.stdout.strip()
+    assert client.complete_promise(promise, {"paid": [True, None]}) is True
+    assert client.complete_promise(promise, "late") is False
+    code = f"console.log(JSON.stringify(await cloche.promise.get('{promise}')))"
+    assert session.run(code).run.stdout == '{"paid":[true,null]}\n'
+    session.delete()
+
+
+def test_a_promise_that_there_is_not(client):
+    """One that is unknown, or of another tenant, gives the error of the local API."""
+    session = client.Session.create("javascript")
+    promise = session.run("console.log(await cloche.promise.create())").run.stdout.strip()
+    key = client.create_key(["session"], tenant="acme").key
+    with Client(client._url, key) as other, pytest.raises(StoreUnknownError) as foreign:
+        other.complete_promise(promise, "stolen")
+    assert foreign.value.fields == {"what": "promise", "id": promise}
+    assert client.complete_promise(promise, None) is True
+    with pytest.raises(StoreUnknownError) as remote:
+        client.complete_promise("nothing", 1)
+    with pytest.raises(StoreUnknownError) as local:
+        complete_promise("nothing", 1, store=open_store("memory:"))
+    assert remote.value.message == local.value.message
+    assert remote.value.fields == local.value.fields
+    session.delete()
+
+
 def test_paths_of_files(client):
     """They lead from the working directory, as at home, and never out of the session's files."""
     for made in (client.Session.create("python"), cloche.Session.create("python")):
@@ -406,6 +438,14 @@ def test_on_an_event_loop(server, tmp_path):
                 await session.run("import cloche; cloche.sleep(3600)")
             with pytest.raises(RunSuspendedError):
                 await client.resume_run((await client.list_runs(session=session.id)).items[0].id)
+            async with await client.Session.create("javascript") as other:
+                made = await other.run("console.log(await cloche.promise.create())")
+                promise = made.run.stdout.strip()
+                given = [await client.complete_promise(promise, n) for n in range(2)]
+                assert given == [True, False]
+                await other.delete()
+            with pytest.raises(StoreUnknownError):
+                await client.complete_promise("nothing", 1)
             await session.delete()
 
     asyncio.run(main())

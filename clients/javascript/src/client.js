@@ -87,6 +87,15 @@ export class Client {
     return this.#wire.json({ path: `/v1/runs/${part(runId)}/timeline`, signal });
   }
 
+  /**
+   * Give a promise of a program its value, once; the run that waits for it goes on by itself.
+   * `completed` of what is returned is false where it has a value already, which stays.
+   */
+  async completePromise(promiseId, value, { signal, idempotencyKey } = {}) {
+    const path = `/v1/promises/${part(promiseId)}/complete`;
+    return this.#wire.json({ method: "POST", path, body: jsonOf({ value }), signal, idempotencyKey });
+  }
+
   // --- keys ---
 
   /** Make a key; its text is in `key` of what is returned, and nowhere else. */

@@ -286,6 +286,13 @@ export interface MessageBody {
   tools?: string;
 }
 
+/** A promise that has its value. `completed` is false when it had one before, which stays. */
+export interface PromiseDocument {
+  completed: boolean;
+  id: string;
+  run_id: string;
+}
+
 /** Let a call not happen: nor any call of this tool in the session, or end the whole run. */
 export interface RejectBody {
   never?: boolean;

@@ -21,6 +21,7 @@ import type {
   KeyList,
   LogDocument,
   MessageBody,
+  PromiseDocument,
   RejectBody,
   ReplayDocument,
   RequestDocument,
@@ -151,6 +152,12 @@ export class Client {
   replayRun(runId: string, options?: PostOptions): Promise<ReplayDocument>;
   runJournal(runId: string, options?: CallOptions): Promise<string[]>;
   runTimeline(runId: string, options?: CallOptions): Promise<TimelineDocument>;
+  completePromise(
+    promiseId: string,
+    /** Plain JSON; null when left out. */
+    value?: unknown,
+    options?: PostOptions,
+  ): Promise<PromiseDocument>;
   createKey(
     scopes: Iterable<KeyBody["scopes"][number]>,
     options?: Omit<KeyBody, "scopes"> & PostOptions,

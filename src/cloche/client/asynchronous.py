@@ -258,6 +258,21 @@ class AsyncClient:
         """Return the effects of a run in the order in which they began."""
         return await self._send(calls.run_timeline(run_id))
 
+    async def complete_promise(self, promise_id: str, value: Any) -> bool:
+        """Give a promise of a program its value; the run that waits for it goes on by itself.
+
+        Args:
+            promise_id: from the guest.
+            value: plain JSON.
+
+        Returns:
+            False if it has a value already, which stays.
+
+        Raises:
+            StoreUnknownError: the tenant has no such promise.
+        """
+        return (await self._send(calls.complete_promise(promise_id, value))).completed
+
     # --- keys ---
 
     async def create_key(

@@ -34,6 +34,7 @@ from cloche.server.documents import (
     HistoryDocument,
     KeyDocument,
     KeyList,
+    PromiseDocument,
     ReplayDocument,
     RunDocument,
     RunList,
@@ -303,6 +304,12 @@ def run_timeline(run_id: str) -> Call[TimelineDocument]:
 def run_events(run_id: str) -> Call[None]:
     """Listen to a run."""
     return Call(method="GET", path=f"/v1/runs/{_part(run_id)}/events", read=_nothing)
+
+
+def complete_promise(promise_id: str, value: Any) -> Call[PromiseDocument]:
+    """Give a promise its value."""
+    path = f"/v1/promises/{_part(promise_id)}/complete"
+    return Call(method="POST", path=path, body={"value": value}, read=_struct(PromiseDocument))
 
 
 class EventReader:

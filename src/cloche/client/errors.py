@@ -11,6 +11,7 @@ from cloche.errors import Blame, ClocheError
 from cloche.exec import errors as exec_errors
 from cloche.exec.errors import ExecError, RunNotFoundError, SessionExistsError, SessionNotFoundError
 from cloche.limits import errors as limits_errors
+from cloche.store.errors import StoreUnknownError
 
 if TYPE_CHECKING:
     from cloche.exec.types import ExecResult
@@ -64,6 +65,8 @@ def error_of(status: int, document: dict[str, Any]) -> ClocheError:
     code, fields = document.get("code"), document.get("fields") or {}
     if code == "SERVER_NOT_FOUND" and fields.get("kind") in _MISSING:
         return _MISSING[fields["kind"]](str(fields["id"]))
+    if code == "SERVER_NOT_FOUND" and fields.get("kind") == "promise":
+        return StoreUnknownError(what="promise", id=str(fields["id"]))
     if code == "SERVER_NAME_TAKEN":
         return SessionExistsError(str(fields.get("name", "")))
     kind = _BY_CODE.get(str(code))

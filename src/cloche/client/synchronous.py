@@ -245,6 +245,21 @@ class Client:
         """Return the effects of a run in the order in which they began."""
         return self._send(calls.run_timeline(run_id))
 
+    def complete_promise(self, promise_id: str, value: Any) -> bool:
+        """Give a promise of a program its value; the run that waits for it goes on by itself.
+
+        Args:
+            promise_id: from the guest.
+            value: plain JSON.
+
+        Returns:
+            False if it has a value already, which stays.
+
+        Raises:
+            StoreUnknownError: the tenant has no such promise.
+        """
+        return self._send(calls.complete_promise(promise_id, value)).completed
+
     # --- keys ---
 
     def create_key(

@@ -394,6 +394,25 @@ test("files go up and come down, whatever they are called", async () => {
   await session.delete();
 });
 
+test("a promise gets its value once, and a program that waits for it reads that", async () => {
+  const session = await client.sessions.create("javascript");
+  const made = await session.run("console.log(await cloche.promise.create())");
+  const promise = made.stdout.trim();
+  const first = await client.completePromise(promise, { paid: [true, null] });
+  assert.deepEqual(first, { id: promise, run_id: made.id, completed: true });
+  assert.deepEqual(await client.completePromise(promise, 1n), { ...first, completed: false });
+  const code = `console.log(JSON.stringify(await cloche.promise.get("${promise}")))`;
+  assert.equal((await session.run(code)).stdout, '{"paid":[true,null]}\n');
+  const { key } = await client.createKey(["session"], { tenant: "acme" });
+  const other = new Client(URL_OF_SERVER, key);
+  for (const [asker, wanted] of [[other, promise], [client, "nothing"]]) {
+    const error = await errorOf(asker.completePromise(wanted, 1));
+    assert.deepEqual([error.status, error.code], [404, "SERVER_NOT_FOUND"]);
+    assert.deepEqual(error.fields, { kind: "promise", id: wanted });
+  }
+  await session.delete();
+});
+
 test("files go up as an archive of each kind, and come down as one", async () => {
   const session = await client.sessions.create("python");
   const tar = appOf("one");
