@@ -102,3 +102,30 @@ def test_what_no_key_can_be(options, message):
     with pytest.raises(InvalidFieldError) as caught:
         made(**options)
     assert caught.value.message == message
+
+
+def test_a_key_for_some_apps():
+    """It is for these alone, each once; one for none is for all of the tenant."""
+    key, _ = made(scopes=("app",), apps=("shop", "blog", "shop"))
+    assert key.apps == ("blog", "shop")
+    assert [key.may_use(name) for name in ("blog", "shop", "other")] == [True, True, False]
+    assert made()[0].may_use("other")
+    assert len(made(scopes=("app",), apps=tuple(f"a{n}" for n in range(100)))[0].apps) == 100
+
+
+@pytest.mark.parametrize(
+    ("scopes", "apps"),
+    [
+        (("run",), ("shop",)),
+        (("app", "run"), ("shop",)),
+        (("admin", "app"), ("shop",)),
+        (("app",), ("Shop",)),
+        (("app",), ("shop", "")),
+        (("app",), tuple(f"a{n}" for n in range(101))),
+    ],
+)
+def test_a_key_that_cannot_be_for_some_apps(scopes, apps):
+    """What opens more than apps is no key for some of them, nor is one for names that are none."""
+    with pytest.raises(InvalidFieldError) as caught:
+        made(scopes=scopes, apps=apps)
+    assert caught.value.fields["field"] == "apps"
