@@ -159,3 +159,29 @@ def test_removing(session):
     assert session.list_files() == []
     with pytest.raises(FileAccessError, match="no such file"):
         session.remove("a.txt")
+
+
+@pytest.mark.parametrize(
+    ("limits", "most", "over"),
+    [
+        ({"file_limit_bytes": 100}, ("b.txt", 100), ("b.txt", 101)),
+        ({"files_limit_bytes": 100}, ("b.txt", 60), ("b.txt", 61)),
+        ({"files_limit_bytes": 100}, ("a/a.txt", 100), ("a/a.txt", 101)),
+        ({"path_depth_max": 3}, ("a/b/x.txt", 1), ("a/b/c/d/x.txt", 1)),
+        ({"file_count_max": 5}, ("a/b/x.txt", 1), ("a/b/c/x.txt", 1)),
+        ({"file_count_max": 5}, ("b/x.txt", 1), ("b/c/x.txt", 1)),
+    ],
+)
+def test_the_most_that_an_upload_may_be(store, limits, most, over):
+    """All of a limit is used, and nothing beyond; what is replaced makes room."""
+    narrow = Limits().replace({"guests": limits})
+    with Session.create("javascript", store=store, limits=narrow) as session:
+        session.upload(File(name="a/a.txt", content=bytes(40)))
+        before = session.list_files(recursive=True)
+        path, size = over
+        with pytest.raises(FileAccessError):
+            session.upload(File(name=path, content=bytes(size)))
+        assert session.list_files(recursive=True) == before
+        path, size = most
+        session.upload(File(name=path, content=bytes(size)))
+        assert len(session.download(path)) == size
