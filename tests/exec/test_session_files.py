@@ -167,7 +167,7 @@ def test_removing(session):
         ({"file_limit_bytes": 100}, ("b.txt", 100), ("b.txt", 101)),
         ({"files_limit_bytes": 100}, ("b.txt", 60), ("b.txt", 61)),
         ({"files_limit_bytes": 100}, ("a/a.txt", 100), ("a/a.txt", 101)),
-        ({"path_depth_max": 3}, ("a/b/x.txt", 1), ("a/b/c/d/x.txt", 1)),
+        ({"path_depth_max": 3}, ("a/b/x.txt", 1), ("a/b/c/x.txt", 1)),
         ({"file_count_max": 5}, ("a/b/x.txt", 1), ("a/b/c/x.txt", 1)),
         ({"file_count_max": 5}, ("b/x.txt", 1), ("b/c/x.txt", 1)),
     ],

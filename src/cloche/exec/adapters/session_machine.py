@@ -288,7 +288,7 @@ def _check_room(
         raise FileSystemError(Errno.NOSPC)
     if before is None:
         depth, missing = _way_to(files, path)
-        if depth + missing > guests.path_depth_max:
+        if missing and depth + missing >= guests.path_depth_max:
             raise FileSystemError(Errno.NAMETOOLONG)
         if files.file_count + missing + 1 > guests.file_count_max:
             raise FileSystemError(Errno.NOSPC)
