@@ -7,6 +7,7 @@ from base64 import b64encode
 import pytest
 
 from cloche.store.open import open_store
+from cloche.store.rows import Document
 
 from .support import EVENTS, Asker
 
@@ -191,6 +192,24 @@ def test_a_secret_that_is_told_once(monkeypatch, target, body, name):
     other = Asker(store=asker.store, seed=1).post(target, body, fields=keyed())
     assert (other.status, other.document["code"]) == (409, "SERVER_STATE")
     assert secret not in other.body.decode()
+
+
+def test_a_sealed_answer_opens_nowhere_else(monkeypatch):
+    """Who writes to the store cannot move it below a tenant or a key that may ask for it."""
+    monkeypatch.setenv("CLOCHE_SECRET_KEY", b64encode(bytes(32)).decode())
+    asker = Asker()
+    documents, body = asker.store.documents, {"scopes": ["run"]}
+    secret = asker.post("/v1/keys", body, fields=keyed()).document["key"]
+    kept = documents.get("server.answers.default", "k1")
+    other = asker.new_key("admin", tenant="other")
+    for kind, name, key in (
+        ("server.answers.default", "k2", None),
+        ("server.answers.other", "k1", other),
+    ):
+        documents.put(Document(kind=kind, name=name, data=kept.data))
+        answer = asker.post("/v1/keys", body, fields=keyed(name.encode()), key=key)
+        assert (answer.status, answer.document["code"]) == (409, "SERVER_STATE")
+        assert secret not in answer.body.decode()
 
 
 def test_no_key_to_seal_with(monkeypatch):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
+
+from cloche.server.keyring import KIND
 
 from .console_support import Person
 from .support import Asker
@@ -83,3 +86,29 @@ def test_pages_are_of_all_apps(asker, key):
     assert person.submit("/console/sign-in", key=key).status == 401
     assert person.send("GET", "/console/apps").status == 303
     assert Person(asker, asker.new_key("app")).send("GET", "/console/apps").status == 200
+
+
+def test_a_sign_in_with_such_a_key_is_none():
+    """Also where it is signed: what the store says of the key is what counts."""
+    asker = Asker()
+    text = asker.new_key("app")
+    person = Person(asker, text)
+    assert person.send("GET", "/console/apps").status == 200
+    kept = asker.store.documents.get(KIND, text.split("_")[1])
+    data = json.dumps({**json.loads(kept.data), "apps": ["shop"]}).encode()
+    asker.store.documents.put(replace(kept, data=data, revision=kept.revision + 1))
+    answer = person.send("GET", "/console/apps")
+    assert answer.status == 303
+    assert answer.fields["location"].startswith("/console/sign-in")
+
+
+def test_the_apps_of_a_key_are_in_the_audit():
+    """Who reads it sees how much the key may do; of one for all apps it says nothing of apps."""
+    asker = Asker()
+    asker.post("/v1/keys", {"scopes": ["app"], "name": "some", "apps": ["shop", "blog"]})
+    asker.post("/v1/keys", {"scopes": ["app"], "name": "all"})
+    found = {each["target"]: each["details"] for each in asker.get("/v1/audit").document["items"]}
+    assert found == {
+        "some": {"tenant": "default", "scopes": ["app"], "apps": ["shop", "blog"]},
+        "all": {"tenant": "default", "scopes": ["app"]},
+    }
