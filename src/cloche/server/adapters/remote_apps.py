@@ -187,20 +187,26 @@ class RemoteApps:
         Raises:
             WorkerLostError: the process ended.
         """
-        for number in range(1, _TRY_COUNT + 1):
+        options: dict[str, Any] = {
+            "handlers": handlers, "on_output": on_output, "sink": sink, "replay": replay,
+            "record": record, "cancel": cancel, "run_id": run_id or new_run_id(), "wanted": wanted,
+        }  # fmt: skip
+        return self._execute(image, request, _TRY_COUNT, is_warm=is_warm, **options)
+
+    def _execute(
+        self, image: Image, request: RunRequest, try_count: int, *, is_warm: bool, **options: Any
+    ) -> Execution:
+        for number in range(1, try_count + 1):
             process = self._runner.processes.pick()  # before the time of the run begins
-            attempt = self._attempt(
-                process, self._app_of(image, request, is_warm=is_warm), request,
-                handlers=handlers, on_output=on_output, sink=sink, replay=replay, record=record,
-                cancel=cancel, run_id=run_id or new_run_id(), wanted=wanted,
-            )  # fmt: skip
+            app = self._app_of(image, request, is_warm=is_warm)
+            attempt = self._attempt(process, app, request, **options)
             self._take(process, attempt.app)
             try:
                 return attempt.conversation.run(process, attempt.frame)
             except WorkersStoppedError:
                 raise
             except WorkerLostError:
-                if not attempt.may_repeat or number == _TRY_COUNT:
+                if not attempt.may_repeat or number == try_count:
                     raise
             finally:
                 self._let_go(process, attempt.app)
@@ -249,7 +255,8 @@ class RemoteApps:
                 and attempt.may_repeat
             ):
                 try:  # elsewhere: who is lost says nothing
-                    execution = self.execute(image, request, **options)
+                    left = _TRY_COUNT - 1
+                    execution = self._execute(image, request, left, is_warm=False, **options)
                 except BaseException as problem:  # noqa: BLE001 - as above
                     error = problem
             done(execution, error)
