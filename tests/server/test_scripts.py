@@ -33,6 +33,11 @@ def asker():
     return Asker(tools={"default": TOOLS})
 
 
+def broken(*_args, **_options):
+    """Fail, in the place of a harness."""
+    raise InternalError("it broke")
+
+
 def start(asker, source=ASKING, **options):
     """Return the document of a script that was answered."""
     answer = asker.post("/v1/scripts", {"source": source, **options})
@@ -105,10 +110,6 @@ def test_a_script_that_nothing_ran_of(asker):
 
 def test_a_script_that_the_server_could_not_begin(asker, monkeypatch):
     """It has failed, and does not wait for anybody: not now, and not after the next start."""
-
-    def broken(*_args, **_options):
-        raise InternalError("it broke")
-
     monkeypatch.setattr(ScriptHarness, "run", broken)
     left = start(asker, wait=False)
     seen = asker.get(f"/v1/scripts/{left['id']}").document
@@ -118,9 +119,6 @@ def test_a_script_that_the_server_could_not_begin(asker, monkeypatch):
 
 def test_a_script_whose_end_could_not_be_kept(asker, monkeypatch):
     """While the store is away nothing is lost: it is gone on with when the store is back."""
-
-    def broken(*_args, **_options):
-        raise InternalError("it broke")
 
     def away(*_args):
         raise StoreUnavailableError(store="s.db", reason="it is away")
@@ -132,6 +130,52 @@ def test_a_script_whose_end_could_not_be_kept(asker, monkeypatch):
     monkeypatch.undo()
     asker.server.scripts.take_up()
     assert asker.get(f"/v1/scripts/{left['id']}").document["value"] == 1
+
+
+def test_going_on_with_a_script_that_never_began(asker):
+    """One that is over gives its end again, as any other, also to who asks with its key again."""
+    fields = [("idempotency-key", b"k")]
+    body = {"source": "eval('1')", "wait": False}
+    left = asker.post("/v1/scripts", body, fields=fields).document
+    path = f"/v1/scripts/{left['id']}"
+    ended = asker.get(path).document
+    assert ended["error"]["code"] == "SCRIPT_BANNED_IDENTIFIER"
+    answer = asker.post(f"{path}/resume")
+    assert (answer.status, answer.document) == (200, ended)
+    asker.server.context.answers.forget("default", "k")
+    answer = asker.post("/v1/scripts", body, fields=fields)
+    assert (answer.status, answer.document) == (202, ended)
+    assert asker.get(path).document == ended
+
+
+def test_an_end_that_is_kept_stays(asker, monkeypatch):
+    """What goes wrong behind it is the server's: the script has ended as it had."""
+    owners = asker.server.scripts._owners
+    settle, troubles = owners.settle_script, [StoreUnavailableError(store="s.db", reason="away")]
+
+    def settle_later(run_id):
+        if troubles:
+            raise troubles.pop()
+        settle(run_id)
+
+    monkeypatch.setattr(owners, "settle_script", settle_later)
+    left = start(asker, "eval('1')", wait=False)
+    ended = asker.get(f"/v1/scripts/{left['id']}").document
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "SCRIPT_BANNED_IDENTIFIER")
+    assert (troubles, owners.left_scripts()) == ([], [])
+
+
+def test_a_script_that_waits_when_the_server_fails(asker, monkeypatch):
+    """It goes on waiting: what it asks can be decided when the server is well again."""
+    begun = start(asker)
+    path = f"/v1/scripts/{begun['id']}"
+    monkeypatch.setattr(ScriptHarness, "resume", broken)
+    assert asker.post(f"{path}/resume").status == 500
+    monkeypatch.undo()
+    assert asker.get(path).document["status"] == "suspended"
+    (one,) = waiting(asker)
+    asker.post(f"/v1/approvals/{one['id']}/approve")
+    assert asker.get(path).document["value"] == "sent to ann"
 
 
 def test_unknown_tools(asker):
@@ -413,10 +457,9 @@ def test_what_a_dead_server_left(asker):
     assert Asker(store=asker.store, seed=2).server.recover() == 0
 
 
-def test_what_a_dead_server_was_at(asker):
-    """What it had begun goes on when its claim is over, however often it is looked at before."""
+def begun_and_dead(asker, source):
+    """Return the id of a script at which a server died, and the next server."""
     asker.host.workers.is_held = True
-    source = "return await tools.place({name: 'x'})"
     begun = start(asker, source, wait=False)
     request = Asked(
         script_id="script_1",
@@ -437,15 +480,32 @@ def test_what_a_dead_server_was_at(asker):
             request=msgspec.json.encode(request),
         )
     )
+    return begun["id"], again
+
+
+def test_what_a_dead_server_was_at(asker):
+    """What it had begun goes on when its claim is over, however often it is looked at before."""
+    run_id, again = begun_and_dead(asker, "return await tools.place({name: 'x'})")
     assert again.server.recover() == 1
     for _ in range(2):
         again.server.maintain()
-        assert again.get(f"/v1/scripts/{begun['id']}").document["status"] == "running"
+        assert again.get(f"/v1/scripts/{run_id}").document["status"] == "running"
     assert placed == []
     again.host.time_ns += (again.limits.sessions.lease_ms + 1) * 1_000_000
     again.server.maintain()
-    ended = again.get(f"/v1/scripts/{begun['id']}").document
+    ended = again.get(f"/v1/scripts/{run_id}").document
     assert (ended["status"], placed) == ("completed", ["x"])
+
+
+def test_what_a_dead_server_was_at_and_nobody_can_go_on_with(asker, monkeypatch):
+    """It ends, and does not seem to run for ever."""
+    run_id, again = begun_and_dead(asker, "return await tools.place({name: 'x'})")
+    again.server.recover()
+    again.host.time_ns += (again.limits.sessions.lease_ms + 1) * 1_000_000
+    monkeypatch.setattr(ScriptHarness, "resume", broken)
+    again.server.maintain()
+    assert again.get(f"/v1/scripts/{run_id}").document["status"] == "cancelled"
+    assert placed == []
 
 
 def test_a_full_queue(asker):

@@ -372,8 +372,7 @@ class Scripts:
         row = self._store.runs.get(run_id)
         if row is None:
             if kept.result is not None:
-                result = msgspec.convert({"type": "script_result", **kept.result}, ScriptResult)
-                return document_of(result, kept, run_id)
+                return document_of(_result_of(kept), kept, run_id)
             result = ScriptResult(script_id="script_1", status="suspended")
             is_running = job is not None and job.is_running
             return document_of(result, kept, run_id, "running" if is_running else "queued")
@@ -423,7 +422,9 @@ class Scripts:
         """Return the job that goes on with a script: the one that is at work, or a new one."""
         kept = self.kept(tenant, run_id)
         harness = self._check(kept.tools, "")
-        if self._store.runs.get(run_id) is None and kept.result is None:
+        if self._store.runs.get(run_id) is None:
+            if kept.result is not None:
+                return Job(run_id, tenant, lambda: _result_of(kept))
             if kept.body is not None:
                 return self._begin(tenant, run_id, kept, kept.body)
             raise StateError(
@@ -522,6 +523,11 @@ def session_of(tenant: str, session: str) -> str:
 def _cancelled() -> ScriptResult:
     error = ScriptCancelledError(reason="it was cancelled before it began").to_document()
     return ScriptResult(script_id="script_1", status="cancelled", error=error)
+
+
+def _result_of(kept: KeptScript) -> ScriptResult:
+    """Return what became of a script of which nothing ran."""
+    return msgspec.convert({"type": "script_result", **(kept.result or {})}, ScriptResult)
 
 
 def document_of(
