@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import threading
 
 import pytest
 
@@ -82,19 +80,48 @@ def test_what_waits_goes_before_what_is_said_next(ends, monkeypatch, way):
         assert told(server) == [1, 2]
 
 
-def test_who_waits_for_work_has_told_everything(ends, monkeypatch):
+def test_who_waits_for_work_has_told_everything(monkeypatch):
     """Before it waits for the next frame, a worker sends what it held."""
     monkeypatch.setattr(worker_job.time, "monotonic", lambda: 0.0)
-    connection, server = ends
-    asked(server, 2)
+    done = []
+
+    class Socket:
+        def recvmsg(self, *_sizes):
+            done.append("read")
+            return frames.encode(frames.Ping(job=0), LIMIT_BYTES) * 2, [], 0, None
+
+        def sendall(self, data):
+            (body,) = frames.FrameBuffer(LIMIT_BYTES).feed(data)
+            done.append(frames.decode_from_worker(body).job)
+
+    connection = Connection(Socket(), LIMIT_BYTES)
     connection.read()
     connection.tell(frames.Done(job=1))
     connection.read()  # not a job: nothing is told for it
-    reading = threading.Thread(target=connection.read)
-    reading.start()
-    server.settimeout(60)
-    assert server.recv(1, socket.MSG_PEEK)
-    assert told(server) == [1]
-    os.set_blocking(server.fileno(), True)
-    asked(server, 1)
-    reading.join()
+    assert done == ["read"]
+    connection.read()
+    assert done == ["read", 1, "read"]
+
+
+@pytest.mark.parametrize("way", ["send", "tell", "flush"])
+def test_one_thread_sends(monkeypatch, way):
+    """Whatever is sent is sent by one thread at a time, so that no frame is within another."""
+    monkeypatch.setattr(worker_job.time, "monotonic", lambda: 0.0)
+    is_alone = []
+
+    class Socket:
+        def recvmsg(self, *_sizes):
+            return frames.encode(frames.Ping(job=0), LIMIT_BYTES) * 2, [], 0, None
+
+        def sendall(self, _data):
+            is_alone.append(connection._sending.locked())
+
+    connection = Connection(Socket(), LIMIT_BYTES)
+    if way == "flush":
+        connection.read()
+        connection.tell(frames.Done(job=1))
+        assert is_alone == []
+        connection.flush()
+    else:
+        getattr(connection, way)(frames.Done(job=1))
+    assert is_alone == [True]
