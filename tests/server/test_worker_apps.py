@@ -320,3 +320,27 @@ def test_a_slow_one_is_not_lost(workers, host):
     thread.join(WAIT_S)
     assert texts == [504]
     assert process_of(workers).pid == before
+
+
+def test_a_replay_is_of_no_warm_instance(host):
+    """A replay begins where its request did, whatever warm instances answered since."""
+    app, sink = built(host, COUNT, instances="warm"), Journal()
+    assert ask(app, on=host, record=sink).text == "1"
+    assert ask(app, on=host).text == "2"
+    _, response = host.replay(app, load_journal(encode_file(sink.records), LIMITS))
+    assert response.body == b"1"
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [
+        ("python", "import os\ndef handle(request):\n    os._exit(0)"),
+        ("javascript", "export default () => process.exit(0)"),
+    ],
+)
+def test_no_response_is_recorded(host, language, code):
+    """A request that was not answered did not go well, however its program ended."""
+    app, sink = built(host, code, language), Journal()
+    asked = ask(app, on=host, record=sink, only_failed=True)
+    assert asked.execution.error is None
+    assert sink.records
