@@ -210,7 +210,7 @@ def _id_in(text: str | bytes) -> str:
     """Return the id of a message that is wrong otherwise, empty where there is none."""
     try:
         named = msgspec.json.decode(text, type=_Named)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ""
     return named.id if len(named.id) <= _ID_LENGTH_MAX else ""
 
