@@ -84,8 +84,9 @@ class InternalExecError(ExecError):
 
 
 class RunCancelledError(InternalExecError):
-    """Whoever may stop the run did. Of the cases of `golem:exec` it is "internal"."""
+    """Whoever may stop the run did; `golem:exec` has no case of its own for that."""
 
+    case = "internal"
     code = "CANCELLED"
     blame = "caller"
 
