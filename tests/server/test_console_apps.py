@@ -155,7 +155,7 @@ def test_the_environment(asker, person):
     ("form", "values", "status"),
     [
         ("rollback", {"to": SCRIPT}, 404),
-        ("promote", {}, 404),
+        ("promote", {}, 409),
         ("canary", {"version": "x", "share": "5"}, 404),
         ("canary", {"version": "1", "share": "0"}, 422),
         ("canary", {"version": "1", "share": SCRIPT}, 422),
